@@ -1,0 +1,83 @@
+"""Snapshot in, plan out: the types that every decision shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from towline.kube.kinds import KindTable
+from towline.kube.objects import Key, Object
+
+
+class Snapshot(Protocol):
+    """A read-only view of the hub's objects at one revision. What it returns is frozen: copy before changing."""
+
+    @property
+    def kinds(self) -> KindTable: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    def get(self, key: Key) -> Object | None:
+        """The object at `key`, with its resourceVersion, or None."""
+
+    def list(self, group: str, resource: str, namespace: str | None = None) -> Sequence[Object]:
+        """All objects of a resource in key order; of one namespace when given."""
+
+    def labelled(self, label: str, value: str) -> Sequence[Key]:
+        """Keys of all objects of any kind that carry `label`=`value`, for the labels in INDEXED_LABELS."""
+
+
+INDEXED_LABELS = (
+    "propagationpolicy.karmada.io/permanent-id",
+    "clusterpropagationpolicy.karmada.io/permanent-id",
+    "resourcebinding.karmada.io/permanent-id",
+    "clusterresourcebinding.karmada.io/permanent-id",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Create (`expected` 0) or replace the object at `key`, decided on revision `expected`.
+
+    A created object without metadata.uid or creationTimestamp gets both from the shell."""
+
+    key: Key
+    object: Object
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the row at `key` (finalizers are the decision's business), decided on revision `expected`."""
+
+    key: Key
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventNote:
+    """A Kubernetes Event to be recorded about `regarding` (an object, or a reference with apiVersion, kind,
+    namespace, name, uid). `type` is Normal or Warning; reasons are those of Karmada (2.15 of its behaviour)."""
+
+    regarding: Mapping[str, Any]
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a decision wants. Writes are one commit; their order is such that stopping after any prefix is safe."""
+
+    writes: tuple[Put | Delete, ...] = ()
+    events: tuple[EventNote, ...] = ()
+    requeue_after_seconds: float | None = None
+    reasons: Mapping[str, Any] = field(default_factory=dict)
+    """Why, as data: policy chosen, policies refused, clusters refused, arithmetic. Kept for `explain`."""
+    error: str | None = None
+    """A failure that a retry may heal (backoff); the writes and events above are still carried out."""
+
+
+NOTHING = Plan()
