@@ -27,13 +27,13 @@ class WorkTable:
         """The cluster's Works by name, removals included; a live view, empty for an unknown cluster."""
         raise NotImplementedError
 
-    def work(self, cluster: str, name: str) -> WireWork | None:
+    def get(self, cluster: str, name: str) -> WireWork | None:
         """One Work, or None when the hub neither wants it nor waits for its removal."""
         raise NotImplementedError
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster, names)` after each recomputation that changed these Works (also their report_hash);
-        names that `work` no longer finds are gone. Answers the function that ends it."""
+        names that `get` no longer finds are gone. Answers the function that ends it."""
         raise NotImplementedError
 
     def report(self, cluster: str, reports: Sequence[WorkReport]) -> None:
