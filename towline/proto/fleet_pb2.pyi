@@ -72,7 +72,7 @@ class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType
     FAILED: _Phase.ValueType  # 2
     """`message` says why; the agent goes on trying"""
     REMOVED: _Phase.ValueType  # 3
-    """the member's objects are gone or let go of; the agent has forgotten the Work"""
+    """the member's objects are gone or let go of; the agent has forgotten the Work. Counts only as the answer"""
 
 class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper): ...
 
@@ -81,7 +81,7 @@ APPLIED: Phase.ValueType  # 1
 FAILED: Phase.ValueType  # 2
 """`message` says why; the agent goes on trying"""
 REMOVED: Phase.ValueType  # 3
-"""the member's objects are gone or let go of; the agent has forgotten the Work"""
+"""the member's objects are gone or let go of; the agent has forgotten the Work. Counts only as the answer"""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
@@ -234,9 +234,9 @@ class Hello(_message.Message):
     """uid of the member's kube-system namespace"""
     agent_version: _builtins.str
     store_id: _builtins.str
-    """the hub store that the agent last synced with; empty the first time"""
+    """the hub store of the last Synced; empty the first time"""
     epoch: _builtins.int
-    """highest epoch seen of that store"""
+    """highest epoch of that store that the agent was synced by"""
     def __init__(
         self,
         *,
@@ -297,6 +297,9 @@ class Inventory(_message.Message):
 
     An entry's digest is H(name, uid, work_hash, report_hash) (16 bytes, see towline/proto/digest.py); its bucket is
     the first byte of SHA-256(name); a bucket's digest is the XOR of its entries' digests, 16 zero bytes when empty.
+    A Work that is being removed counts in no digest, on neither side; a listing of its bucket says `removing`. What the hub
+    is waiting to see removed does not depend on it: the hub names every such Work again in every exchange.
+    An answer may come in several frames; each lists its buckets completely. An answer nobody asked for is ignored.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -336,12 +339,15 @@ class Held(_message.Message):
     WORK_HASH_FIELD_NUMBER: _builtins.int
     REPORT_HASH_FIELD_NUMBER: _builtins.int
     REMOVING_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     uid: _builtins.str
     work_hash: _builtins.bytes
     report_hash: _builtins.bytes
     removing: _builtins.bool
     """the agent was told to remove it and has not finished"""
+    revision: _builtins.int
+    """of the Works frame that it was last told by"""
     def __init__(
         self,
         *,
@@ -350,10 +356,11 @@ class Held(_message.Message):
         work_hash: _builtins.bytes = ...,
         report_hash: _builtins.bytes = ...,
         removing: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "removing", b"removing", "report_hash", b"report_hash", "uid", b"uid", "work_hash", b"work_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "removing", b"removing", "report_hash", b"report_hash", "revision", b"revision", "uid", b"uid", "work_hash", b"work_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,7 +368,9 @@ Global___Held: _TypeAlias = Held  # noqa: Y015
 
 @_typing.final
 class Ask(_message.Message):
-    """The hub asks: for the entries of buckets, for a new digest exchange, for reports that it lacks."""
+    """The hub asks: for the entries of buckets, for a new digest exchange, for reports that it lacks. The agent sends again the last
+    report of each named Work that has one; the others are reported anyway as soon as there is something to say.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -392,7 +401,9 @@ Global___Ask: _TypeAlias = Ask  # noqa: Y015
 
 @_typing.final
 class Synced(_message.Message):
-    """The initial exchange is done: all differences have been sent. Sent only by a hub whose store is fully loaded."""
+    """An exchange is done: all differences have been sent (deletions that the breaker holds back excepted). Sent once for every
+    exchange, and only by a hub whose store is fully loaded.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -411,7 +422,15 @@ Global___Synced: _TypeAlias = Synced  # noqa: Y015
 class Works(_message.Message):
     """Upserts and removals. Upserts are whole Works; an agent that holds the same uid and work_hash does nothing.
     An agent ignores an upsert or removal whose revision is below that of what it holds for the name, unless the hub's
-    epoch is above the one it got that from: an old hub cannot undo a newer decision.
+    epoch is above the one it got that from, or it got that from another store: an old hub cannot undo a newer decision.
+
+    The hub sends upserts before removals, so that an object that moves from one Work to another is never without an owner.
+    It sends nothing of a suspended Work: what the agent holds of it is right, also in the digests.
+
+    Two kinds of removals. Those of Works that the hub waits to see removed are sent at once, as often as there is an exchange,
+    until a REMOVED report comes. Those of Works that the agent holds and the hub does not know are found in an exchange and go through
+    the delete breaker: at most max(10, 20 % of what the agent holds) a minute, and none at all while the hub's epoch is below the
+    agent's for the same store, or the agent last synced with another store, until an administrator releases them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -495,8 +514,9 @@ class Removal(_message.Message):
     OBJECTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     uid: _builtins.str
-    """empty: whatever uid the agent holds"""
+    """of the Work as the hub knew it; the REMOVED report repeats it"""
     revision: _builtins.int
+    """of the decision; for a Work that the hub does not know, the one that the agent listed"""
     preserve: _builtins.bool
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectRef]: ...
@@ -582,6 +602,7 @@ class Report(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     uid: _builtins.str
     work_hash: _builtins.bytes
@@ -592,6 +613,8 @@ class Report(_message.Message):
     """16 bytes over phase, message and statuses; see towline/proto/digest.py"""
     drift: _builtins.str
     """set once when the agent put drift back: who had changed what"""
+    revision: _builtins.int
+    """of the Work or Removal that this is about"""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestStatus]:
         """empty unless APPLIED"""
@@ -607,10 +630,11 @@ class Report(_message.Message):
         statuses: _abc.Iterable[Global___ManifestStatus] | None = ...,
         hash: _builtins.bytes = ...,
         drift: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "hash", b"hash", "message", b"message", "name", b"name", "phase", b"phase", "statuses", b"statuses", "uid", b"uid", "work_hash", b"work_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "hash", b"hash", "message", b"message", "name", b"name", "phase", b"phase", "revision", b"revision", "statuses", b"statuses", "uid", b"uid", "work_hash", b"work_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -759,7 +783,9 @@ Global___ApiResource: _TypeAlias = ApiResource  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Every heartbeat_seconds. The hub cuts a session off that is silent for three of them."""
+    """Every heartbeat_seconds. The hub cuts a session off that is silent for three of them, and one that leaves Works
+    without an Ack for a minute: it comes back and resyncs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
