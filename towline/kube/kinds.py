@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from towline.kube.names import NameStyle
 from towline.kube.objects import Key, Object, group_version, name_of, namespace_of
 from towline.kube.schemas import FieldError, Schema
 
@@ -69,6 +70,8 @@ class Kind:
     """Has a status subresource: writes to the main resource ignore `.status`, and the reverse."""
     scale: Scale | None = None
     strategy: Strategy = Strategy()
+    name_style: NameStyle = "subdomain"
+    """How names of this kind are spelled (`names.validate_name`)."""
     generation: bool = True
     """Keeps metadata.generation: 1 on create, +1 when anything outside metadata and status changes."""
     verbs: tuple[str, ...] = (
