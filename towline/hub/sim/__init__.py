@@ -1,0 +1,1 @@
+"""A simulated member cluster: workload rules (pure), the shell that runs them, and the process around both."""
