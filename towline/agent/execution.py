@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from towline.agent import drift
+from towline.agent.desired import Ref
+from towline.kube import names
 from towline.kube.objects import (
     Object,
     annotations_of,
@@ -30,24 +32,6 @@ from towline.kube.objects import (
     with_annotations,
     with_labels,
 )
-
-MANAGED_LABEL = "karmada.io/managed"
-WORK_NAME_ANNOTATION = "work.karmada.io/name"
-WORK_NAMESPACE_ANNOTATION = "work.karmada.io/namespace"
-RETAIN_REPLICAS_LABEL = "resourcetemplate.karmada.io/retain-replicas"
-
-
-class Ref(NamedTuple):
-    """Which object of the member. `namespace` is empty for cluster-scoped objects."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        where = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.kind} {where}"
 
 
 class Owner(NamedTuple):
@@ -103,7 +87,6 @@ class Applied:
     uid: str
     entry: bytes
     """Hash of our managedFields entry as the API server returned it."""
-    resource_version: str = ""
 
 
 # --- actions --------------------------------------------------------------------------------------------------
@@ -193,7 +176,9 @@ def to_apply(
         gone = applied is not None
         return Apply(body, drift="deleted by another hand, created again" if gone else "")
     if observed.deleting:
-        return Wait(f"{ref_of(body)} is being deleted in the member; it is created again when it is gone")
+        return Wait(
+            f"{shown(ref_of(body))} is being deleted in the member; it is created again when it is gone"
+        )
 
     once_ours = applied is not None and applied.uid == observed.uid
     if observed.owner != owner and not (once_ours and observed.owner is None):
@@ -218,7 +203,7 @@ def to_remove(ref: Ref, owner: Owner, preserve: bool, observed: Observation) -> 
             return Nothing()
         return Release(_release_patch(observed.object)) if observed.object is not None else Read()
     if observed.deleting:
-        return Wait(f"{ref} is being deleted in the member")
+        return Wait(f"{shown(ref)} is being deleted in the member")
     return Delete(observed.uid)
 
 
@@ -242,9 +227,9 @@ def prepared(manifest: Object, owner: Owner) -> Object:
     metadata = {k: v for k, v in (manifest.get("metadata") or {}).items() if k not in _SERVER_FIELDS}
     body = {k: v for k, v in manifest.items() if k != "status"}
     body["metadata"] = metadata
-    body = with_labels(body, {MANAGED_LABEL: "true"})
+    body = with_labels(body, {names.MANAGED: "true"})
     return with_annotations(
-        body, {WORK_NAMESPACE_ANNOTATION: owner.namespace, WORK_NAME_ANNOTATION: owner.name}
+        body, {names.WORK_NAMESPACE_ANNOTATION: owner.namespace, names.WORK_NAME_ANNOTATION: owner.name}
     )
 
 
@@ -254,6 +239,11 @@ def body_hash(body: Object) -> bytes:
 
 def ref_of(obj: Mapping[str, Any]) -> Ref:
     return Ref(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""), namespace_of(obj), name_of(obj))
+
+
+def shown(ref: Ref) -> str:
+    """`Deployment shop/front`, for people."""
+    return f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
 
 
 def see(obj: Object, *, keep: bool = False) -> Seen:
@@ -272,15 +262,18 @@ def see(obj: Object, *, keep: bool = False) -> Seen:
 def owner_of(obj: Mapping[str, Any]) -> Owner | None:
     """The Work that `obj` says it belongs to."""
     annotations = annotations_of(obj)
-    namespace, name = annotations.get(WORK_NAMESPACE_ANNOTATION), annotations.get(WORK_NAME_ANNOTATION)
-    if labels_of(obj).get(MANAGED_LABEL) != "true" or not namespace or not name:
+    namespace, name = (
+        annotations.get(names.WORK_NAMESPACE_ANNOTATION),
+        annotations.get(names.WORK_NAME_ANNOTATION),
+    )
+    if labels_of(obj).get(names.MANAGED) != "true" or not namespace or not name:
         return None
     return Owner(namespace, name)
 
 
 def needs_observed(body: Object) -> bool:
     """Whether fields of the live object decide what is applied (Karmada's retain-replicas label)."""
-    return labels_of(body).get(RETAIN_REPLICAS_LABEL) == "true"
+    return labels_of(body).get(names.RETAIN_REPLICAS) == "true"
 
 
 def rank(ref: Ref) -> int:
@@ -378,10 +371,10 @@ _OUR_ANNOTATION_DOMAINS = (
     "clusterresourcebinding.karmada.io",
 )
 _OUR_LABELS = (
-    MANAGED_LABEL,
-    "work.karmada.io/permanent-id",
-    "resourcebinding.karmada.io/permanent-id",
-    "clusterresourcebinding.karmada.io/permanent-id",
+    names.MANAGED,
+    names.WORK_ID,
+    names.BINDING_ID,
+    names.CLUSTER_BINDING_ID,
 )
 
 

@@ -1,0 +1,485 @@
+"""Brings the member to what the desired table says, and keeps it there.
+
+One Work at a time each, several Works at once; what is wrong is tried again with growing pauses, and at once when
+something that it waits for has come. What the watches tell becomes either a new reconciliation (somebody changed what is
+ours) or a new report (only the status changed). Reports are coalesced: the latest of each Work, at most every 50 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from towline.agent import execution
+from towline.agent.desired import Desired, HeldWork, Persist, Ref
+from towline.agent.execution import Applied, Mode, Owner, shown
+from towline.agent.kubernetes import MemberUnreachable, Refused
+from towline.agent.watcher import Record, Watcher
+from towline.agent.writer import Done, Problem, Writer
+from towline.kube import names
+from towline.kube.objects import Object
+from towline.proto import fleet_pb2 as fleet
+
+log = logging.getLogger("towline.agent.applier")
+
+BACKOFF_SECONDS = (0.1, 60.0)
+REPORT_INTERVAL_SECONDS = 0.05
+_DRIFT_FREE = 3
+"""So many times in a row drift is put back at once; then it looks like a fight and is put back ever more slowly."""
+_DRIFT_CALM_SECONDS = 60.0
+_RANK_REMOVAL = 8
+
+
+class AppliedStore:
+    """Where `Applied` records outlive the process. They may be lost: then objects are applied once more."""
+
+    def put_applied(self, work: str, ref: Ref, applied: Applied) -> None: ...
+
+    def drop_applied(self, work: str, refs: Iterable[Ref]) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """What the applier knows of one Work besides its row in the desired table."""
+
+    name: str
+    refs: tuple[Ref, ...] = ()
+    """Objects of the version that was last begun, in manifest order."""
+    rank: int = 0
+    applied: dict[Ref, Applied] = field(default_factory=dict)
+    shared: dict[Ref, Record] = field(default_factory=dict)
+    plurals: dict[Ref, str] = field(default_factory=dict)
+    settled: bytes | None = None
+    """Hash of the version of which everything is applied; None: something is missing."""
+    queued: bool = False
+    running: bool = False
+    again: bool = False
+    attempts: int = 0
+    lacks_base: bool = False
+    timer: asyncio.TimerHandle | None = None
+    notes: list[str] = field(default_factory=list)
+    """Drift that was put back and is not reported yet."""
+    fights: int = 0
+    fought_at: float = float("-inf")
+
+
+class Applier:
+    """Reconciles Works with the member. Callers stay on its event loop; tasks live in `group`.
+
+    `persist` keeps what the desired table hands back; `outbox` is called when there is something new to send;
+    `now` is monotonic seconds, `jitter` gives 0..1."""
+
+    def __init__(
+        self,
+        desired: Desired,
+        cluster: str,
+        store: AppliedStore,
+        *,
+        persist: Callable[[Persist], None],
+        outbox: Callable[[], None],
+        group: asyncio.TaskGroup,
+        now: Callable[[], float],
+        jitter: Callable[[], float],
+        concurrency: int,
+    ) -> None:
+        self._desired = desired
+        self._namespace = names.execution_namespace(cluster)
+        self._store = store
+        self._persist = persist
+        self._outbox = outbox
+        self._group = group
+        self._now = now
+        self._jitter = jitter
+        self._concurrency = concurrency
+        self._works: dict[str, _Work] = {}
+        self._by_ref: dict[Ref, tuple[str, ...]] = {}
+        self._queue: list[tuple[int, int, _Work]] = []
+        self._order = itertools.count()
+        self._running = 0
+        self._bases_running = 0
+        self._changed: dict[str, None] = {}
+        self._flush_timer: asyncio.Handle | None = None
+        self._flushed_at = float("-inf")
+        self._stopped = False
+        self._writer: Writer
+        self._watcher: Watcher
+
+    def connect(self, writer: Writer, watcher: Watcher) -> None:
+        """The watcher tells this applier, which asks the watcher: so one of the two comes later."""
+        self._writer, self._watcher = writer, watcher
+
+    def restore(self, applied: Mapping[str, Mapping[Ref, Applied]]) -> None:
+        """Go on from the disk: look at every Work, watch what was applied; what is unchanged costs no request."""
+        for row in self._desired:
+            work = self._work(row.name)
+            work.applied = dict(applied.get(row.name, {}))
+            for ref in work.applied:
+                self._watcher.need(ref.api_version, ref.kind)
+            self.reconcile(row.name)
+
+    def reconcile(self, name: str) -> None:
+        """What is wanted of this Work has changed: do it now, whatever it was waiting for."""
+        work = self._work(name)
+        work.attempts = 0
+        work.settled = None
+        self._enqueue(work)
+
+    def retry_all(self) -> None:
+        """The member can be reached again: nobody needs to wait any longer."""
+        for work in list(self._works.values()):
+            if work.attempts:
+                work.attempts = 0
+                self._enqueue(work)
+
+    def stop(self) -> None:
+        """Begin nothing new; what runs may finish."""
+        self._stopped = True
+        for work in self._works.values():
+            if work.timer is not None:
+                work.timer.cancel()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush()
+
+    @property
+    def busy(self) -> int:
+        """Works that are not as they should be."""
+        return sum(1 for work in self._works.values() if work.settled is None)
+
+    # --- what the watches tell -----------------------------------------------------------------------------------
+
+    def object_changed(self, ref: Ref, record: Record | None) -> None:
+        for name in self._by_ref.get(ref, ()):
+            work = self._works[name]
+            applied = work.applied.get(ref)
+            if record is None:
+                self._enqueue(work, self._drift_pause(work))
+            elif applied is not None and self._is_ours_still(name, record, applied):
+                self._report_soon(name)
+            elif applied is not None:
+                self._enqueue(work, self._drift_pause(work))
+
+    def kind_synced(self, api_version: str, kind: str) -> None:
+        for ref, works in list(self._by_ref.items()):
+            if ref.api_version == api_version and ref.kind == kind and self._watcher.record(ref) is None:
+                for name in works:
+                    self._enqueue(self._works[name])
+        for name in self._works:
+            self._report_soon(name)
+
+    def _is_ours_still(self, name: str, record: Record, applied: Applied) -> bool:
+        seen = record.seen
+        return (seen.uid, seen.entry, seen.owner, seen.deleting) == (
+            applied.uid,
+            applied.entry,
+            Owner(self._namespace, name),
+            False,
+        )
+
+    def _drift_pause(self, work: _Work) -> float:
+        if self._now() - work.fought_at > _DRIFT_CALM_SECONDS:
+            work.fights = 0
+        return 0.0 if work.fights < _DRIFT_FREE else self._backoff(work.fights - _DRIFT_FREE)
+
+    # --- the queue -----------------------------------------------------------------------------------------------
+
+    def _work(self, name: str) -> _Work:
+        work = self._works.get(name)
+        if work is None:
+            work = self._works[name] = _Work(name)
+        return work
+
+    def _enqueue(self, work: _Work, pause: float = 0.0) -> None:
+        if self._stopped or work.queued:
+            return
+        if work.running:
+            work.again = True
+            return
+        if work.timer is not None:
+            work.timer.cancel()
+            work.timer = None
+        if pause > 0:
+            work.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, work)
+            return
+        row = self._desired.get(work.name)
+        if row is None:
+            self._works.pop(work.name, None)
+            return
+        self._index(work, row)
+        work.queued = True
+        heapq.heappush(self._queue, (work.rank, next(self._order), work))
+        self._pump()
+
+    def _index(self, work: _Work, row: HeldWork) -> None:
+        """Note which objects this Work has, so that the watches' news find it."""
+        try:
+            refs = row.refs
+        except ValueError:
+            refs = ()  # a manifest that is no object; its reconciliation says so
+        for ref in (*work.refs, *work.applied, *row.leftovers):
+            self._by_ref[ref] = tuple(n for n in self._by_ref.get(ref, ()) if n != work.name)
+        work.refs = refs
+        for ref in dict.fromkeys((*refs, *work.applied, *row.leftovers)):
+            self._by_ref[ref] = (*self._by_ref.get(ref, ()), work.name)
+        ranks = [execution.rank(ref) for ref in refs or row.leftovers]
+        work.rank = _RANK_REMOVAL - min(ranks, default=0) if row.removing else min(ranks, default=0)
+
+    def _pump(self) -> None:
+        while self._queue and self._running < self._concurrency:
+            rank, _, work = self._queue[0]
+            # Namespaces and CRDs first: what is in them would only be refused. A base that failed holds nobody.
+            if rank > 0 and self._bases_running:
+                return
+            heapq.heappop(self._queue)
+            work.queued = False
+            work.running = True
+            base = rank == 0 and not work.attempts
+            self._running += 1
+            self._bases_running += base
+            self._group.create_task(self._run(work, base), name=f"reconcile {work.name}")
+
+    async def _run(self, work: _Work, base: bool) -> None:
+        pause: float | None = None
+        try:
+            row = self._desired.get(work.name)
+            if row is not None:
+                pause = await self._reconcile(work, row)
+        except Exception:
+            log.exception("Work %s could not be reconciled", work.name)
+            pause = self._backoff(work.attempts)
+            work.attempts += 1
+        finally:
+            work.running = False
+            self._running -= 1
+            self._bases_running -= base
+            if work.again:
+                work.again = False
+                self._enqueue(work)
+            elif pause is not None:
+                self._enqueue(work, pause)
+            self._pump()
+
+    def _backoff(self, attempts: int) -> float:
+        shortest, longest = BACKOFF_SECONDS
+        return min(longest, shortest * 2 ** min(attempts, 16)) * (0.5 + self._jitter() / 2)
+
+    # --- one reconciliation --------------------------------------------------------------------------------------
+
+    async def _reconcile(self, work: _Work, row: HeldWork) -> float | None:
+        """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
+        owner = Owner(self._namespace, row.name)
+        problems: list[tuple[Ref | None, Problem]] = []
+        unreachable = False
+        manifests, bad = _parsed(row, owner)
+        problems += bad
+        applied = 0
+        for ref, body in manifests:
+            try:
+                outcome = await self._writer.apply(
+                    ref, body, owner, Mode(row.conflict), work.applied.get(ref)
+                )
+            except (MemberUnreachable, Refused) as error:
+                outcome = _problem_of(ref, error)
+                unreachable = unreachable or isinstance(error, MemberUnreachable)
+            if isinstance(outcome, Problem):
+                problems.append((ref, outcome))
+            else:
+                applied += 1
+                self._applied(work, ref, outcome)
+        cleared, left, cut_off = await self._let_go(work, row, owner)
+        problems += left
+        unreachable = unreachable or cut_off
+        return self._conclude(work, row, applied, cleared, problems, unreachable)
+
+    async def _let_go(
+        self, work: _Work, row: HeldWork, owner: Owner
+    ) -> tuple[list[Ref], list[tuple[Ref | None, Problem]], bool]:
+        """Remove what the Work no longer has: its leftovers, and what only our own records know of."""
+        wanted = frozenset(work.refs)
+        leftovers = [*row.leftovers, *(r for r in work.applied if r not in wanted and r not in row.leftovers)]
+        cleared: list[Ref] = []
+        problems: list[tuple[Ref | None, Problem]] = []
+        unreachable = False
+        for ref in sorted(leftovers, key=execution.rank, reverse=True):
+            if ref in wanted:
+                cleared.append(ref)
+                continue
+            try:
+                problem = await self._writer.remove(ref, owner, row.preserve)
+            except (MemberUnreachable, Refused) as error:
+                problem = _problem_of(ref, error)
+                unreachable = unreachable or isinstance(error, MemberUnreachable)
+            if problem is None:
+                cleared.append(ref)
+                work.applied.pop(ref, None)
+                work.plurals.pop(ref, None)
+            else:
+                problems.append((ref, problem))
+        if cleared:
+            self._store.drop_applied(work.name, cleared)
+        return cleared, problems, unreachable
+
+    def _applied(self, work: _Work, ref: Ref, done: Done) -> None:
+        work.plurals[ref] = done.plural
+        if done.applied is None:
+            work.applied.pop(ref, None)
+            if done.record is not None:
+                work.shared[ref] = done.record
+            return
+        work.shared.pop(ref, None)
+        if work.applied.get(ref) != done.applied:
+            work.applied[ref] = done.applied
+            self._store.put_applied(work.name, ref, done.applied)
+        if done.drift:
+            log.info("%s of Work %s: %s", shown(ref), work.name, done.drift)
+            work.notes.append(f"{shown(ref)} {done.drift}")
+            work.fights += 1
+            work.fought_at = self._now()
+        if execution.rank(ref) == 0:
+            self._base_came()
+
+    def _base_came(self) -> None:
+        for work in list(self._works.values()):
+            if work.lacks_base:
+                work.lacks_base = False
+                self._enqueue(work)
+
+    def _conclude(
+        self,
+        work: _Work,
+        row: HeldWork,
+        applied: int,
+        cleared: list[Ref],
+        problems: list[tuple[Ref | None, Problem]],
+        unreachable: bool,
+    ) -> float | None:
+        now = self._desired.get(row.name)
+        if now is None or (now.uid, now.hash, now.removing) != (row.uid, row.hash, row.removing):
+            work.again = True  # another version came meanwhile: what this one found says nothing of it
+            return None
+        if cleared and (persist := self._desired.cleared(row.name, cleared)) is not None:
+            self._persist(persist)
+        if not problems:
+            work.attempts = 0
+            work.lacks_base = False
+            if row.removing:
+                self._removed(work, row)
+            else:
+                work.settled = row.hash
+                self._report_soon(row.name)
+            return None
+        self._writer.counters.failures += 1
+        work.settled = None
+        work.lacks_base = any(problem.lacks_base for _, problem in problems)
+        told = ", ".join(dict.fromkeys(problem.message for _, problem in problems))
+        # Not being able to ask says nothing new of a Work that was reported before.
+        if not (unreachable and row.report):
+            self._failed(row, applied, told)
+        log.log(logging.DEBUG if work.attempts else logging.INFO, "Work %s: %s", row.name, told)
+        pause = self._backoff(work.attempts)
+        work.attempts += 1
+        return max(pause, *(problem.retry_after_seconds for _, problem in problems))
+
+    # --- reports -------------------------------------------------------------------------------------------------
+
+    def _failed(self, row: HeldWork, applied: int, told: str) -> None:
+        if row.removing:
+            message = f"Failed to remove all objects: {told}"
+        else:
+            message = f"Failed to apply all manifests ({applied}/{len(row.manifests)}): {told}"
+        self._tell(
+            fleet.Report(name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.FAILED, message=message)
+        )
+
+    def _removed(self, work: _Work, row: HeldWork) -> None:
+        for ref in (*work.refs, *work.applied, *row.leftovers):
+            left = tuple(name for name in self._by_ref.get(ref, ()) if name != row.name)
+            if left:
+                self._by_ref[ref] = left
+            else:
+                self._by_ref.pop(ref, None)
+        self._works.pop(row.name, None)
+        self._changed.pop(row.name, None)
+        self._watcher.keep_only({(ref.api_version, ref.kind) for ref in self._by_ref})
+        self._tell(fleet.Report(name=row.name, uid=row.uid, phase=fleet.REMOVED))
+
+    def _report_soon(self, name: str) -> None:
+        self._changed[name] = None
+        if self._flush_timer is not None or self._stopped:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._flushed_at + REPORT_INTERVAL_SECONDS - self._now()
+        self._flush_timer = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        self._flushed_at = self._now()
+        names_, self._changed = list(self._changed), {}
+        for name in names_:
+            report = self._report(name)
+            if report is not None:
+                self._tell(report)
+
+    def _report(self, name: str) -> fleet.Report | None:
+        """The state of a Work that is applied; None while it is not, or not all of its objects have been seen."""
+        row, work = self._desired.get(name), self._works.get(name)
+        if row is None or work is None or row.removing or work.settled != row.hash:
+            return None
+        report = fleet.Report(name=name, uid=row.uid, work_hash=row.hash, phase=fleet.APPLIED)
+        for ordinal, ref in enumerate(work.refs):
+            record = work.shared.get(ref) or self._watcher.record(ref)
+            if record is None:
+                return None
+            report.statuses.add(
+                ordinal=ordinal,
+                api_version=ref.api_version,
+                kind=ref.kind,
+                resource=work.plurals.get(ref, ""),
+                namespace=ref.namespace,
+                name=ref.name,
+                status=record.status,
+                health=record.health,
+            )
+        if work.notes:
+            report.drift = "; ".join(work.notes)
+            work.notes.clear()
+        return report
+
+    def _tell(self, report: fleet.Report) -> None:
+        persist = self._desired.report(report)
+        if persist is not None:
+            self._persist(persist)
+        self._outbox()
+
+
+def _parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[tuple[Ref | None, Problem]]]:
+    """The manifests of a Work as they are applied, what others need first; and those that are no objects."""
+    bodies: list[tuple[Ref, Object]] = []
+    bad: list[tuple[Ref | None, Problem]] = []
+    for ordinal, manifest in enumerate(row.manifests):
+        try:
+            obj = orjson.loads(manifest)
+            body = execution.prepared(obj, owner)
+            ref = execution.ref_of(body)
+        except (ValueError, AttributeError, TypeError):
+            bad.append((None, Problem(f"manifest {ordinal} is not an object")))
+            continue
+        if ref.api_version and ref.kind and ref.name:
+            bodies.append((ref, body))
+        else:
+            bad.append((None, Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name")))
+    bodies.sort(key=lambda pair: execution.rank(pair[0]))
+    return bodies, bad
+
+
+def _problem_of(ref: Ref, error: MemberUnreachable | Refused) -> Problem:
+    if isinstance(error, MemberUnreachable):
+        return Problem(str(error))
+    lacks_base = error.code == 404 and error.details.get("kind") in (None, "", "namespaces")
+    return Problem(f"{shown(ref)}: {error}", lacks_base, error.retry_after_seconds or 0.0)

@@ -1,0 +1,253 @@
+"""Watches what the agent applied: one list and watch for each kind, by the label karmada.io/managed=true.
+
+Of an object only a `Record` is kept: who it is, which fields of it are ours, and its status as it travels. Objects
+that are not labelled are never seen here, so that an object without a record is not known to be absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from towline.agent.desired import Ref
+from towline.agent.execution import Seen, see
+from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused, Resource
+from towline.kube import interpreter, names
+from towline.kube.objects import Object, name_of, namespace_of
+
+log = logging.getLogger("towline.agent.watcher")
+
+_SELECTOR = f"{names.MANAGED}=true"
+_WATCH_SECONDS = 300
+_LIST_PAGE = 500
+_BACKOFF_SECONDS = (0.1, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a member's object."""
+
+    seen: Seen
+    status: bytes
+    """As reflected in the member (canonical JSON); b"" for none."""
+    health: str
+
+    @property
+    def version(self) -> int:
+        return _version(self.seen.resource_version)
+
+
+class Listener(Protocol):
+    """Who is told, synchronously and in the order of the watch."""
+
+    def object_changed(self, ref: Ref, record: Record | None) -> None:
+        """A newer state than before; None: it is gone, or no longer labelled as managed."""
+
+    def kind_synced(self, api_version: str, kind: str) -> None:
+        """The records of this kind are complete (again)."""
+
+
+def record_of(obj: Object) -> Record:
+    """`obj` reduced; its status and health are interpreted here, in the member."""
+    status = interpreter.reflect_status(obj)
+    encoded = b"" if status is None else orjson.dumps(status, option=orjson.OPT_SORT_KEYS)
+    return Record(see(obj), encoded, interpreter.health(obj))
+
+
+class Watcher:
+    """The watches of one agent. `jitter()` gives 0..1; tasks live in `group`."""
+
+    def __init__(
+        self,
+        member: Member,
+        discovery: Discovery,
+        listener: Listener,
+        group: asyncio.TaskGroup,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._member = member
+        self._discovery = discovery
+        self._listener = listener
+        self._group = group
+        self._jitter = jitter
+        self._kinds: dict[tuple[str, str], _KindWatch] = {}
+
+    def need(self, api_version: str, kind: str) -> None:
+        """Watch this kind from now on; cheap to say again."""
+        if (api_version, kind) not in self._kinds:
+            watch = self._kinds[api_version, kind] = _KindWatch(api_version, kind)
+            watch.task = self._group.create_task(self._follow(watch), name=f"watch {api_version} {kind}")
+
+    def keep_only(self, kinds: set[tuple[str, str]]) -> None:
+        """End the watches of all other kinds: nothing of theirs is wanted any more."""
+        for key in self._kinds.keys() - kinds:
+            watch = self._kinds.pop(key)
+            if watch.task is not None:
+                watch.task.cancel()
+
+    def synced(self, ref: Ref) -> bool:
+        """Whether `record` speaks for all labelled objects of the kind."""
+        watch = self._kinds.get((ref.api_version, ref.kind))
+        return watch is not None and watch.synced
+
+    def record(self, ref: Ref) -> Record | None:
+        watch = self._kinds.get((ref.api_version, ref.kind))
+        return watch.records.get((ref.namespace, ref.name)) if watch is not None else None
+
+    def put(self, ref: Ref, record: Record) -> None:
+        """The state that a write of ours returned: newer than what the watch has told so far."""
+        watch = self._kinds.get((ref.api_version, ref.kind))
+        if watch is not None:
+            self._keep(watch, (ref.namespace, ref.name), record, tell=False)
+
+    def forget(self, ref: Ref) -> None:
+        """The API server said that the object is gone."""
+        watch = self._kinds.get((ref.api_version, ref.kind))
+        if watch is not None:
+            watch.records.pop((ref.namespace, ref.name), None)
+
+    def __len__(self) -> int:
+        return sum(len(watch.records) for watch in self._kinds.values())
+
+    async def _follow(self, watch: _KindWatch) -> None:
+        """List, then watch, for ever; what goes wrong is waited out with growing pauses."""
+        pause, longest = _BACKOFF_SECONDS
+        while True:
+            try:
+                if not watch.version:
+                    await self._list(watch)
+                await self._watch(watch)
+                pause = _BACKOFF_SECONDS[0]
+                continue
+            except _Expired:
+                watch.version = ""
+                continue
+            except MemberUnreachable as error:
+                log.debug("watch of %s %s ended: %s", watch.api_version, watch.kind, error)
+            except Refused as error:
+                level = logging.DEBUG if error.code in (404, 503) else logging.WARNING
+                log.log(level, "watch of %s %s was refused: %s", watch.api_version, watch.kind, error)
+                if error.code == 404:
+                    self._discovery.forget(watch.api_version)
+                watch.version = ""
+            await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
+            pause = min(longest, pause * 2)
+
+    async def _list(self, watch: _KindWatch) -> None:
+        resource = await self._resource(watch)
+        listed: dict[tuple[str, str], Record] = {}
+        query = {"labelSelector": _SELECTOR, "limit": str(_LIST_PAGE)}
+        while True:
+            try:
+                page = await self._member.get(resource.path(), query)
+            except Refused as refused:
+                if refused.code == 410 and "continue" in query:
+                    raise _Expired from None
+                raise
+            for item in page.get("items") or []:
+                item.setdefault("apiVersion", watch.api_version)
+                item.setdefault("kind", watch.kind)
+                listed[namespace_of(item), name_of(item)] = record_of(item)
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                break
+            query["continue"] = metadata["continue"]
+        self._replace(watch, listed, str(metadata.get("resourceVersion") or ""))
+
+    def _replace(self, watch: _KindWatch, listed: dict[tuple[str, str], Record], version: str) -> None:
+        for key, record in listed.items():
+            self._keep(watch, key, record, tell=True)
+        gone = [
+            key
+            for key, record in watch.records.items()
+            if key not in listed and record.version <= _version(version)
+        ]
+        for key in gone:
+            del watch.records[key]
+            self._listener.object_changed(watch.ref(key), None)
+        watch.version = version
+        watch.synced = True
+        self._listener.kind_synced(watch.api_version, watch.kind)
+
+    async def _watch(self, watch: _KindWatch) -> None:
+        resource = await self._resource(watch)
+        seconds = int(_WATCH_SECONDS * (1 + self._jitter()))
+        query = {
+            "watch": "true",
+            "labelSelector": _SELECTOR,
+            "resourceVersion": watch.version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        try:
+            # The server ends the watch after `seconds`; one that has been silent for longer is dead.
+            async with self._member.stream(resource.path(), query, silence_seconds=seconds + 30) as lines:
+                while line := await lines.readline():
+                    self._take(watch, orjson.loads(line))
+        except Refused as refused:
+            if refused.code == 410:
+                raise _Expired from None
+            raise
+        except orjson.JSONDecodeError as error:
+            raise MemberUnreachable(f"a watch sent what is not JSON: {error}") from error
+
+    def _take(self, watch: _KindWatch, event: Mapping[str, Any]) -> None:
+        type_, obj = event.get("type"), event.get("object") or {}
+        if type_ == "ERROR":
+            if obj.get("code") == 410:
+                raise _Expired
+            raise Refused(int(obj.get("code") or 500), str(obj.get("reason")), str(obj.get("message")))
+        metadata = obj.get("metadata") or {}
+        if type_ in ("ADDED", "MODIFIED"):
+            self._keep(watch, (namespace_of(obj), name_of(obj)), record_of(obj), tell=True)
+        elif type_ == "DELETED":
+            key = (namespace_of(obj), name_of(obj))
+            known = watch.records.get(key)
+            if known is not None and known.version <= _version(metadata.get("resourceVersion")):
+                del watch.records[key]
+                self._listener.object_changed(watch.ref(key), None)
+        watch.version = str(metadata.get("resourceVersion") or watch.version)
+
+    def _keep(self, watch: _KindWatch, key: tuple[str, str], record: Record, *, tell: bool) -> None:
+        known = watch.records.get(key)
+        # Our own writes' answers overtake the watch: an older event must not look like somebody's change.
+        if known is not None and known.version >= record.version > 0:
+            return
+        watch.records[key] = record
+        if tell:
+            self._listener.object_changed(watch.ref(key), record)
+
+    async def _resource(self, watch: _KindWatch) -> Resource:
+        resource = await self._discovery.resource(watch.api_version, watch.kind)
+        if resource is None:
+            raise Refused(404, "NotFound", f"the member has no {watch.kind} in {watch.api_version}")
+        return resource
+
+
+class _Expired(Exception):
+    """The resourceVersion is too old (410): list again."""
+
+
+class _KindWatch:
+    __slots__ = ("api_version", "kind", "records", "synced", "task", "version")
+
+    def __init__(self, api_version: str, kind: str) -> None:
+        self.api_version = api_version
+        self.kind = kind
+        self.records: dict[tuple[str, str], Record] = {}
+        self.version = ""
+        self.synced = False
+        self.task: asyncio.Task[None] | None = None
+
+    def ref(self, key: tuple[str, str]) -> Ref:
+        return Ref(self.api_version, self.kind, *key)
+
+
+def _version(text: str | None) -> int:
+    """resourceVersions are compared as numbers (defined for Kubernetes' own since 1.35, true before); 0: unknown."""
+    return int(text) if text and text.isdigit() else 0

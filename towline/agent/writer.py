@@ -1,0 +1,250 @@
+"""Carries the actions of `execution` out on one object of the member: reads it if need be, writes it at most once.
+
+Every write says which object it means (its uid, or that of the last apply), so that what changed in between is
+refused by the API server, read again and decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from towline.agent import drift, execution
+from towline.agent.desired import Ref
+from towline.agent.execution import (
+    ABSENT,
+    UNKNOWN,
+    Applied,
+    Apply,
+    Conflict,
+    Delete,
+    Mode,
+    Nothing,
+    Observation,
+    Owner,
+    Read,
+    Release,
+    Share,
+    Wait,
+    shown,
+)
+from towline.agent.kubernetes import (
+    APPLY_PATCH,
+    MERGE_PATCH,
+    Discovery,
+    Member,
+    Refused,
+    Resource,
+    missing_path,
+    read_object,
+)
+from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.watcher import Record, Watcher, record_of
+from towline.kube.objects import Object
+
+_ROUNDS_MAX = 5
+"""Read, write, and again when the write was overtaken; an object that still changes is left to the backoff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The object is as wanted. `applied` None: a foreign object that is shared, of which `record` is kept."""
+
+    applied: Applied | None
+    record: Record | None = None
+    drift: str = ""
+    plural: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The object is not as wanted yet. `lacks_base`: a namespace or a kind is missing that may come any moment."""
+
+    message: str
+    lacks_base: bool = False
+    retry_after_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was written, for /metrics."""
+
+    applies: int = 0
+    deletes: int = 0
+    reads: int = 0
+    drifts: int = 0
+    failures: int = 0
+
+
+class Writer:
+    """Writes to the member, for one cluster. `apply` and `remove` raise MemberUnreachable and Refused."""
+
+    def __init__(
+        self,
+        member: Member,
+        discovery: Discovery,
+        watcher: Watcher,
+        cluster: str,
+        allowance: Allowance,
+        budget: DeletionBudget,
+        holds: Callable[[str], bool],
+    ) -> None:
+        """`holds(name)`: whether this agent holds a Work of that name."""
+        self._member = member
+        self._discovery = discovery
+        self._watcher = watcher
+        self._cluster = cluster
+        self._allowance = allowance
+        self._budget = budget
+        self._holds = holds
+        self.counters = Counters()
+
+    async def apply(
+        self, ref: Ref, body: Object, owner: Owner, mode: Mode, applied: Applied | None
+    ) -> Done | Problem:
+        """Bring one object to `body` (from `execution.prepared`)."""
+        if refusal := self._allowance.refusal(ref):
+            return Problem(refusal)
+        resource = await self._discovery.resource(ref.api_version, ref.kind)
+        if resource is None:
+            return Problem(f"the member has no {ref.kind} in {ref.api_version}; retrying", lacks_base=True)
+        if resource.namespaced and not ref.namespace:
+            return Problem(f"{shown(ref)} has no namespace, which a {ref.kind} needs; set metadata.namespace")
+        self._watcher.need(ref.api_version, ref.kind)
+        body_hash = execution.body_hash(body)
+        observed = await self._look(resource, ref, owner, applied)
+        for _ in range(_ROUNDS_MAX):
+            action = execution.to_apply(
+                body, body_hash, owner, mode, observed, applied,
+                cluster=self._cluster, rival_held=self._rival_held(observed, owner),
+            )  # fmt: skip
+            if isinstance(action, Apply):
+                try:
+                    return await self._apply(resource, ref, action, body_hash)
+                except Refused as refused:
+                    if refused.code != 409:
+                        raise
+                observed = await self._read(resource, ref)
+            elif isinstance(action, Read):
+                observed = await self._read(resource, ref)
+            elif isinstance(action, Conflict | Wait):
+                return Problem(action.message)
+            elif isinstance(action, Share):
+                assert not isinstance(observed, execution.Blank)
+                obj = observed.object or await read_object(self._member, resource, ref)
+                return Done(None, record_of(obj) if obj else None, plural=resource.plural)
+            else:
+                return Done(applied, plural=resource.plural)
+        return Problem(f"{shown(ref)} keeps changing while it is applied; retrying")
+
+    async def remove(self, ref: Ref, owner: Owner, preserve: bool) -> Problem | None:
+        """Take one object out of the member, or let go of it; None: nothing of ours is left there."""
+        resource = await self._discovery.resource(ref.api_version, ref.kind)
+        if resource is None or (resource.namespaced and not ref.namespace):
+            return None  # the member answered that it serves no such thing: there is nothing to remove
+        record = self._watcher.record(ref)
+        observed: Observation = record.seen if record is not None and not preserve else UNKNOWN
+        for _ in range(_ROUNDS_MAX):
+            action = execution.to_remove(ref, owner, preserve, observed)
+            if isinstance(action, Nothing):
+                return None
+            if isinstance(action, Wait):
+                self._watcher.need(ref.api_version, ref.kind)
+                return Problem(action.message)
+            if isinstance(action, Read):
+                observed = await self._read(resource, ref)
+                continue
+            if refusal := self._allowance.refusal(ref):
+                return Problem(refusal)
+            try:
+                if isinstance(action, Release):
+                    await self._release(resource, ref, action)
+                    return None
+                if wait := self._budget.take():
+                    return Problem("held by this agent's --deletions-per-minute", retry_after_seconds=wait)
+                if await self._delete(resource, ref, action):
+                    self._watcher.forget(ref)
+                    return None
+                self._watcher.need(ref.api_version, ref.kind)
+                return Problem(f"{shown(ref)} is being deleted in the member")
+            except Refused as refused:
+                if refused.code not in (404, 409):
+                    raise
+            observed = await self._read(resource, ref)
+        return Problem(f"{shown(ref)} keeps changing while it is removed; retrying")
+
+    async def _look(self, resource: Resource, ref: Ref, owner: Owner, applied: Applied | None) -> Observation:
+        """What the watch knows, where that is enough; a drift and a disappearance are read again, for the words
+        and because no record is not absence."""
+        record = self._watcher.record(ref)
+        if applied is None:
+            return UNKNOWN
+        if record is None:
+            return await self._read(resource, ref) if self._watcher.synced(ref) else UNKNOWN
+        seen = record.seen
+        if (seen.uid, seen.entry, seen.owner, seen.deleting) == (applied.uid, applied.entry, owner, False):
+            return seen
+        return await self._read(resource, ref)
+
+    async def _read(self, resource: Resource, ref: Ref) -> Observation:
+        self.counters.reads += 1
+        obj = await read_object(self._member, resource, ref)
+        if obj is None:
+            self._watcher.forget(ref)
+            return ABSENT
+        return execution.see(obj, keep=True)
+
+    async def _apply(self, resource: Resource, ref: Ref, action: Apply, body_hash: bytes) -> Done:
+        self.counters.applies += 1
+        try:
+            answer = await self._member.call(
+                "PATCH",
+                resource.path(ref.namespace, ref.name),
+                {"fieldManager": drift.FIELD_MANAGER, "force": "true"},
+                orjson.dumps(action.body),
+                content_type=APPLY_PATCH,
+            )
+        except Refused as refused:
+            if missing_path(refused):
+                self._discovery.forget(ref.api_version)
+            raise
+        obj = answer.json()
+        record = record_of(obj)
+        self._watcher.put(ref, record)
+        if action.drift:
+            self.counters.drifts += 1
+        done = Applied(body_hash, record.seen.uid, record.seen.entry)
+        return Done(done, record, action.drift, resource.plural)
+
+    async def _release(self, resource: Resource, ref: Ref, action: Release) -> None:
+        await self._member.call(
+            "PATCH",
+            resource.path(ref.namespace, ref.name),
+            {"fieldManager": drift.FIELD_MANAGER},
+            orjson.dumps(action.patch),
+            content_type=MERGE_PATCH,
+        )
+        self._watcher.forget(ref)
+
+    async def _delete(self, resource: Resource, ref: Ref, action: Delete) -> bool:
+        """True: it is gone already. Kubernetes answers a Status when the object went at once, and the object when
+        finalizers or a grace period hold it."""
+        self.counters.deletes += 1
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": action.uid},
+            "propagationPolicy": "Background",
+        }
+        answer = await self._member.call(
+            "DELETE", resource.path(ref.namespace, ref.name), body=orjson.dumps(options)
+        )
+        body = answer.json()
+        return bool(body.get("kind") == "Status" and body.get("status") == "Success")
+
+    def _rival_held(self, observed: Observation, owner: Owner) -> bool:
+        if isinstance(observed, execution.Blank) or observed.owner is None or observed.owner == owner:
+            return False
+        return observed.owner.namespace == owner.namespace and self._holds(observed.owner.name)
