@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towline.hub.sim.pods import available_at, is_active, is_ready
+from towline.hub.sim.pods import STEERING, available_at, is_active, is_ready
 from towline.hub.sim.round import (
     Round,
     condition_of,
@@ -141,7 +141,7 @@ def _new_replica_set(round: Round, deployment: Object, name: str, older: list[Ob
     labels = {**(metadata.get("labels") or {}), HASH_LABEL: name.rpartition("-")[2]}
     selector = spec.get("selector") or {}
     matching = {**(selector.get("matchLabels") or {}), HASH_LABEL: labels[HASH_LABEL]}
-    annotations = {k: v for k, v in annotations_of(deployment).items() if not _is_applied_copy(k)}
+    annotations = {k: v for k, v in annotations_of(deployment).items() if not _is_its_own(k)}
     made = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -163,9 +163,9 @@ def _new_replica_set(round: Round, deployment: Object, name: str, older: list[Ob
     return round.create(key, made)
 
 
-def _is_applied_copy(annotation: str) -> bool:
+def _is_its_own(annotation: str) -> bool:
     """Annotations that speak of the Deployment itself and are not handed down."""
-    return annotation in ("kubectl.kubernetes.io/last-applied-configuration", REVISION)
+    return annotation in ("kubectl.kubernetes.io/last-applied-configuration", REVISION, *STEERING)
 
 
 def _scale(round: Round, replica_set: Object, replicas: int) -> Object:
