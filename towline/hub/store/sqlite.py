@@ -183,6 +183,8 @@ class _File:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
+            # Secrets are in it. The files that sqlite puts beside it take their mode from it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             reason = f"{path} cannot be opened ({error.strerror})"
             raise Unavailable(f"{reason}; give the hub a data directory that it may write.") from error
