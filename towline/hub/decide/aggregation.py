@@ -1,0 +1,112 @@
+"""Aggregation: what agents report becomes the binding's status and the template's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from towline.hub.decide.bindings import belongs_to, desired, observed, targets, template_key
+from towline.hub.decide.conditions import condition, with_condition
+from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
+from towline.hub.decide.wire import Phase, WorkReport
+from towline.kube import interpreter
+from towline.kube.objects import Key, Object, name_of, namespace_of, revision_of
+
+FULLY_APPLIED = "FullyApplied"
+
+
+def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkReport]) -> Plan:
+    """The binding at `key` with `reports` (by cluster, those not stored yet) merged in, and its template's status.
+
+    An entry is dropped when its cluster reported the removal, or is no cluster any more (nobody could answer)."""
+    binding = snapshot.get(key)
+    if binding is None:
+        return NOTHING
+    entries = _entries(snapshot, binding, reports)
+    updated = _with_entries(binding, entries, now)
+    writes: list[Put | Delete] = []
+    events: list[EventNote] = []
+    if updated != binding:
+        writes.append(Put(key, updated, revision_of(binding)))
+        before = condition(binding.get("status"), FULLY_APPLIED) or {}
+        after = condition(updated.get("status"), FULLY_APPLIED) or {}
+        if before.get("status") != after.get("status"):
+            kind = str(binding["kind"])
+            where = f"{namespace_of(binding)}/{name_of(binding)}" if namespace_of(binding) else name_of(binding)
+            message = f"Update {kind}({where}) with AggregatedStatus successfully."
+            events.append(EventNote(binding, "Normal", "AggregateStatusSucceed", message))
+    at = template_key(snapshot.kinds, binding)
+    template = snapshot.get(at) if at else None
+    if at is not None and template is not None and belongs_to(binding, template):
+        items = [entry for name, entry in entries.items() if name in desired(binding)]
+        try:
+            merged = interpreter.aggregate(template, items)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # What members report is shaped by them: one odd status must not stop the binding's own.
+            message = f"cannot aggregate: {type(error).__name__}: {error}"
+            events.append(EventNote(template, "Warning", "AggregateStatusFailed", message))
+            return Plan(tuple(writes), tuple(events))
+        if merged is not None and merged.get("status") != template.get("status"):
+            status = {**template, "status": merged.get("status")}
+            writes.append(Put(at, status, revision_of(template)))
+    return Plan(tuple(writes), tuple(events))
+
+
+def _entries(snapshot: Snapshot, binding: Object, reports: Mapping[str, WorkReport]) -> dict[str, Mapping[str, Any]]:
+    wanted = desired(binding)
+    entries = dict(observed(binding))
+    for cluster in wanted.keys() - entries.keys():
+        entries[cluster] = {"clusterName": cluster}
+    for cluster in list(entries):
+        report = reports.get(cluster)
+        if report is not None and report.phase == Phase.REMOVED:
+            if cluster not in wanted:
+                del entries[cluster]
+        elif report is not None and cluster in wanted:
+            entries[cluster] = entry_of(cluster, report)
+        elif cluster not in wanted and snapshot.get(Key("cluster.karmada.io", "clusters", "", cluster)) is None:
+            del entries[cluster]
+    return dict(sorted(entries.items()))
+
+
+def entry_of(cluster: str, report: WorkReport) -> Object:
+    """An aggregatedStatus entry (Karmada 1.4) from a report; without one it is only the cluster's name."""
+    entry: Object = {"clusterName": cluster}
+    if report.phase == Phase.APPLIED:
+        entry["applied"] = True
+        if report.message:
+            entry["appliedMessage"] = report.message
+        if report.statuses:
+            first = report.statuses[0]
+            entry["health"] = first.health or "Unknown"
+            if first.status:
+                entry["status"] = orjson.loads(first.status)
+    elif report.phase == Phase.FAILED:
+        entry |= {"applied": False, "appliedMessage": report.message, "health": "Unknown"}
+    return entry
+
+
+def _with_entries(binding: Object, entries: Mapping[str, Mapping[str, Any]], now: float) -> Object:
+    status: dict[str, Any] = dict(binding.get("status") or {})
+    listed = list(entries.values())
+    if listed != (status.get("aggregatedStatus") or []):
+        status["aggregatedStatus"] = listed
+        if not listed:
+            del status["aggregatedStatus"]
+    wanted = targets(binding)
+    # Tombstones do not count: FullyApplied is about what is wanted.
+    full = bool(wanted) and all((entries.get(name) or {}).get("applied") for name in wanted)
+    present = condition(status, FULLY_APPLIED)
+    if present is not None or listed:
+        value, reason, message = _FULL if full else _NOT_FULL
+        if present is None or (present.get("status"), present.get("reason")) != (value, reason):
+            status["conditions"] = with_condition(
+                status.get("conditions"), FULLY_APPLIED, value, reason, message, now
+            )
+    return binding if status == (binding.get("status") or {}) else {**binding, "status": status}
+
+
+_FULL = ("True", "FullyAppliedSuccess", "All works have been successfully applied")
+_NOT_FULL = ("False", "FullyAppliedFailed", "Failed to apply all works, see status.aggregatedStatus for details")

@@ -1,0 +1,304 @@
+"""Bindings: how one is named, shaped from template and policy, read, and taken down. RB and CRB differ only in their key."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.plan import Delete, Put, Snapshot
+from towline.hub.decide.policies import Claim, with_claim
+from towline.kube import interpreter, names
+from towline.kube.kinds import KindTable
+from towline.kube.objects import (
+    Key,
+    Object,
+    annotations_of,
+    content_hash,
+    finalizers_of,
+    generation_of,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    revision_of,
+    uid_of,
+    with_annotations,
+    with_finalizer,
+    with_labels,
+    with_metadata,
+    without_finalizer,
+)
+
+BINDINGS = "resourcebindings"
+CLUSTER_BINDINGS = "clusterresourcebindings"
+TEMPLATE_HASH = "towline.io/template-hash"
+"""On the binding of a Lazy policy: the template's content when the policy was last applied."""
+
+DEFAULT_SCHEDULER = "default-scheduler"
+
+
+class Refused(Exception):
+    """The policy cannot be applied now; the message says why, for the user."""
+
+
+# --- finding -------------------------------------------------------------------------------------------------
+
+
+def key_for(namespace: str, name: str, kind: str) -> Key:
+    """The binding's key for a template."""
+    resource = BINDINGS if namespace else CLUSTER_BINDINGS
+    return Key(names.WORK_GROUP, resource, namespace, names.binding_name(name, kind))
+
+
+def is_binding(key: Key) -> bool:
+    return key.group == names.WORK_GROUP and key.resource in (BINDINGS, CLUSTER_BINDINGS)
+
+
+def all_bindings(snapshot: Snapshot) -> Iterable[Object]:
+    yield from snapshot.list(names.WORK_GROUP, BINDINGS)
+    yield from snapshot.list(names.WORK_GROUP, CLUSTER_BINDINGS)
+
+
+def template_key(kinds: KindTable, binding: Object) -> Key | None:
+    """The key of the template that `binding` is for; None when its kind is not known (any more)."""
+    ref = (binding.get("spec") or {}).get("resource") or {}
+    kind = kinds.named(str(ref.get("apiVersion") or ""), str(ref.get("kind") or ""))
+    return kind.key(str(ref.get("namespace") or ""), str(ref.get("name") or "")) if kind else None
+
+
+def controller_of(obj: Object) -> Mapping[str, Any] | None:
+    for reference in (obj.get("metadata") or {}).get("ownerReferences") or ():
+        if reference.get("controller"):
+            found: Mapping[str, Any] = reference
+            return found
+    return None
+
+
+def belongs_to(binding: Object, template: Object) -> bool:
+    """Whether `binding` is this very template's: owned by its uid, or owned by nobody and about it."""
+    owner = controller_of(binding)
+    if owner is not None:
+        return owner.get("uid") == uid_of(template)
+    return is_about(binding, template)
+
+
+def is_about(binding: Object, template: Object) -> bool:
+    """Whether `binding` names `template`, of whatever uid."""
+    ref = (binding.get("spec") or {}).get("resource") or {}
+    group = str(ref.get("apiVersion") or "").rpartition("/")[0]
+    return (group, ref.get("kind"), ref.get("namespace") or "", ref.get("name")) == (
+        str(template.get("apiVersion")).rpartition("/")[0],
+        template.get("kind"),
+        namespace_of(template),
+        name_of(template),
+    )
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def desired(binding: Object) -> dict[str, int]:
+    """Replicas by cluster that shall hold a copy: targets, then clusters that dependants need, then those still being
+    evicted from. Empty while the binding is being deleted."""
+    if is_deleting(binding):
+        return {}
+    spec = binding.get("spec") or {}
+    wanted = targets(binding)
+    for dependant in spec.get("requiredBy") or ():
+        for cluster in dependant.get("clusters") or ():
+            wanted.setdefault(cluster["name"], int(cluster.get("replicas") or 0))
+    for task in spec.get("gracefulEvictionTasks") or ():
+        if task.get("purgeMode") != "Directly":
+            wanted.setdefault(task["fromCluster"], int(task.get("replicas") or 0))
+    return wanted
+
+
+def targets(binding: Object) -> dict[str, int]:
+    """The scheduling result: replicas by cluster."""
+    clusters = (binding.get("spec") or {}).get("clusters") or ()
+    return {cluster["name"]: int(cluster.get("replicas") or 0) for cluster in clusters}
+
+
+def observed(binding: Object) -> dict[str, Mapping[str, Any]]:
+    """The aggregatedStatus entries by cluster: who may hold a copy."""
+    entries = (binding.get("status") or {}).get("aggregatedStatus") or ()
+    return {entry["clusterName"]: entry for entry in entries if entry.get("clusterName")}
+
+
+def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
+    """`binding` with an aggregatedStatus entry for each of `clusters`: removal is state, so a cluster must be written down
+    as a possible holder before anything is sent to it."""
+    known = observed(binding)
+    missing = sorted(set(clusters) - known.keys())
+    if not missing:
+        return binding
+    entries = [*known.values(), *({"clusterName": name} for name in missing)]
+    entries.sort(key=lambda entry: str(entry["clusterName"]))
+    return {**binding, "status": {**(binding.get("status") or {}), "aggregatedStatus": entries}}
+
+
+def is_workload(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("replicas") or spec.get("replicaRequirements"))
+
+
+# --- shaping -------------------------------------------------------------------------------------------------
+
+
+def shape(snapshot: Snapshot, template: Object, policy: Object, claim: Claim, existing: Object | None) -> Object:
+    """The binding that `policy` makes of `template`, before scheduling. An existing one keeps what is not the policy's:
+    targets, requiredBy, eviction tasks, the suspension of scheduling. Raises Refused."""
+    kind, namespace, name = str(template["kind"]), namespace_of(template), name_of(template)
+    key = key_for(namespace, name, kind)
+    binding = existing or _blank(key)
+    lazy = (policy.get("spec") or {}).get("activationPreference") == "Lazy"
+    stamp = _content_stamp(template) if lazy else None
+    recorded = annotations_of(binding).get(TEMPLATE_HASH)
+    binding = _with_identity(binding, key, template, claim)
+    if lazy and existing is not None and stamp == recorded:
+        return binding  # only the policy changed: it takes effect with the template's next change
+    spec = _spec(snapshot, template, policy, binding.get("spec") or {})
+    if stamp is None:
+        binding = with_annotations(binding, remove=[TEMPLATE_HASH]) if recorded else binding
+    else:
+        binding = with_annotations(binding, {TEMPLATE_HASH: stamp})
+    return {**binding, "spec": spec}
+
+
+def _blank(key: Key) -> Object:
+    kind = "ResourceBinding" if key.namespace else "ClusterResourceBinding"
+    metadata = {"name": key.name, "namespace": key.namespace} if key.namespace else {"name": key.name}
+    return {"apiVersion": f"{names.WORK_GROUP}/v1alpha2", "kind": kind, "metadata": metadata, "spec": {}}
+
+
+def _with_identity(binding: Object, key: Key, template: Object, claim: Claim) -> Object:
+    """Owner, finalizer, permanent id and claim."""
+    id_label = names.BINDING_ID if key.namespace else names.CLUSTER_BINDING_ID
+    if not labels_of(binding).get(id_label):
+        binding = with_labels(binding, {id_label: derived_uuid("binding", uid_of(template), str(key))})
+    binding = with_claim(with_finalizer(binding, finalizer_of(key)), claim)
+    owner = {
+        "apiVersion": template["apiVersion"],
+        "kind": template["kind"],
+        "name": name_of(template),
+        "uid": uid_of(template),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    others = [o for o in binding["metadata"].get("ownerReferences") or () if not o.get("controller")]
+    if binding["metadata"].get("ownerReferences") != [owner, *others]:
+        binding = with_metadata(binding, ownerReferences=[owner, *others])
+    return binding
+
+
+def finalizer_of(key: Key) -> str:
+    return names.BINDING_FINALIZER if key.namespace else names.CLUSTER_BINDING_FINALIZER
+
+
+def derived_uuid(*parts: str) -> str:
+    """A UUID that is the same for the same parts: ids that a decision makes need no entropy."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def _spec(snapshot: Snapshot, template: Object, policy: Object, old: Mapping[str, Any]) -> Object:
+    rule = policy.get("spec") or {}
+    workload = interpreter.replicas(template)
+    count, requirements = workload if workload is not None else (0, None)
+    fields: Object = {
+        "resource": _reference(template),
+        "propagateDeps": rule.get("propagateDeps") or None,
+        "replicas": count or None,
+        "replicaRequirements": requirements or None,
+        "placement": rule.get("placement") or {},
+        "schedulerName": rule.get("schedulerName") or DEFAULT_SCHEDULER,
+        "failover": rule.get("failover"),
+        "conflictResolution": rule.get("conflictResolution") or "Abort",
+        "suspension": _suspension(rule, old),
+        "preserveResourcesOnDeletion": rule.get("preserveResourcesOnDeletion"),
+        "schedulePriority": _schedule_priority(snapshot, rule),
+        "workloadAffinityGroups": _affinity_groups(template, rule),
+    }
+    spec: Object = {k: v for k, v in {**old, **fields}.items() if v is not None}
+    seen = old.get("resource") or {}
+    if {**seen, "resourceVersion": ""} == {**spec["resource"], "resourceVersion": ""} and all(
+        spec.get(field) == old.get(field) for field in fields if field != "resource"
+    ):
+        # Nothing that the binding carries changed: a new resourceVersion alone is not worth a commit.
+        spec["resource"] = seen
+    return spec
+
+
+def _reference(template: Object) -> Object:
+    reference = {"apiVersion": template["apiVersion"], "kind": template["kind"]}
+    if namespace_of(template):
+        reference["namespace"] = namespace_of(template)
+    reference["name"] = name_of(template)
+    reference["uid"] = uid_of(template)
+    reference["resourceVersion"] = str(revision_of(template))
+    return reference
+
+
+def _suspension(rule: Mapping[str, Any], old: Mapping[str, Any]) -> Object | None:
+    suspension: Object = dict(rule.get("suspension") or {})
+    scheduling = (old.get("suspension") or {}).get("scheduling")
+    if scheduling is not None:
+        suspension["scheduling"] = scheduling
+    return suspension or None
+
+
+def _schedule_priority(snapshot: Snapshot, rule: Mapping[str, Any]) -> Object | None:
+    wish = rule.get("schedulePriority")
+    if not wish:
+        return None
+    name = str(wish.get("priorityClassName") or "")
+    found = snapshot.get(Key("scheduling.k8s.io", "priorityclasses", "", name))
+    if found is None:
+        raise Refused(f'PriorityClass "{name}" not found')
+    return {"priority": int(found.get("value") or 0)}
+
+
+def _affinity_groups(template: Object, rule: Mapping[str, Any]) -> Object | None:
+    if not namespace_of(template):
+        return None
+    wish = (rule.get("placement") or {}).get("workloadAffinity") or {}
+    groups = {}
+    for source, field in (("affinity", "affinityGroup"), ("antiAffinity", "antiAffinityGroup")):
+        label = (wish.get(source) or {}).get("groupByLabelKey")
+        if label and label in labels_of(template):
+            groups[field] = f"{label}={labels_of(template)[label]}"
+    return groups or None
+
+
+def _content_stamp(template: Object) -> str:
+    """What a user can change of a template, hashed: the system's own labels and annotations do not count."""
+    body = {field: value for field, value in template.items() if field not in ("metadata", "status")}
+    own = [
+        {key: value for key, value in held.items() if ".karmada.io" not in key or key == names.SKIP_AUTO_PROPAGATION}
+        for held in (labels_of(template), annotations_of(template))
+    ]
+    return content_hash([body, own]).hex()
+
+
+# --- taking down ---------------------------------------------------------------------------------------------
+
+
+def tear_down(key: Key, binding: Object, now: float) -> list[Put | Delete]:
+    """The next step of a binding's end: mark it deleted, wait until no member may hold a copy (no step), let the row go."""
+    holders = {*observed(binding), *desired(binding)}
+    foreign = [finalizer for finalizer in finalizers_of(binding) if finalizer != finalizer_of(key)]
+    if not holders and not foreign:
+        return [Delete(key, revision_of(binding))]
+    if not is_deleting(binding):
+        marked = with_metadata(
+            with_observed(binding, holders),
+            deletionTimestamp=rfc3339(now),
+            deletionGracePeriodSeconds=0,
+            generation=generation_of(binding) + 1,
+        )
+        return [Put(key, marked, revision_of(binding))]
+    if holders or finalizer_of(key) not in finalizers_of(binding):
+        return []
+    return [Put(key, without_finalizer(binding, finalizer_of(key)), revision_of(binding))]

@@ -1,0 +1,201 @@
+"""Placing a binding: when to schedule, and how the outcome is written into the binding (Karmada 3.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from towline.hub.decide.bindings import DEFAULT_SCHEDULER, is_workload, observed, targets, with_observed
+from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
+from towline.hub.decide.plan import EventNote
+from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, schedule
+from towline.hub.decide.scheduling.strategies import strategy_of
+from towline.kube import names
+from towline.kube.objects import Object, annotations_of, generation_of, is_deleting, name_of, with_annotations
+
+SCHEDULED = "Scheduled"
+
+
+def place(
+    binding: Object, old: Object | None, clusters: Sequence[Object], now: float
+) -> tuple[Object, list[EventNote], Mapping[str, Any]]:
+    """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored.
+
+    The targets, their entries in aggregatedStatus and the Scheduled condition belong together in one commit."""
+    spec = binding.get("spec") or {}
+    ours = (spec.get("schedulerName") or DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
+    if not ours or (spec.get("suspension") or {}).get("scheduling"):
+        why = "scheduling is suspended" if ours else f"scheduler {spec.get('schedulerName')} places it"
+        return with_generation(_all_observed(binding), old), [], {"scheduling": why}
+    cause = needs_scheduling(binding, clusters)
+    if cause is None:
+        placed = with_generation(_all_observed(binding), old)
+        return _with_status(placed, schedulerObservedGeneration=generation_of(placed)), [], {"scheduling": "kept"}
+    outcome = schedule(_request(binding), clusters)
+    reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message, **outcome.reasons}
+    placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
+    return placed, events, reasons
+
+
+_TRIGGERED = "a reschedule was triggered"
+
+
+def needs_scheduling(binding: Object, clusters: Sequence[Object]) -> str | None:
+    """Why the present targets must be decided anew; None when they stay."""
+    spec, status = binding.get("spec") or {}, binding.get("status") or {}
+    placement = spec.get("placement") or {}
+    applied = _applied_placement(binding)
+    if applied is None or _differs(applied, placement, status.get("schedulerObservingAffinityName")):
+        return "the placement changed" if applied is not None else "never scheduled"
+    triggered, last = epoch(spec.get("rescheduleTriggeredAt")), epoch(status.get("lastScheduledTime"))
+    if triggered is not None and (last is None or triggered > last):
+        return _TRIGGERED
+    if not is_workload(spec) or strategy_of(placement) == "Duplicated":
+        return "not divided: follows the clusters"
+    if sum(targets(binding).values()) != int(spec.get("replicas") or 0) or not targets(binding):
+        return "the number of replicas changed"
+    alive = {name_of(cluster) for cluster in clusters if not is_deleting(cluster)}
+    if not alive.issuperset(targets(binding)):
+        return "a target is being removed"
+    return None
+
+
+def without_terminating(binding: Object, clusters: Sequence[Object], old: Object) -> Object:
+    """For a binding that no policy governs any more: only targets that go away leave it."""
+    alive = {name_of(cluster) for cluster in clusters if not is_deleting(cluster)}
+    present = (binding.get("spec") or {}).get("clusters") or []
+    kept = [target for target in present if target["name"] in alive]
+    if len(kept) == len(present):
+        return binding
+    return with_generation({**_all_observed(binding), "spec": _with_clusters(binding["spec"], kept)}, old)
+
+
+def with_generation(binding: Object, old: Object | None) -> Object:
+    """metadata.generation: 1 for a new binding, one more whenever the spec differs."""
+    if old is None:
+        generation = 1
+    else:
+        generation = generation_of(old) + (1 if binding.get("spec") != old.get("spec") else 0)
+    if generation_of(binding) == generation:
+        return binding
+    return {**binding, "metadata": {**binding["metadata"], "generation": generation}}
+
+
+def _written(
+    binding: Object, old: Object | None, outcome: Outcome, fresh: bool, now: float
+) -> tuple[Object, list[EventNote]]:
+    placed = binding
+    if outcome.targets is not None:
+        chosen = [{"name": n, "replicas": c} if c else {"name": n} for n, c in sorted(outcome.targets.items())]
+        placed = {**binding, "spec": _with_clusters(binding["spec"], chosen)}
+        placed = _with_applied_placement(placed)
+    placed = with_generation(_all_observed(placed), old)
+    before = condition(placed.get("status"), SCHEDULED) or {}
+    value = "True" if outcome.success else "False"
+    same = (before.get("status"), before.get("reason"), before.get("message")) == (
+        value,
+        outcome.reason,
+        outcome.message,
+    )
+    moved = old is None or targets(old) != targets(placed)
+    status: dict[str, Any] = {}
+    if not same:
+        conditions = (placed.get("status") or {}).get("conditions")
+        status["conditions"] = with_condition(conditions, SCHEDULED, value, outcome.reason, outcome.message, now)
+    if outcome.success:
+        status["schedulerObservedGeneration"] = generation_of(placed)
+        status["schedulerObservingAffinityName"] = outcome.affinity or None
+        if moved or fresh or not same:
+            status["lastScheduledTime"] = rfc3339(now)
+    placed = _with_status(placed, **status)
+    if same and (not moved or not outcome.success):
+        return placed, []
+    return placed, [_event(placed, outcome)]
+
+
+def _event(placed: Object, outcome: Outcome) -> EventNote:
+    if not outcome.success:
+        return EventNote(placed, "Warning", "ScheduleBindingFailed", outcome.message)
+    result = ", ".join(f"{name}:{count}" for name, count in sorted((outcome.targets or {}).items()))
+    colon = ":" if placed["kind"] == "ResourceBinding" else ""
+    return EventNote(placed, "Normal", "ScheduleBindingSucceed", f"{outcome.message} Result{colon} {{{result}}}")
+
+
+def _request(binding: Object) -> Request:
+    spec, status = binding.get("spec") or {}, binding.get("status") or {}
+    triggered, last = epoch(spec.get("rescheduleTriggeredAt")), epoch(status.get("lastScheduledTime"))
+    return Request(
+        placement=spec.get("placement") or {},
+        replicas=int(spec.get("replicas") or 0),
+        workload=is_workload(spec),
+        current=targets(binding),
+        uid=str((spec.get("resource") or {}).get("uid") or ""),
+        observed_affinity=str(status.get("schedulerObservingAffinityName") or ""),
+        evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()),
+        fresh=triggered is not None and (last is None or triggered > last),
+    )
+
+
+# --- what was placed last ------------------------------------------------------------------------------------
+
+
+def _applied_placement(binding: Object) -> Mapping[str, Any] | None:
+    text = annotations_of(binding).get(names.APPLIED_PLACEMENT)
+    if text is None:
+        return None
+    try:
+        applied = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return applied if isinstance(applied, dict) else None
+
+
+def _with_applied_placement(binding: Object) -> Object:
+    placement = binding["spec"].get("placement") or {}
+    if _applied_placement(binding) == placement:
+        return binding
+    return with_annotations(binding, {names.APPLIED_PLACEMENT: orjson.dumps(placement).decode()})
+
+
+def _differs(applied: Mapping[str, Any], placement: Mapping[str, Any], observed_term: str | None) -> bool:
+    """Whether the placement changed in a way that counts: a change in ordered terms counts only where the observed term
+    changed or went; workload affinity alone does not count."""
+    special = ("clusterAffinities", "workloadAffinity")
+    if {k: v for k, v in applied.items() if k not in special} != {
+        k: v for k, v in placement.items() if k not in special
+    }:
+        return True
+    before, after = applied.get("clusterAffinities") or [], placement.get("clusterAffinities") or []
+    if before == after:
+        return False
+    if not observed_term or not before or not after:
+        return True
+
+    def term(terms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        return next((t for t in terms if t.get("affinityName") == observed_term), None)
+
+    return term(after) is None or term(before) != term(after)
+
+
+# --- small changed copies ------------------------------------------------------------------------------------
+
+
+def _all_observed(binding: Object) -> Object:
+    return binding if observed(binding).keys() >= targets(binding).keys() else with_observed(binding, targets(binding))
+
+
+def _with_clusters(spec: Object, clusters: list[Object]) -> Object:
+    if clusters:
+        return {**spec, "clusters": clusters}
+    return {field: value for field, value in spec.items() if field != "clusters"}
+
+
+def _with_status(binding: Object, **fields: Any) -> Object:
+    status = {**(binding.get("status") or {}), **fields}
+    status = {field: value for field, value in status.items() if value is not None}
+    return binding if status == (binding.get("status") or {}) else {**binding, "status": status}
+
+
+__all__ = ["NO_CLUSTER_FIT", "SCHEDULED", "needs_scheduling", "place", "with_generation", "without_terminating"]
