@@ -193,7 +193,6 @@ class Desired:
         hashed = report_hash(report.phase, report.message, statuses)
         if hashed == held.report_hash and not report.drift and _last(held).work_hash == held.hash:
             return None
-        report.hash = hashed
         encoded = self._queue(held, report)
         row = replace(held, report=encoded, report_hash=hashed)
         self._keep(row)
@@ -252,6 +251,8 @@ class Desired:
         return Persist(deleted=(held.name,))
 
     def _queue(self, held: HeldWork, report: fleet.Report) -> bytes:
+        statuses = [(status.health, status.status) for status in report.statuses]
+        report.hash = report_hash(report.phase, report.message, statuses)
         report.uid, report.revision = held.uid, held.revision
         encoded = report.SerializeToString()
         self._outbox.pop(held.name, None)

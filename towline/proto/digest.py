@@ -69,6 +69,9 @@ class Digests:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def names(self) -> list[str]:
+        return list(self._entries)
+
     def pack(self) -> bytes:
         """The wire form: 256 x 16 bytes."""
         return b"".join(value.to_bytes(HASH_BYTES, "big") for value in self._buckets)

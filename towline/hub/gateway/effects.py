@@ -1,0 +1,77 @@
+"""What a session wants done: values that the server carries out, and what the hub says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from towline.hub.decide.wire import WorkReport
+from towline.proto import fleet_pb2 as fleet
+
+
+@dataclass(frozen=True, slots=True)
+class HubIdentity:
+    """What Welcome says. `epoch` grows with every start of a hub on its store."""
+
+    store_id: str
+    epoch: int
+    heartbeat_seconds: int = 10
+    resync_seconds: int = 300
+    batch_bytes_max: int = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The agent's latest words on Works that the table has."""
+
+    reports: tuple[WorkReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactsSeen:
+    facts: fleet.Facts
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSeen:
+    api_server_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """The agent's Hello was accepted."""
+
+    hello: fleet.Hello
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownHeld:
+    """The agent holds Works that the table lacks. Whoever wants to adopt some puts them into the table at once; the
+    others go through the delete breaker."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """An exchange is done and its differences are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionsHeld:
+    """So many removals wait behind the delete breaker; 0: none any more."""
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The session is over once the GoAway (the next batch) is sent. `violation`: the agent broke the protocol or claimed to
+    be somebody else; that is audited, and the stream ends with PERMISSION_DENIED."""
+
+    reason: str
+    reconnect: bool = True
+    violation: bool = False
+
+
+Effect = Reported | FactsSeen | HeartbeatSeen | Welcomed | UnknownHeld | Synced | DeletionsHeld | Close
