@@ -13,7 +13,9 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import msgspec
 import orjson
 
 from towline.agent import execution
@@ -36,7 +38,7 @@ _DRIFT_CALM_SECONDS = 60.0
 _RANK_REMOVAL = 8
 
 
-class AppliedStore:
+class AppliedStore(Protocol):
     """Where `Applied` records outlive the process. They may be lost: then objects are applied once more."""
 
     def put_applied(self, work: str, ref: Ref, applied: Applied) -> None: ...
@@ -107,6 +109,8 @@ class Applier:
         self._flush_timer: asyncio.Handle | None = None
         self._flushed_at = float("-inf")
         self._stopped = False
+        self._fewer_kinds = False
+        """Works have gone since it was last looked which kinds are still to be watched."""
         self._writer: Writer
         self._watcher: Watcher
 
@@ -220,15 +224,20 @@ class Applier:
         """Note which objects this Work has, so that the watches' news find it."""
         try:
             refs = row.refs
-        except ValueError:
+        except msgspec.DecodeError:
             refs = ()  # a manifest that is no object; its reconciliation says so
-        for ref in (*work.refs, *work.applied, *row.leftovers):
-            self._by_ref[ref] = tuple(n for n in self._by_ref.get(ref, ()) if n != work.name)
+        self._unindex(work, row)
         work.refs = refs
         for ref in dict.fromkeys((*refs, *work.applied, *row.leftovers)):
             self._by_ref[ref] = (*self._by_ref.get(ref, ()), work.name)
         ranks = [execution.rank(ref) for ref in refs or row.leftovers]
         work.rank = _RANK_REMOVAL - min(ranks, default=0) if row.removing else min(ranks, default=0)
+
+    def _unindex(self, work: _Work, row: HeldWork) -> None:
+        for ref in (*work.refs, *work.applied, *row.leftovers):
+            others = tuple(name for name in self._by_ref.pop(ref, ()) if name != work.name)
+            if others:
+                self._by_ref[ref] = others
 
     def _pump(self) -> None:
         while self._queue and self._running < self._concurrency:
@@ -264,10 +273,13 @@ class Applier:
             elif pause is not None:
                 self._enqueue(work, pause)
             self._pump()
+            if self._fewer_kinds and not self._running and not self._stopped:
+                self._fewer_kinds = False
+                self._watcher.keep_only({(ref.api_version, ref.kind) for ref in self._by_ref})
 
     def _backoff(self, attempts: int) -> float:
         shortest, longest = BACKOFF_SECONDS
-        return min(longest, shortest * 2 ** min(attempts, 16)) * (0.5 + self._jitter() / 2)
+        return min(longest, shortest * 2.0 ** min(attempts, 16)) * (0.5 + self._jitter() / 2)
 
     # --- one reconciliation --------------------------------------------------------------------------------------
 
@@ -398,15 +410,10 @@ class Applier:
         )
 
     def _removed(self, work: _Work, row: HeldWork) -> None:
-        for ref in (*work.refs, *work.applied, *row.leftovers):
-            left = tuple(name for name in self._by_ref.get(ref, ()) if name != row.name)
-            if left:
-                self._by_ref[ref] = left
-            else:
-                self._by_ref.pop(ref, None)
+        self._unindex(work, row)
         self._works.pop(row.name, None)
         self._changed.pop(row.name, None)
-        self._watcher.keep_only({(ref.api_version, ref.kind) for ref in self._by_ref})
+        self._fewer_kinds = True
         self._tell(fleet.Report(name=row.name, uid=row.uid, phase=fleet.REMOVED))
 
     def _report_soon(self, name: str) -> None:
