@@ -140,7 +140,7 @@ class Member:
         else:
             self.objects[key] = with_metadata(obj, resourceVersion=str(next(self._revision)))
         after = self._meta(key)
-        self.cluster.observe(key, after, lambda: self.objects[key])
+        self.cluster.observe(key, after)
         self._dirty.update(affected(self.cluster, key, before, after))
 
     def _meta(self, key: Key) -> Meta | None:

@@ -66,17 +66,17 @@ class Cluster:
         self._use: dict[str, Use] = {}
         self._addresses: set[str] = set()
 
-    def observe(self, key: Key, meta: Meta | None, read: Callable[[], Object]) -> None:
-        """`key` changed: `meta` is its new metadata, None when it is gone; `read` its content."""
+    def observe(self, key: Key, meta: Meta | None) -> None:
+        """`key` changed: `meta` is its new metadata, None when it is gone."""
         self._forget(key)
         if meta is None:
             return
         owners = tuple(owner.uid for owner in meta.ownerReferences or ())
         facts = _Facts(meta.uid, owners)
         if (key.group, key.resource) == PODS:
-            facts = _facts_of_pod(facts, read())
+            facts = _facts_of_pod(facts, self.get(key) or {})
         elif (key.group, key.resource) == SERVICES:
-            spec = read().get("spec") or {}
+            spec = (self.get(key) or {}).get("spec") or {}
             facts = facts._replace(addresses=tuple(a for a in (spec.get("clusterIP"),) if a and a != "None"))
         self._remember(key, facts)
 
