@@ -1,0 +1,348 @@
+"""The certificate authority of a hub: its key, and the leaves it signs.
+
+All keys are P-256. The subject of a leaf is always chosen here; a signing request gives a public key and the proof that
+the asker has the private one, nothing else. `now` is epoch seconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS = 3650
+SERVER_DAYS = 365
+ADMIN_DAYS = 365
+AGENT_DAYS = 7
+AGENTS_ORGANIZATION = "system:towline:agents"
+AGENT_PREFIX = "system:towline:agent:"
+ADMIN_NAME = "admin"
+MASTERS_ORGANIZATION = "system:masters"
+_SKEW = timedelta(minutes=5)
+"""Leaves begin to be valid this long ago, because a member's clock may lag."""
+_CLUSTER_URI = "towline://cluster/"
+
+
+class CertificateError(Exception):
+    """A request, key or certificate that is not acceptable; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate and its key, as PEM."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    @property
+    def not_after(self) -> float:
+        """When it ends, in epoch seconds."""
+        return x509.load_pem_x509_certificate(self.certificate_pem).not_valid_after_utc.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who an agent's certificate says it is: the cluster's name, and the uid of the Cluster object that it was
+    enrolled for (so that a certificate from before a detach is of no use for a cluster of the same name)."""
+
+    cluster: str
+    cluster_object_uid: str
+
+
+class Authority:
+    """A CA: certificate and key. Make one with `create` or `load`."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.certificate = certificate
+        self._key = key
+
+    @property
+    def bundle_pem(self) -> bytes:
+        """What to trust."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.certificate)
+
+    def issue_server(self, hosts: Sequence[str], now: float, days: int = SERVER_DAYS) -> Leaf:
+        """A leaf with a new key for an API or gateway that is reached under these host names and addresses."""
+        key = new_key()
+        names = dict.fromkeys(hosts)
+        sans = x509.SubjectAlternativeName([_general_name(host) for host in names])
+        subject = _subject("towline-hub", ())
+        pem = self._sign(subject, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, sans, now, days)
+        return Leaf(pem, key_pem(key))
+
+    def issue_admin(self, now: float, days: int = ADMIN_DAYS) -> Leaf:
+        """A leaf with a new key for the administrator."""
+        key = new_key()
+        pem = self.issue_client(ADMIN_NAME, (MASTERS_ORGANIZATION,), key.public_key(), now, days)
+        return Leaf(pem, key_pem(key))
+
+    def issue_agent(
+        self, identity: AgentIdentity, public_key: ec.EllipticCurvePublicKey, now: float
+    ) -> bytes:
+        """The leaf (PEM) of a cluster's agent."""
+        uri = f"{_CLUSTER_URI}{identity.cluster}/{identity.cluster_object_uid}"
+        sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        subject = _subject(AGENT_PREFIX + identity.cluster, (AGENTS_ORGANIZATION,))
+        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, sans, now, AGENT_DAYS)
+
+    def issue_client(
+        self,
+        name: str,
+        organizations: Sequence[str],
+        public_key: ec.EllipticCurvePublicKey,
+        now: float,
+        days: int,
+    ) -> bytes:
+        """A client leaf (PEM): Kubernetes reads the common name as the user and the organizations as its groups."""
+        subject = _subject(name, organizations)
+        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, None, now, days)
+
+    def save(self, directory: Path) -> None:
+        """Write ca.crt and ca.key (mode 0600) into `directory`."""
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(directory / "ca.key", key_pem(self._key))
+        (directory / "ca.crt").write_bytes(self.bundle_pem)
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        public_key: ec.EllipticCurvePublicKey,
+        usage: x509.ObjectIdentifier,
+        sans: x509.SubjectAlternativeName | None,
+        now: float,
+        days: int,
+    ) -> bytes:
+        begins, ends = _life(now, days)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(min(ends, self.certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+        )
+        if sans is not None:
+            builder = builder.add_extension(sans, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def create(now: float, days: int = CA_DAYS) -> Authority:
+    """A new CA, in memory."""
+    key = new_key()
+    name = _subject("towline-ca", ())
+    begins, ends = _life(now, days)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def load(directory: Path) -> Authority:
+    """The CA that `save` wrote. Raises FileNotFoundError when there is none, CertificateError when it is damaged."""
+    pem, key = (directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes()
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        private = serialization.load_pem_private_key(key, password=None)
+    except ValueError as error:
+        raise CertificateError(f"the CA in {directory} cannot be read: {error}") from None
+    if (
+        not isinstance(private, ec.EllipticCurvePrivateKey)
+        or private.public_key() != certificate.public_key()
+    ):
+        raise CertificateError(f"the CA in {directory} has a key that is not its certificate's")
+    return Authority(certificate, private)
+
+
+def load_or_create(directory: Path, now: float) -> Authority:
+    """The CA in `directory`, made at the first start. A damaged one is never replaced: CertificateError."""
+    try:
+        return load(directory)
+    except FileNotFoundError:
+        present = [name for name in ("ca.crt", "ca.key") if (directory / name).exists()]
+        if present == ["ca.crt"]:
+            raise CertificateError(f"{directory}/ca.key is missing beside ca.crt; restore it") from None
+        # a lone key is a first start that was interrupted: nobody has seen its certificate
+    authority = create(now)
+    authority.save(directory)
+    return authority
+
+
+# --- keys, requests, certificates ------------------------------------------------------------------------------
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Raises CertificateError for what is not a P-256 private key."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"this is not a private key: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateError("this is not an elliptic curve key")
+    return key
+
+
+def request_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A signing request for `key`; it names nobody, because the hub chooses the subject."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def public_key_of_request(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a signing request whose signature proves that the asker has the private one. Raises
+    CertificateError. The request's subject and extensions are ignored."""
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        valid = request.is_signature_valid
+        key = request.public_key()
+    except (ValueError, TypeError, InvalidSignature):
+        raise CertificateError("this is not a certificate signing request in PEM") from None
+    if not valid:
+        raise CertificateError("the signing request's signature is not by its own key")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CertificateError("the signing request's key is not a P-256 key")
+    return key
+
+
+def public_key_hash(key: ec.EllipticCurvePublicKey) -> str:
+    """SHA-256 of a public key, hexadecimal: tells a retry from a second asker."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(der)
+    return digest.finalize().hex()
+
+
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate's DER, hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def fingerprint_of_pem(pem: bytes) -> str:
+    """Of the first certificate in `pem`. Raises CertificateError."""
+    try:
+        return fingerprint_of(x509.load_pem_x509_certificate(pem))
+    except ValueError:
+        raise CertificateError("this is not a certificate in PEM") from None
+
+
+def agent_identity(pem: bytes) -> AgentIdentity:
+    """Who an agent's leaf says it is. Raises CertificateError for any other certificate.
+
+    The caller has verified the chain; subject and URI must say the same cluster."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        raise CertificateError("this is not an agent's certificate") from None
+    with _long_names():
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        groups = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    uris = sans.get_values_for_type(x509.UniformResourceIdentifier)
+    name = names[0].value if len(names) == 1 else ""
+    if (
+        not isinstance(name, str)
+        or not name.startswith(AGENT_PREFIX)
+        or [group.value for group in groups] != [AGENTS_ORGANIZATION]
+        or len(uris) != 1
+    ):
+        raise CertificateError("this is not an agent's certificate")
+    cluster = name.removeprefix(AGENT_PREFIX)
+    prefix = f"{_CLUSTER_URI}{cluster}/"
+    if not cluster or not uris[0].startswith(prefix):
+        raise CertificateError("this agent's certificate contradicts itself")
+    return AgentIdentity(cluster, uris[0].removeprefix(prefix))
+
+
+def renew_at(certificate_pem: bytes) -> float:
+    """When a leaf is to be renewed: at two thirds of its life, in epoch seconds."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    return begins + (ends - begins) * 2 / 3
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _subject(name: str, organizations: Sequence[str]) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+    with _long_names():
+        return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)])
+
+
+@contextmanager
+def _long_names() -> Iterator[None]:
+    """X.520 bounds common names at 64 characters. An agent's prefix and a cluster's name of up to 48 need 69, which every TLS
+    library takes, and `cryptography` with a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
+        yield
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _life(now: float, days: int) -> tuple[datetime, datetime]:
+    at = datetime.fromtimestamp(now, UTC)
+    return at - _SKEW, at + timedelta(days=days)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
