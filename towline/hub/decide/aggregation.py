@@ -12,7 +12,7 @@ from towline.hub.decide.conditions import condition, with_condition
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.wire import Phase, WorkReport
 from towline.kube import interpreter
-from towline.kube.objects import Key, Object, name_of, namespace_of, revision_of
+from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of, revision_of
 
 FULLY_APPLIED = "FullyApplied"
 
@@ -39,8 +39,10 @@ def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkR
             events.append(EventNote(binding, "Normal", "AggregateStatusSucceed", message))
     at = template_key(snapshot.kinds, binding)
     template = snapshot.get(at) if at else None
-    if at is not None and template is not None and belongs_to(binding, template):
+    if at is not None and template is not None and belongs_to(binding, template) and not is_deleting(binding):
         items = [entry for name, entry in entries.items() if name in desired(binding)]
+        if "status" not in template and not any("status" in item for item in items):
+            return Plan(tuple(writes), tuple(events))  # nothing came back yet
         try:
             merged = interpreter.aggregate(template, items)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -95,17 +97,24 @@ def _with_entries(binding: Object, entries: Mapping[str, Mapping[str, Any]], now
         status["aggregatedStatus"] = listed
         if not listed:
             del status["aggregatedStatus"]
-    wanted = targets(binding)
-    # Tombstones do not count: FullyApplied is about what is wanted.
-    full = bool(wanted) and all((entries.get(name) or {}).get("applied") for name in wanted)
+    changed = binding if status == (binding.get("status") or {}) else {**binding, "status": status}
+    return with_fully_applied(changed, now)
+
+
+def with_fully_applied(binding: Object, now: float) -> Object:
+    """The FullyApplied condition as targets and entries have it. Tombstones do not count, and nothing is said before the first
+    report. Whoever changes targets or entries calls this, so that the condition never needs a commit of its own."""
+    entries, wanted = observed(binding), targets(binding)
+    status = binding.get("status") or {}
     present = condition(status, FULLY_APPLIED)
-    if present is not None or listed:
-        value, reason, message = _FULL if full else _NOT_FULL
-        if present is None or (present.get("status"), present.get("reason")) != (value, reason):
-            status["conditions"] = with_condition(
-                status.get("conditions"), FULLY_APPLIED, value, reason, message, now
-            )
-    return binding if status == (binding.get("status") or {}) else {**binding, "status": status}
+    if present is None and not any("applied" in entry for entry in entries.values()):
+        return binding
+    full = bool(wanted) and all((entries.get(name) or {}).get("applied") for name in wanted)
+    value, reason, message = _FULL if full else _NOT_FULL
+    if present is not None and (present.get("status"), present.get("reason")) == (value, reason):
+        return binding
+    conditions = with_condition(status.get("conditions"), FULLY_APPLIED, value, reason, message, now)
+    return {**binding, "status": {**status, "conditions": conditions}}
 
 
 _FULL = ("True", "FullyAppliedSuccess", "All works have been successfully applied")

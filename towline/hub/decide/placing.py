@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.bindings import DEFAULT_SCHEDULER, is_workload, observed, targets, with_observed
 from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
 from towline.hub.decide.plan import EventNote
@@ -109,7 +110,7 @@ def _written(
         status["schedulerObservingAffinityName"] = outcome.affinity or None
         if moved or fresh or not same:
             status["lastScheduledTime"] = rfc3339(now)
-    placed = _with_status(placed, **status)
+    placed = with_fully_applied(_with_status(placed, **status), now)
     if same and (not moved or not outcome.success):
         return placed, []
     return placed, [_event(placed, outcome)]

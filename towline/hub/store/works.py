@@ -1,51 +1,425 @@
 """The Work table: what every cluster must hold, computed from the cache and kept in memory only.
 
 A Work is a function of template, binding and cluster, so it is stored nowhere: a restart computes it again. The table
-follows the cache, recomputes what a change touches and tells its subscribers; the API reads it as a Source, the gateway
-sends it. Works that users made themselves are stored rows and are shown and sent beside the computed ones.
+follows the cache, recomputes what a change touches and tells its subscribers; the gateway sends it, and `workview.WorkView`
+shows it to the API. Works that users made themselves are stored rows and are sent beside the computed ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, TypeVar
 
-from towline.hub.decide.wire import Conflict, ManifestStatus, ObjectRef, Phase, WireWork, WorkReport
-from towline.kube.objects import Key
+import orjson
 
-__all__ = ["Conflict", "ManifestStatus", "ObjectRef", "Phase", "WireWork", "WorkReport", "WorkTable"]
+from towline.hub.decide import bindings, works
+from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
+from towline.hub.decide.wire import (
+    Conflict,
+    ManifestStatus,
+    ObjectRef,
+    Phase,
+    WireWork,
+    WorkReport,
+    hash_of_report,
+)
+from towline.hub.store.cache import Cache, WatchEvent
+from towline.kube import names
+from towline.kube.objects import Key, finalizers_of, is_deleting, uid_of
 
+__all__ = [
+    "Conflict",
+    "ManifestStatus",
+    "NamespaceSync",
+    "ObjectRef",
+    "Phase",
+    "Record",
+    "WireWork",
+    "WorkReport",
+    "WorkTable",
+]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NamespaceSync = Literal["all", "needed"]
 Subscriber = Callable[[str, set[str]], None]
+ReportSubscriber = Callable[[set[Key]], None]
+RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | None]]"], None]
+
+CLUSTERS = (names.CLUSTER_GROUP, "clusters")
+WORKS = (names.WORK_GROUP, "works")
+NAMESPACES = ("", "namespaces")
+
+
+class Record:
+    """A Work and whose it is: `owner` is the key of its binding, its hub Namespace or its stored row."""
+
+    __slots__ = ("owner", "revision", "work")
+
+    def __init__(self, owner: Key, work: WireWork, revision: int) -> None:
+        self.owner = owner
+        self.work = work
+        self.revision = revision
+        """The table's own, which the API shows as the Work's resourceVersion."""
 
 
 class WorkTable:
-    """Works by cluster. All methods are synchronous and belong to the event loop's thread."""
+    """Works by cluster. All methods are synchronous and belong to the event loop's thread.
 
-    synced: bool
-    """True once all Works were computed from a loaded cache. Before that nothing may be concluded from absence."""
+    `first_revision` is where the table's own revisions begin: above those of any earlier run (microseconds of the start).
+    Create it before anything that subscribes to the cache and reads the table, then call `load` once the cache is synced.
+    """
+
+    def __init__(self, cache: Cache, *, first_revision: int, namespace_sync: NamespaceSync = "all") -> None:
+        self.synced = False
+        """True once all Works were computed from a loaded cache. Before that nothing may be concluded from absence."""
+        self.cache = cache
+        self.revision = first_revision
+        self._sync = namespace_sync
+        self._clusters: dict[str, dict[str, WireWork]] = {}
+        self._records: dict[tuple[str, str], Record] = {}
+        self._owned: dict[Key, set[tuple[str, str]]] = {}
+        self._binding_of: dict[Key, Key] = {}
+        """The binding of a template, for templates that have one."""
+        self._reports: dict[tuple[str, str], WorkReport] = {}
+        self._sticky: set[tuple[str, str]] = set()
+        """(cluster, namespace): the member holds it, so it stays wanted there (namespace sync `needed`)."""
+        self._let_go: set[tuple[str, str]] = set()
+        """(cluster, uid of the hub Namespace): the member reported that it holds it no more."""
+        self._changed: dict[tuple[str, str], Record | None] = {}
+        """What this recomputation changed, and how it was before."""
+        self._subscribers: dict[object, Subscriber] = {}
+        self._report_subscribers: dict[object, ReportSubscriber] = {}
+        self._record_subscribers: dict[object, RecordSubscriber] = {}
+
+    # --- reading ---------------------------------------------------------------------------------------------
 
     def works_of(self, cluster: str) -> Mapping[str, WireWork]:
         """The cluster's Works by name, removals included; a live view, empty for an unknown cluster."""
-        raise NotImplementedError
+        return self._clusters.get(cluster) or {}
 
     def get(self, cluster: str, name: str) -> WireWork | None:
         """One Work, or None when the hub neither wants it nor waits for its removal."""
-        raise NotImplementedError
+        return self.works_of(cluster).get(name)
+
+    def record(self, cluster: str, name: str) -> Record | None:
+        return self._records.get((cluster, name))
+
+    def records(self) -> Iterator[tuple[str, str, Record]]:
+        """(cluster, name, record) of every Work, in no order."""
+        for (cluster, name), record in self._records.items():
+            yield cluster, name, record
+
+    def holders(self, owner: Key) -> set[str]:
+        """The clusters that may hold a copy of what `owner` sends."""
+        return {cluster for cluster, _ in self._owned.get(owner, ())}
+
+    def reports_of(self, owner: Key) -> dict[str, WorkReport]:
+        """The reports about an owner's Works that are not stored yet, by cluster."""
+        return {
+            cluster: self._reports[cluster, name]
+            for cluster, name in self._owned.get(owner, ())
+            if (cluster, name) in self._reports
+        }
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster, names)` after each recomputation that changed these Works (also their report_hash);
         names that `get` no longer finds are gone. Answers the function that ends it."""
-        raise NotImplementedError
+        return _subscribe(self._subscribers, callback)
+
+    def subscribe_reports(self, callback: ReportSubscriber) -> Callable[[], None]:
+        """Call `callback(owners)` when reports came in that are to be stored."""
+        return _subscribe(self._report_subscribers, callback)
+
+    def subscribe_records(self, callback: RecordSubscriber) -> Callable[[], None]:
+        """Call `callback` with (cluster, name, before, after) of each change, for the API's view."""
+        return _subscribe(self._record_subscribers, callback)
+
+    # --- what agents say -------------------------------------------------------------------------------------
 
     def report(self, cluster: str, reports: Sequence[WorkReport]) -> None:
         """Take in what an agent says; the latest of each name is kept until it is stored. A report about a Work that the
         table does not know, or of another uid, is dropped; so is REMOVED for a Work that is wanted."""
-        raise NotImplementedError
+        owners: set[Key] = set()
+        for report in reports:
+            record = self._records.get((cluster, report.name))
+            if record is None or record.work.uid != report.uid:
+                continue
+            if (report.phase == Phase.REMOVED) != record.work.removing:
+                continue
+            if record.owner[:2] == NAMESPACES:
+                self._namespace_reported(cluster, record, report)
+            elif _hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
+                self._reports[cluster, report.name] = report
+            else:
+                self._reports.pop((cluster, report.name), None)
+                continue
+            owners.add(record.owner)
+        self._tell()
+        if owners:
+            for callback in list(self._report_subscribers.values()):
+                callback(owners)
 
-    def held(self, cluster: str, names: Iterable[str]) -> None:
-        """The agent's inventory lists `names`. To be called before the gateway concludes that the hub does not know one:
-        namespaces that a cluster holds stay wanted there while the hub has them."""
-        raise NotImplementedError
+    def held(self, cluster: str, work_names: Iterable[str]) -> None:
+        """The agent's inventory lists these. To be called before the gateway concludes that the hub does not know one:
+        a namespace that a cluster holds stays wanted there while the hub has it."""
+        if self._sync == "all":
+            return
+        unknown = {name for name in work_names if (cluster, name) not in self._records}
+        if not unknown:
+            return
+        for entry in self.cache.list(*NAMESPACES):
+            if names.work_name("", entry.key.name, "Namespace") in unknown:
+                self._sticky.add((cluster, entry.key.name))
+                self._namespace(entry.key)
+        self._tell()
 
-    def reports_of(self, binding: Key) -> Mapping[str, WorkReport]:
-        """Reports not stored yet about a binding's (or a stored Work's) Works, by cluster."""
-        raise NotImplementedError
+    # --- following the cache ---------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Compute everything from the loaded cache and follow it from now on."""
+        for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS):
+            for entry in self.cache.list(names.WORK_GROUP, resource):
+                self._guarded(self._binding, entry.key)
+        for entry in self.cache.list(*WORKS):
+            self._guarded(self._stored, entry.key)
+        for entry in self.cache.list(*NAMESPACES):
+            self._guarded(self._namespace, entry.key)
+        self.cache.subscribe(self._follow)
+        self.synced = True
+        self._tell()
+
+    def _follow(self, revision: int, events: Sequence[WatchEvent]) -> None:
+        touched: dict[Key, Callable[[Key], None]] = {}
+        templates: dict[Key, Callable[[Key], None]] = {}
+        for event in events:
+            key = event.entry.key
+            if bindings.is_binding(key):
+                touched[key] = self._binding
+                # The contents of a namespace decide who needs it, and whether it may go.
+                touched[Key("", "namespaces", "", key.namespace)] = self._namespace
+            elif key[:2] == WORKS:
+                touched[key] = self._stored
+            elif key[:2] == NAMESPACES:
+                touched[key] = self._namespace
+            elif key[:2] == CLUSTERS and _membership_changed(event):
+                touched |= {entry.key: self._namespace for entry in self.cache.list(*NAMESPACES)}
+            if key in self._binding_of:
+                templates[self._binding_of[key]] = self._template
+        for key, compute in templates.items():
+            if key not in touched:
+                self._guarded(compute, key)
+        for key, compute in sorted(touched.items(), key=lambda item: item[0][:2] == NAMESPACES):
+            self._guarded(compute, key)
+        self._tell()
+
+    def _guarded(self, compute: Callable[[Key], None], key: Key) -> None:
+        """One object that cannot be rendered must not keep all others from being sent."""
+        try:
+            compute(key)
+        except Exception:
+            log.exception("cannot compute the Works of %s at revision %d", key, self.cache.revision)
+
+    def _template(self, key: Key) -> None:
+        """A binding's template changed. When a decision about to come changes the replicas too, wait for that."""
+        snapshot = self.cache.snapshot
+        binding = snapshot.get(key)
+        if binding is None:
+            return
+        at = bindings.template_key(snapshot.kinds, binding)
+        template = snapshot.get(at) if at else None
+        if template is not None and self._owned.get(key) and works.awaits_decision(binding, template):
+            return
+        self._binding(key)
+
+    def _binding(self, key: Key) -> None:
+        snapshot = self.cache.snapshot
+        binding = snapshot.get(key)
+        if binding is None:
+            self._replace(key, {})
+            return
+        at = bindings.template_key(snapshot.kinds, binding)
+        template = snapshot.get(at) if at else None
+        if at is not None:
+            self._binding_of[at] = key
+        owner = bindings.controller_of(binding)
+        if template is not None and owner is not None and owner.get("uid") != uid_of(template):
+            template = None
+        rendered = works.of_binding(key, binding, template, self.cache.revision)
+        if template is None:
+            # Never conclude a removal from a template that cannot be read: what is wanted stays as it is.
+            for cluster in bindings.desired(binding).keys() - rendered.keys():
+                kept = self._of_owner(key, cluster)
+                if kept is not None:
+                    rendered[cluster] = kept
+        self._replace(key, rendered)
+
+    def _stored(self, key: Key) -> None:
+        stored = self.cache.snapshot.get(key)
+        cluster = names.cluster_of_execution_namespace(key.namespace)
+        if cluster is None:
+            return
+        if stored is None or names.EXECUTION_FINALIZER not in finalizers_of(stored):
+            self._replace(key, {})  # without its finalizer it could go without the member being told
+            return
+        self._replace(key, {cluster: works.of_stored(stored, self.cache.revision)})
+
+    def _namespace(self, key: Key) -> None:
+        snapshot = self.cache.snapshot
+        namespace = snapshot.get(key)
+        if namespace is None:
+            self._replace(key, {})
+            return
+        if not spreads(namespace):
+            wanted: set[str] = set()
+        else:
+            wanted = needed_clusters(snapshot, key.name, everywhere=self._sync == "all")
+            wanted |= {c for c, n in self._sticky if n == key.name and self._is_member(c)}
+        ending = is_deleting(namespace) and not holds_contents(snapshot, key.name)
+        gone = {cluster for cluster, uid in self._let_go if uid == uid_of(namespace)}
+        holding = self.holders(key)
+        rendered: dict[str, WireWork] = {}
+        for cluster in wanted | holding:
+            removing = ending or (cluster not in wanted and self._sync == "all") or self._is_leaving(cluster)
+            if removing and (cluster in gone or not self._is_member(cluster)):
+                continue
+            if not removing:
+                self._let_go.discard((cluster, uid_of(namespace)))
+            known = self._of_owner(key, cluster)
+            seen = known.report_hash if known is not None and not removing else b""
+            rendered[cluster] = works.of_namespace(
+                namespace, cluster, self.cache.revision, removing=removing, report_hash=seen
+            )
+        self._replace(key, rendered)
+
+    def _namespace_reported(self, cluster: str, record: Record, report: WorkReport) -> None:
+        """A namespace's reports are not stored: losing them costs one question after a restart."""
+        if report.phase == Phase.REMOVED:
+            namespace = self.cache.snapshot.get(record.owner)
+            if namespace is not None:
+                self._let_go.add((cluster, uid_of(namespace)))
+            self._sticky.discard((cluster, record.owner.name))
+            self._put(cluster, record.work.name, record.owner, None)
+            return
+        digest = _hash_when_stored(report)
+        if digest != record.work.report_hash:
+            self._put(cluster, record.work.name, record.owner, _with_report_hash(record.work, digest))
+
+    def _is_member(self, cluster: str) -> bool:
+        return self.cache.get(Key(*CLUSTERS, "", cluster)) is not None
+
+    def _is_leaving(self, cluster: str) -> bool:
+        entry = self.cache.get(Key(*CLUSTERS, "", cluster))
+        return entry is None or entry.meta.deletionTimestamp is not None
+
+    # --- keeping ---------------------------------------------------------------------------------------------
+
+    def _of_owner(self, owner: Key, cluster: str) -> WireWork | None:
+        for held_by, name in self._owned.get(owner, ()):
+            if held_by == cluster:
+                return self._records[cluster, name].work
+        return None
+
+    def _replace(self, owner: Key, rendered: Mapping[str, WireWork]) -> None:
+        """`rendered` by cluster is all that `owner` has from now on."""
+        for cluster, name in list(self._owned.get(owner, ())):
+            if cluster not in rendered or rendered[cluster].name != name:
+                self._put(cluster, name, owner, None)
+        for cluster, work in rendered.items():
+            self._put(cluster, work.name, owner, work)
+
+    def _put(self, cluster: str, name: str, owner: Key, work: WireWork | None) -> None:
+        at = (cluster, name)
+        before = self._records.get(at)
+        if before is not None and before.owner != owner:
+            if work is not None:
+                log.warning("Work %s of %s is %s's already; %s cannot have it", name, cluster, before.owner, owner)
+            return
+        if (before is None and work is None) or (
+            before is not None and work is not None and _same(before.work, work)
+        ):
+            return
+        self._changed.setdefault(at, before)
+        self.revision += 1
+        if work is None:
+            del self._records[at]
+            del self._clusters[cluster][name]
+            self._owned[owner].discard(at)
+            self._reports.pop(at, None)
+        else:
+            self._records[at] = Record(owner, work, self.revision)
+            self._clusters.setdefault(cluster, {})[name] = work
+            self._owned.setdefault(owner, set()).add(at)
+            self._settle_report(at, before, work)
+        if not self._owned.get(owner):
+            self._owned.pop(owner, None)
+
+    def _settle_report(self, at: tuple[str, str], before: Record | None, work: WireWork) -> None:
+        """Forget a report that is stored now, or that is about what the Work no longer is."""
+        report = self._reports.get(at)
+        if report is None:
+            return
+        stored = _hash_when_stored(report) == work.report_hash
+        turned = (report.phase == Phase.REMOVED) != work.removing
+        if stored or turned or report.uid != work.uid:
+            del self._reports[at]
+
+    def _tell(self) -> None:
+        if not self._changed:
+            return
+        changed, self._changed = self._changed, {}
+        clusters: dict[str, set[str]] = {}
+        for cluster, name in changed:
+            clusters.setdefault(cluster, set()).add(name)
+        for show in list(self._record_subscribers.values()):
+            show([(*at, before, self._records.get(at)) for at, before in changed.items()])
+        for callback in list(self._subscribers.values()):
+            for cluster, work_names in clusters.items():
+                callback(cluster, work_names)
+
+
+def _hash_when_stored(report: WorkReport) -> bytes:
+    """What `report_hash` will be once this report is stored."""
+    if report.phase == Phase.APPLIED:
+        statuses = [(s.health, orjson.loads(s.status) if s.status else None) for s in report.statuses]
+        return hash_of_report(Phase.APPLIED, report.message, statuses)
+    return hash_of_report(report.phase, report.message, ())
+
+
+def _same(old: WireWork, new: WireWork) -> bool:
+    return (
+        old.uid == new.uid
+        and old.hash == new.hash
+        and old.removing == new.removing
+        and old.suspended == new.suspended
+        and old.preserve == new.preserve
+        and old.report_hash == new.report_hash
+        and old.refs == new.refs
+    )
+
+
+def _with_report_hash(work: WireWork, digest: bytes) -> WireWork:
+    return dataclasses.replace(work, report_hash=digest)
+
+
+def _membership_changed(event: WatchEvent) -> bool:
+    before = event.previous
+    return (
+        event.type != "MODIFIED"
+        or before is None
+        or before.meta.deletionTimestamp != event.entry.meta.deletionTimestamp
+    )
+
+
+def _subscribe(subscribers: dict[object, T], callback: T) -> Callable[[], None]:
+    ticket = object()
+    subscribers[ticket] = callback
+
+    def unsubscribe() -> None:
+        subscribers.pop(ticket, None)
+
+    return unsubscribe

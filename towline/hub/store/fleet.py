@@ -1,0 +1,78 @@
+"""The fleet as its sessions show it: who is connected, who was heard when, what the agents say of their clusters.
+
+Volatile: after a restart every agent says it all again. The gateway writes it, decisions on health read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from towline.hub.decide.health import ClusterFacts, Contact
+
+__all__ = ["ClusterFacts", "Contact", "Fleet"]
+
+Subscriber = Callable[[str], None]
+
+
+
+
+class Fleet:
+    """Contacts by cluster. `started` is when this hub began to listen, in epoch seconds."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self._contacts: dict[str, Contact] = {}
+        self._subscribers: dict[object, Subscriber] = {}
+
+    def contact(self, cluster: str) -> Contact | None:
+        """What is known of a cluster since this hub started; None for one that never connected."""
+        return self._contacts.get(cluster)
+
+    def contacts(self) -> Mapping[str, Contact]:
+        return self._contacts
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call `callback(cluster)` when more than the time of the last message changed."""
+        ticket = object()
+        self._subscribers[ticket] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(ticket, None)
+
+        return unsubscribe
+
+    def connected(self, cluster: str, now: float) -> None:
+        """A session began."""
+        facts = contact.facts if (contact := self._contacts.get(cluster)) else None
+        self._set(cluster, Contact(connected=True, since=now, heard=now, facts=facts), True)
+
+    def heard(self, cluster: str, now: float, *, api_server_ready: bool | None = None) -> None:
+        """A message came; a heartbeat also says whether the member's API server is ready."""
+        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
+        facts = contact.facts
+        changed = False
+        if facts is not None and api_server_ready is not None and facts.api_server_ready != api_server_ready:
+            facts, changed = replace(facts, api_server_ready=api_server_ready, api_server_message=""), True
+        self._set(cluster, replace(contact, heard=now, facts=facts), changed)
+
+    def facts(self, cluster: str, facts: ClusterFacts, now: float) -> None:
+        """The agent described its cluster."""
+        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
+        self._set(cluster, replace(contact, heard=now, facts=facts), facts != contact.facts)
+
+    def disconnected(self, cluster: str, now: float) -> None:
+        """The session ended; what was said before stays known."""
+        contact = self._contacts.get(cluster)
+        if contact is not None:
+            self._set(cluster, replace(contact, connected=False, since=now), contact.connected)
+
+    def forget(self, cluster: str) -> None:
+        """The cluster is no member any more."""
+        self._contacts.pop(cluster, None)
+
+    def _set(self, cluster: str, contact: Contact, tell: bool) -> None:
+        self._contacts[cluster] = contact
+        if tell:
+            for callback in list(self._subscribers.values()):
+                callback(cluster)
