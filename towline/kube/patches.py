@@ -61,7 +61,7 @@ def json_patch(doc: Any, operations: Any) -> Any:
                 raise PatchError(operation["path"], f"operation {op!r} needs a value")
             value = operation["value"]
             if op == "test":
-                if not _equal(_lookup(doc, path), value):
+                if not json_equal(_lookup(doc, path), value):
                     raise PatchError(operation["path"], "testing value failed", unprocessable=True)
             else:
                 doc = _change(doc, path, 0, op, value)
@@ -164,14 +164,14 @@ def _size(value: Any) -> int:
     return count
 
 
-def _equal(a: Any, b: Any) -> bool:
+def json_equal(a: Any, b: Any) -> bool:
     """JSON's equality: unlike Python's, True is not 1."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal(value, b[key]) for key, value in a.items())
+        return a.keys() == b.keys() and all(json_equal(value, b[key]) for key, value in a.items())
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(json_equal(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)
 
 

@@ -1,0 +1,517 @@
+"""Server-side apply and field ownership, as Kubernetes defines them.
+
+`apply` merges what one manager wants into the live object, removes what that manager wanted before and nobody else owns, and refuses
+to change what others own unless forced. `track` keeps the ownership up to date for every other write (create, update, patch):
+whoever changes a value owns it from then on.
+
+Live objects and results share what did not change. An apply that changes nothing returns the live object itself, so that its
+caller can leave the commit out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from towline.kube import fields
+from towline.kube.fields import FieldsError, FieldSet
+from towline.kube.objects import Object
+from towline.kube.patches import json_equal
+from towline.kube.schemas import Schema
+
+UPDATERS_MAX = 10
+"""Kubernetes merges the oldest Update entries above this number into one."""
+
+BEFORE_FIRST_APPLY = "before-first-apply"
+ANCIENT_CHANGES = "ancient-changes"
+
+_NEVER_OWNED = (
+    "name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields",
+    "deletionTimestamp", "deletionGracePeriodSeconds",
+)  # fmt: skip
+_NEVER_OWNED_FIELDS = tuple("f:" + field for field in _NEVER_OWNED)
+
+
+class ApplyError(ValueError):
+    """A configuration that cannot be applied to anything (Kubernetes answers 400). `path` names the field, "" the whole."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+        self.message = message
+
+
+class ApplyConflict(Exception):
+    """Others own fields that this apply would change (409). `conflicts` are (manager, path); `causes` are (path, message)
+    for the causes of a Status, whose type is FieldManagerConflict."""
+
+    def __init__(self, found: Sequence[tuple[_Owner, str]]) -> None:
+        self.conflicts = [(owner.manager, path) for owner, path in found]
+        self.causes = [(path, f"conflict with {owner.described()}") for owner, path in found]
+        super().__init__(_conflict_message([(owner.described(), path) for owner, path in found]))
+
+
+class _Owner(NamedTuple):
+    """What tells two entries of managedFields apart. An applier keeps its entry when the version changes."""
+
+    manager: str
+    operation: str
+    api_version: str
+    subresource: str
+
+    def described(self) -> str:
+        text = f'"{self.manager}"'
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+
+
+_Entry = Mapping[str, Any]
+
+
+def apply(
+    kind_schema: Schema,
+    live: Object | None,
+    applied: Object,
+    *,
+    manager: str,
+    force: bool,
+    now: str,
+    api_version: str,
+    subresource: str = "",
+    has_status: bool = True,
+) -> Object:
+    """The object after `manager` applied `applied` to `live` (None: creates it), with managedFields up to date.
+
+    `now` is an RFC 3339 time in whole seconds. `applied` should be pruned by the schema first, so that its quantities compare equal.
+    `has_status`: the kind has a status subresource, so `.status` counts only with subresource "status", and nothing else counts
+    there. Returns `live` itself when nothing changes. Raises ApplyConflict, ApplyError.
+    """
+    wanted = _configuration(applied, subresource, has_status)
+    owner = _Owner(manager, "Apply", "", subresource)
+    try:
+        claimed = fields.of_object(kind_schema, wanted)
+    except FieldsError as error:
+        raise ApplyError(error.path, error.message) from None
+    if live is None:
+        created = _without_nulls(kind_schema, {**wanted, **_envelope(applied)})
+        entries = [_entry(owner, claimed, api_version, now)] if claimed else []
+        return _with_entries(created, entries)
+    entries = list(_entries(live))
+    if not entries:
+        before = _owned(fields.compare(kind_schema, {}, live).added, "", has_status)
+        updater = _Owner(BEFORE_FIRST_APPLY, "Update", api_version, "")
+        entries = [_entry(updater, before, api_version, now)] if before else []
+    at = next((i for i, entry in enumerate(entries) if _owner_of(entry) == owner), None)
+    last: FieldSet = entries[at].get("fieldsV1") or {} if at is not None else {}
+    merged = _merge_objects(kind_schema, live, wanted)
+    if last and last != claimed and fields.difference(last, claimed):
+        kept = claimed
+        for i, entry in enumerate(entries):
+            if i != at:
+                kept = fields.union(kept, entry.get("fieldsV1") or {})
+        merged = _pruned(kind_schema, merged, last, kept)
+    if merged is live and last == claimed and at is not None and entries[at].get("apiVersion") == api_version:
+        return live if entries == _entries(live) else _with_entries(live, _sorted(entries))
+    others = [entry for i, entry in enumerate(entries) if i != at]
+    if merged is not live:
+        others = _taken(kind_schema, live, merged, others, force=force)
+    if claimed:
+        time = entries[at].get("time", now) if at is not None and merged is live and last == claimed else now
+        others.append(_entry(owner, claimed, api_version, time))
+    return _with_entries(merged, _sorted(others))
+
+
+def track(
+    kind_schema: Schema,
+    old: Object | None,
+    new: Object,
+    *,
+    manager: str,
+    operation: str = "Update",
+    now: str,
+    api_version: str,
+    subresource: str = "",
+    has_status: bool = True,
+) -> Object:
+    """`new` with managedFields brought up to date for a create (`old` None), update or patch by `manager`.
+
+    The manager gains every field whose value it changed, and others lose these. managedFields given in `new` replace those of
+    `old` first (kubectl migrates ownership that way; `[{}]` forgets everything, empty or unreadable ones count as not given), except
+    through a subresource. An existing object without managedFields is not tracked until somebody applies to it.
+    """
+    if old is not None and subresource == "" and _is_reset(new):
+        return _with_entries(new, [])
+    entries = list(_entries_for(old, new, subresource))
+    if old is not None and not entries:
+        return _with_entries(new, [])
+    difference = fields.compare(kind_schema, old or {}, new)
+    added = _owned(difference.added, subresource, has_status)
+    modified = _owned(difference.modified, subresource, has_status)
+    changed = fields.union(added, modified)
+    if changed or difference.removed:
+        gone = fields.union(changed, difference.removed)
+        owner = _Owner(manager, operation, "" if operation == "Apply" else api_version, subresource)
+        own: FieldSet = {}
+        left: list[_Entry] = []
+        for entry in entries:
+            entry = _reduced(entry, gone)
+            if changed and _owner_of(entry) == owner:
+                own = fields.union(own, entry.get("fieldsV1") or {})
+            elif entry.get("fieldsV1"):
+                left.append(entry)
+        if changed:
+            left.append(_entry(owner, fields.union(own, changed), api_version, now))
+        entries = _sorted(_capped(left))
+    return _with_entries(new, entries)
+
+
+# --- what is applied -----------------------------------------------------------------------------------------
+
+
+def _configuration(applied: Object, subresource: str, has_status: bool) -> Object:
+    """The part of a configuration that can be owned."""
+    metadata = applied.get("metadata") or {}
+    if metadata.get("managedFields"):
+        raise ApplyError("metadata.managedFields", "must be nil")
+    if subresource == "status":
+        return {"status": applied["status"]} if "status" in applied else {}
+    skip_status = has_status and not subresource
+    wanted = {
+        field: value
+        for field, value in applied.items()
+        if field not in ("apiVersion", "kind", "metadata") and not (skip_status and field == "status")
+    }
+    metadata = {field: value for field, value in metadata.items() if field not in _NEVER_OWNED}
+    if metadata:
+        wanted["metadata"] = metadata
+    return wanted
+
+
+def _envelope(applied: Object) -> Object:
+    metadata = {
+        k: v for k, v in (applied.get("metadata") or {}).items() if k != "managedFields" and v is not None
+    }
+    return {"apiVersion": applied.get("apiVersion"), "kind": applied.get("kind"), "metadata": metadata}
+
+
+def _owned(found: FieldSet, subresource: str, has_status: bool) -> FieldSet:
+    """`found` without what nobody owns. Its outer nodes are fresh from `compare`, and are changed here."""
+    found.pop("f:apiVersion", None)
+    found.pop("f:kind", None)
+    if subresource == "status":
+        return {"f:status": found["f:status"]} if "f:status" in found else {}
+    if has_status and not subresource:
+        found.pop("f:status", None)
+    metadata = found.get("f:metadata")
+    if metadata is not None:
+        left = {key: node for key, node in metadata.items() if key not in _NEVER_OWNED_FIELDS and key != "."}
+        if left:
+            found["f:metadata"] = left
+        else:
+            del found["f:metadata"]
+    return found
+
+
+# --- merging -------------------------------------------------------------------------------------------------
+
+
+def _merge_objects(schema: Schema, live: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """`live` with everything that `wanted` says; `live` itself if it says so already."""
+    properties, additional = schema.properties, schema.additional or Schema.ANY
+    out: dict[str, Any] | None = None
+    for field, value in wanted.items():
+        if field not in live:
+            if value is None:
+                continue
+            child = properties.get(field) or additional
+            merged = _without_nulls(child, value)
+        else:
+            present = live[field]
+            if value.__class__ is dict or value.__class__ is list:
+                merged = _merge(properties.get(field) or additional, present, value)
+            elif value is None:
+                if present is None or present.__class__ is dict or present.__class__ is list:
+                    continue  # a null claims a container without emptying it
+                out = dict(live) if out is None else out
+                del out[field]
+                continue
+            elif value == present and (value.__class__ is bool) is (present.__class__ is bool):
+                continue
+            else:
+                merged = value
+            if merged is present:
+                continue
+        if out is None:
+            out = dict(live)
+        out[field] = merged
+    return live if out is None else out
+
+
+def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
+    if wanted.__class__ is dict and live.__class__ is dict and not schema.atomic_map:
+        return _merge_objects(schema, live, wanted)
+    if wanted.__class__ is list and live.__class__ is list:
+        keys = fields.divided(schema)
+        if keys is not None:
+            return _merge_lists(schema, keys, live, wanted)
+    return live if json_equal(live, wanted) else _without_nulls(schema, wanted)
+
+
+def _merge_lists(schema: Schema, keys: tuple[str, ...], live: list[Any], wanted: list[Any]) -> list[Any]:
+    """The items of both. What is wanted stands in its own order; what only the live list has keeps its place before the
+    next item that both have."""
+    items = schema.items or Schema.ANY
+    places = {fields.item_key(items, keys, item): item for item in live}
+    merged: list[tuple[str | None, Any]] = []
+    for item in wanted:
+        key = fields.item_key(items, keys, item)
+        present = places.get(key)
+        merged.append(
+            (
+                key,
+                _without_nulls(items, item)
+                if present is None
+                else _merge(items, present, item)
+                if keys
+                else present,
+            )
+        )
+    wanted_keys = {key for key, _ in merged}
+    out: list[Any] = []
+    at = 0
+    shared = [i for i, (key, _) in enumerate(merged) if key in places]
+    following = iter(shared)
+    upcoming = next(following, None)
+    for item in live:
+        key = fields.item_key(items, keys, item)
+        if key not in wanted_keys:
+            out.append(item)
+        elif upcoming is not None and merged[upcoming][0] == key:
+            out.extend(value for _, value in merged[at : upcoming + 1])
+            at = upcoming + 1
+            upcoming = next(following, None)
+    out.extend(value for _, value in merged[at:])
+    return live if len(out) == len(live) and all(x is y for x, y in zip(out, live, strict=True)) else out
+
+
+def _without_nulls(schema: Schema, value: Any) -> Any:
+    """A configuration's value as an object keeps it: a null claims a field, but is not a value."""
+    if value.__class__ is dict:
+        properties, additional = schema.properties, schema.additional or Schema.ANY
+        out: dict[str, Any] = {}
+        for field, item in value.items():
+            child = properties.get(field) or additional
+            if item is not None or child.nullable:
+                out[field] = (
+                    _without_nulls(child, item) if item.__class__ is dict or item.__class__ is list else item
+                )
+        return out
+    if value.__class__ is list:
+        items = schema.items or Schema.ANY
+        return [_without_nulls(items, item) if item.__class__ is dict else item for item in value]
+    return value
+
+
+# --- removing what a manager gave up -------------------------------------------------------------------------
+
+
+def _pruned(schema: Schema, value: Any, last: FieldSet, kept: FieldSet) -> Any:
+    """`value` without what is in `last` and not in `kept`. A struct counts as owned by whoever owns a field in it, so that it
+    goes with its last field."""
+    if value.__class__ is dict:
+        return _pruned_object(schema, value, last, kept)
+    if value.__class__ is list:
+        return _pruned_list(schema, value, last, kept)
+    return value
+
+
+def _pruned_object(schema: Schema, value: dict[str, Any], last: FieldSet, kept: FieldSet) -> Any:
+    out = value
+    for key, node in last.items():
+        field = key[2:]
+        if key[:2] != "f:" or field not in value:
+            continue
+        child = schema.properties.get(field)
+        keep = kept.get(key)
+        if _gone(node, keep, child is not None):
+            left = None
+        elif node and value[field] is not None:
+            left = _pruned(child or schema.additional or Schema.ANY, value[field], node, keep or {})
+            if left is value[field]:
+                continue
+        else:
+            continue
+        if out is value:
+            out = dict(value)
+        if left is None or (not left and value[field]):
+            del out[field]
+        else:
+            out[field] = left
+    return out
+
+
+def _pruned_list(schema: Schema, value: list[Any], last: FieldSet, kept: FieldSet) -> Any:
+    keys = fields.divided(schema)
+    if keys is None:
+        return value
+    items = schema.items or Schema.ANY
+    out: list[Any] = []
+    same = True
+    for item in value:
+        key = fields.item_key(items, keys, item)
+        node = last.get(key) if key is not None else None
+        if key is None or node is None:
+            out.append(item)
+            continue
+        keep = kept.get(key)
+        if _gone(node, keep, False):
+            same = False
+            continue
+        left = _pruned(items, item, node, keep or {})
+        same = same and left is item
+        out.append(left)
+    return value if same else out
+
+
+def _gone(node: FieldSet, keep: FieldSet | None, named: bool) -> bool:
+    was_owned = named or not node or "." in node
+    is_owned = keep is not None and (named or not keep or "." in keep)
+    return was_owned and not is_owned
+
+
+# --- entries of managedFields --------------------------------------------------------------------------------
+
+
+def _taken(
+    schema: Schema, live: Object, merged: Object, others: list[_Entry], *, force: bool
+) -> list[_Entry]:
+    """The others' entries after the live object became `merged`. Raises ApplyConflict."""
+    difference = fields.compare(schema, live, merged)
+    changed = fields.union(difference.added, difference.modified)
+    found: list[tuple[_Owner, str]] = []
+    if not force:
+        for entry in others:
+            disputed = fields.intersection(entry.get("fieldsV1") or {}, changed)
+            found += [(_owner_of(entry), path) for path in fields.paths(disputed)]
+        if found:
+            raise ApplyConflict(found)
+    gone = fields.union(changed, difference.removed)
+    return [entry for entry in (_reduced(entry, gone) for entry in others) if entry.get("fieldsV1")]
+
+
+def _reduced(entry: _Entry, gone: FieldSet) -> _Entry:
+    before = entry.get("fieldsV1") or {}
+    after = fields.difference(before, gone)
+    return entry if after is before else {**entry, "fieldsV1": after}
+
+
+def _conflict_message(found: Sequence[tuple[str, str]]) -> str:
+    if len(found) == 1:
+        return f"Apply failed with 1 conflict: conflict with {found[0][0]}: {found[0][1]}"
+    lines: list[str] = []
+    for owner in sorted({owner for owner, _ in found}):
+        lines.append(f"conflicts with {owner}:")
+        lines += [f"- {path}" for by, path in found if by == owner]
+    return f"Apply failed with {len(found)} conflicts: " + "\n".join(lines)
+
+
+def _entry(owner: _Owner, owned: FieldSet, api_version: str, now: str) -> _Entry:
+    entry = {
+        "manager": owner.manager,
+        "operation": owner.operation,
+        "apiVersion": api_version,
+        "time": now,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": owned,
+    }
+    if owner.subresource:
+        entry["subresource"] = owner.subresource
+    return entry
+
+
+def _owner_of(entry: _Entry) -> _Owner:
+    operation = entry.get("operation") or ""
+    version = "" if operation == "Apply" else entry.get("apiVersion") or ""
+    return _Owner(entry.get("manager") or "", operation, version, entry.get("subresource") or "")
+
+
+def _entries(obj: Object | None) -> Sequence[_Entry]:
+    return ((obj or {}).get("metadata") or {}).get("managedFields") or ()
+
+
+def _is_reset(new: Object) -> bool:
+    given = _entries(new)
+    return len(given) == 1 and given[0] == {}
+
+
+def _entries_for(old: Object | None, new: Object, subresource: str) -> Sequence[_Entry]:
+    """The entries to start from: those that the client wrote, if it wrote any that can be read, else the stored ones."""
+    stored, given = _entries(old), _entries(new)
+    if subresource or not given or given == stored:
+        return stored
+    readable: list[_Entry] = []
+    for entry in given if isinstance(given, list) else ():
+        owned = fields.read(entry.get("fieldsV1") or {}) if isinstance(entry, dict) else None
+        if (
+            owned is None
+            or entry.get("operation") not in ("Apply", "Update")
+            or entry.get("fieldsType") != "FieldsV1"
+            or not all(
+                isinstance(entry.get(field) or "", str)
+                for field in ("manager", "apiVersion", "time", "subresource")
+            )
+        ):
+            return stored
+        readable.append({**entry, "fieldsV1": owned})
+    return readable
+
+
+def _sorted(entries: Iterable[_Entry]) -> list[_Entry]:
+    """Kubernetes' order: appliers first, then by time, manager, version, subresource."""
+    return sorted(
+        entries,
+        key=lambda entry: (
+            entry.get("operation") or "",
+            entry.get("time") or "",
+            entry.get("manager") or "",
+            entry.get("apiVersion") or "",
+            entry.get("subresource") or "",
+        ),
+    )
+
+
+def _capped(entries: list[_Entry]) -> list[_Entry]:
+    """At most UPDATERS_MAX Update entries: the oldest become one of ANCIENT_CHANGES per version."""
+    updaters = [entry for entry in _sorted(entries) if entry.get("operation") == "Update"]
+    surplus = len(updaters) - UPDATERS_MAX
+    if surplus <= 0:
+        return entries
+    oldest = updaters[: surplus + 1]
+    left = [entry for entry in entries if not any(entry is old for old in oldest)]
+    for version in sorted({entry.get("apiVersion") or "" for entry in oldest}):
+        owned: FieldSet = {}
+        same = [entry for entry in oldest if (entry.get("apiVersion") or "") == version]
+        for entry in same:
+            owned = fields.union(owned, entry.get("fieldsV1") or {})
+        left.append(
+            _entry(_Owner(ANCIENT_CHANGES, "Update", version, ""), owned, version, same[-1].get("time") or "")
+        )
+    return left
+
+
+def _with_entries(obj: Object, entries: Sequence[_Entry]) -> Object:
+    metadata = obj.get("metadata") or {}
+    present = metadata.get("managedFields")
+    if (
+        present is entries
+        or (present == entries and entries)
+        or (not present and not entries and present is None)
+    ):
+        return obj
+    metadata = {**metadata}
+    if entries:
+        metadata["managedFields"] = list(entries)
+    else:
+        metadata.pop("managedFields", None)
+    return {**obj, "metadata": metadata}
