@@ -25,4 +25,3 @@ class SimConfig:
     """From a Pod's creation to ready, where no annotation says otherwise."""
     complete_seconds: float = 1.0
     """From ready to done, for Pods of Jobs."""
-    log_level: str = "warning"

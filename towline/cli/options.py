@@ -1,0 +1,86 @@
+"""Options and steps that several commands share: settings from a file, logging, the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from towline.cli.failures import Misuse
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+PathParam = click.Path(path_type=Path)
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def config_option(function: AnyCommand) -> AnyCommand:
+    """`--config FILE`: a YAML mapping of this command's flags, at the top or under the command's name."""
+    return click.option(
+        "--config",
+        type=PathParam,
+        is_eager=True,
+        expose_value=False,
+        callback=_load_settings,
+        metavar="FILE",
+        help="A YAML file with these flags, as `data-dir: …`, at the top or under the command's name.",
+    )(function)
+
+
+def kubeconfig_option(function: AnyCommand) -> AnyCommand:
+    """`--kubeconfig FILE` of an administrator of the hub."""
+    return click.option(
+        "--kubeconfig",
+        type=PathParam,
+        metavar="FILE",
+        help="Of the hub: the admin.kubeconfig in its data directory. Default: $KUBECONFIG, ~/.kube/config.",
+    )(function)
+
+
+def serve(start: Callable[[], Coroutine[Any, Any, None]], level: str) -> None:
+    """Runs a composition root on uvloop until it ends, with logging to stderr."""
+    import uvloop
+
+    context = click.get_current_context()
+    debug = bool(context.find_root().params.get("debug"))
+    logging.basicConfig(
+        level="DEBUG" if debug else level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(start())
+
+
+def _load_settings(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is None:
+        return
+    import yaml
+
+    try:
+        content = yaml.safe_load(value.read_text()) or {}
+    except OSError as error:
+        raise Misuse(
+            f"The settings in {value} cannot be read: {error.strerror}.", "Check --config."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        told = " ".join(str(error).split())
+        raise Misuse(f"{value} is not YAML: {told}.", "Correct it.") from None
+    name = context.info_name or ""
+    if isinstance(content, dict) and isinstance(content.get(name), dict):
+        content = content[name]
+    if not isinstance(content, dict):
+        raise Misuse(f"{value} is not a mapping of flags.", "Write lines like `data-dir: /var/lib/towline`.")
+    known = {p.name for p in context.command.params if p.name and p.name != "config"}
+    settings = {str(key).replace("-", "_"): setting for key, setting in content.items()}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        flags = ", ".join(sorted(k.replace("_", "-") for k in known))
+        raise Misuse(
+            f"{value} sets {', '.join(unknown)}, which `towline {name}` does not know.", f"It knows {flags}."
+        )
+    context.default_map = {**(context.default_map or {}), **settings}
