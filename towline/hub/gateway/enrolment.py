@@ -1,0 +1,278 @@
+"""How a cluster becomes a member: join tokens, and the certificate that one buys.
+
+Mounted on the API's HTTPS port, because grpc has no optional client certificate:
+
+    GET  /towline/v1/ca           anybody        -> {ca: PEM}; the agent compares its fingerprint with the token's
+    POST /towline/v1/jointokens   system:masters {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
+                                                 -> 201 {token, name, expires}
+    POST /towline/v1/enroll       anybody        {name, secret, csr (PEM), clusterUID}
+                                                 -> 200 {cluster, certificate, ca, gateways: [host:port]}
+
+A token is bound to one name, lives an hour, is stored hashed, and buys one certificate: a retry with the same key gets another
+leaf (the first answer was lost), another key is refused. What is refused is audited, changes nothing and is answered with a
+Kubernetes Status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from towline.certs import tokens
+from towline.certs.authority import (
+    MASTERS_ORGANIZATION,
+    AgentIdentity,
+    Authority,
+    CertificateError,
+    public_key_hash,
+    public_key_of_request,
+)  # fmt: skip
+from towline.hub.store.contract import Conflict, Unavailable, Write
+from towline.kube import names
+from towline.kube.objects import Key, Object, encode, is_deleting, name_of, uid_of
+
+CLUSTER_API_VERSION = "cluster.karmada.io/v1alpha1"
+TTL_SECONDS_MAX = 7 * 24 * 3600
+_TEXT_LENGTH_MAX = 16 * 1024
+_USED_TWICE = "the join token of cluster {} was used already; make a new one with `towline join`"
+
+
+class TokenRow(Protocol):
+    @property
+    def object(self) -> Object: ...
+    @property
+    def revision(self) -> int: ...
+
+
+class TokenStore(Protocol):
+    """Where join tokens are kept: the hub's cache."""
+
+    def get(self, key: Key) -> TokenRow | None: ...
+
+    async def commit(self, writes: Sequence[Write]) -> int: ...
+
+
+class Clusters(Protocol):
+    """The Cluster objects, written through the API's admission."""
+
+    def get(self, name: str) -> Object | None: ...
+
+    def list(self) -> Sequence[Object]: ...
+
+    async def write(self, obj: Object) -> Object:
+        """Create `obj`, or replace it when it has a resourceVersion; answers what was stored."""
+
+
+class Answer(NamedTuple):
+    """An HTTP status and its JSON body."""
+
+    status: int
+    body: Object
+
+
+class Refusal(Exception):
+    """Why a request is not granted, as a Kubernetes Status says it. `field` names the field of the body that is wrong."""
+
+    def __init__(self, code: int, reason: str, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.field = field
+
+    def answer(self) -> Answer:
+        body: Object = {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        }  # fmt: skip
+        if self.field:
+            body["details"] = {"causes": [{"field": self.field, "message": self.message}]}
+        return Answer(self.code, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """`api_address` (host:port) goes into tokens, `gateways` into certificates' answers. `audit` takes one dict for each
+    decision; `now` is epoch seconds."""
+
+    authority: Authority
+    store: TokenStore
+    clusters: Clusters
+    api_address: str
+    gateways: Sequence[str]
+    audit: Callable[[dict[str, Any]], None]
+    now: Callable[[], float]
+    new_secret: Callable[[], str] = field(default=tokens.new_secret)
+
+    def ca(self) -> Answer:
+        return Answer(200, {"ca": self.authority.bundle_pem.decode()})
+
+    async def create_token(self, body: Any, *, user: str, groups: Collection[str]) -> Answer:
+        """A join token for `body["name"]`; it replaces an earlier one of that name."""
+        return await self._decide("jointoken", body, user, lambda: self._create_token(body, groups))
+
+    async def enroll(self, body: Any) -> Answer:
+        """A certificate for whoever has the secret and a key of its own."""
+        return await self._decide("enroll", body, "", lambda: self._enroll(body))
+
+    async def _decide(
+        self, verb: str, body: Any, user: str, decide: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        named = body.get("name") if isinstance(body, Mapping) else None
+        event: dict[str, Any] = {"verb": verb, "cluster": str(named or "")[:253], "user": user}
+        try:
+            answer = await decide()
+        except Refusal as refusal:
+            event |= {
+                "decision": "refused",
+                "code": refusal.code,
+                "reason": refusal.reason,
+                "message": refusal.message,
+            }
+            self.audit(event)
+            return refusal.answer()
+        except Unavailable:
+            return Refusal(503, "ServiceUnavailable", "the hub's store cannot be reached; try again").answer()
+        self.audit(event | {"decision": "granted", "code": answer.status})
+        return answer
+
+    # --- join tokens ---------------------------------------------------------------------------------------------
+
+    async def _create_token(self, body: Any, groups: Collection[str]) -> Answer:
+        if MASTERS_ORGANIZATION not in groups:
+            raise Refusal(403, "Forbidden", f"only members of {MASTERS_ORGANIZATION} may make join tokens")
+        name = _text(body, "name")
+        for problem in names.validate_cluster_name(name):
+            raise Refusal(422, "Invalid", f"name: {problem}", "name")
+        ttl_seconds = body.get("ttlSeconds", tokens.TTL_SECONDS)
+        if type(ttl_seconds) is not int or not 0 < ttl_seconds <= TTL_SECONDS_MAX:
+            raise Refusal(422, "Invalid", f"ttlSeconds: must be from 1 to {TTL_SECONDS_MAX}", "ttlSeconds")
+        secret = self.new_secret()
+        expires = self.now() + ttl_seconds
+        spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
+        row = self.store.get(_token_key(name))
+        await self._write_token(name, spec, row.revision if row is not None else 0)
+        token = tokens.JoinToken(self.api_address, self.authority.fingerprint, name, secret)
+        return Answer(201, {"token": token.encode(), "name": name, "expires": expires})
+
+    # --- enrolment -----------------------------------------------------------------------------------------------
+
+    async def _enroll(self, body: Any) -> Answer:
+        name, secret = _text(body, "name"), _text(body, "secret")
+        row = self._valid_token(name, secret)
+        cluster_uid = _text(body, "clusterUID")
+        try:
+            public_key = public_key_of_request(_text(body, "csr").encode())
+        except CertificateError as error:
+            raise Refusal(400, "BadRequest", f"csr: {error}", "csr") from None
+        key_hash = public_key_hash(public_key)
+        used_by = row.object["spec"].get("usedBy", "")
+        if used_by not in ("", key_hash):
+            raise Refusal(401, "Unauthorized", _USED_TWICE.format(name))
+        cluster = self._joinable(name, cluster_uid)
+        if not used_by:
+            await self._write_token(name, {**row.object["spec"], "usedBy": key_hash}, row.revision)
+        cluster = await self._joined(cluster, name, cluster_uid, row.object["spec"]["cluster"])
+        certificate = self.authority.issue_agent(AgentIdentity(name, uid_of(cluster)), public_key, self.now())
+        return Answer(
+            200,
+            {
+                "cluster": name,
+                "certificate": certificate.decode(),
+                "ca": self.authority.bundle_pem.decode(),
+                "gateways": list(self.gateways),
+            },
+        )
+
+    def _valid_token(self, name: str, secret: str) -> TokenRow:
+        """Says no more about a wrong secret than about a name that has no token."""
+        row = self.store.get(_token_key(name)) if not names.validate_cluster_name(name) else None
+        stored_hash = row.object["spec"]["hash"] if row is not None else tokens.hash_of("")
+        if not tokens.matches(secret, stored_hash) or row is None:
+            raise Refusal(401, "Unauthorized", f"the join token is not valid for cluster {name[:64]}")
+        if self.now() >= row.object["spec"]["expires"]:
+            raise Refusal(
+                401,
+                "Expired",
+                f"the join token of cluster {name} has expired; make a new one with `towline join`",
+            )
+        return row
+
+    def _joinable(self, name: str, cluster_uid: str) -> Object | None:
+        """The Cluster of this name if there is one; refuses when member and name do not belong together."""
+        for other in self.clusters.list():
+            if name_of(other) != name and _member_uid(other) == cluster_uid:
+                raise Refusal(
+                    409,
+                    "Conflict",
+                    f"this member is joined already, as cluster {name_of(other)}; detach it first",
+                )
+        cluster = self.clusters.get(name)
+        if cluster is None:
+            return None
+        if is_deleting(cluster):
+            raise Refusal(409, "Conflict", f"cluster {name} is being detached; try again when it is gone")
+        if _member_uid(cluster) not in ("", cluster_uid):
+            raise Refusal(409, "Conflict", f"another member is joined as cluster {name}; detach it first")
+        return cluster
+
+    async def _joined(
+        self, cluster: Object | None, name: str, cluster_uid: str, traits: Mapping[str, Any]
+    ) -> Object:
+        if cluster is None:
+            labels = {"labels": traits["labels"]} if traits.get("labels") else {}
+            spec = {"syncMode": "Pull", "id": cluster_uid}
+            spec |= {k: traits[k] for k in ("region", "zones", "provider") if traits.get(k)}
+            cluster = {
+                "apiVersion": CLUSTER_API_VERSION, "kind": "Cluster",
+                "metadata": {"name": name, **labels}, "spec": spec,
+            }  # fmt: skip
+        elif _member_uid(cluster):
+            return cluster
+        else:
+            cluster = {**cluster, "spec": {**(cluster.get("spec") or {}), "id": cluster_uid}}
+        return await self.clusters.write(cluster)
+
+    async def _write_token(self, name: str, spec: Mapping[str, Any], expected: int) -> None:
+        row = {"apiVersion": "towline.io/v1", "kind": "JoinToken", "metadata": {"name": name}, "spec": spec}
+        try:
+            await self.store.commit([Write(_token_key(name).path(), encode(row), expected)])
+        except Conflict:
+            raise Refusal(
+                409, "Conflict", f"somebody else used or replaced the join token of cluster {name} just now"
+            ) from None
+
+
+def _token_key(name: str) -> Key:
+    return Key("towline.io", "jointokens", "", name)
+
+
+def _member_uid(cluster: Object) -> str:
+    return str((cluster.get("spec") or {}).get("id") or "")
+
+
+def _text(body: Any, name: str) -> str:
+    value = body.get(name) if isinstance(body, Mapping) else None
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_LENGTH_MAX:
+        raise Refusal(400, "BadRequest", f"{name}: a text is required", name)
+    return value
+
+
+def _traits(body: Mapping[str, Any]) -> Object:
+    """What the Cluster object is to say, checked now so that enrolment cannot fail on it."""
+    zones = body.get("zones") or ([body["zone"]] if body.get("zone") else [])
+    labels = body.get("labels") or {}
+    if not isinstance(zones, list) or not isinstance(labels, Mapping):
+        raise Refusal(422, "Invalid", "zones must be a list and labels a map", "labels")
+    values = {"region": body.get("region") or "", "provider": body.get("provider") or ""}
+    checked = [*values.items(), *(("zones", zone) for zone in zones)]
+    checked += [(f"labels[{key}]", value) for key, value in labels.items()]
+    for path, value in checked:
+        problems = names.validate_label_value(value) if isinstance(value, str) else ["must be a string"]
+        if problems:
+            raise Refusal(422, "Invalid", f"{path}: {problems[0]}", path)
+    for key in labels:
+        for problem in names.validate_qualified_name(key):
+            raise Refusal(422, "Invalid", f"labels: {problem}", "labels")
+    return {**values, "zones": zones, "labels": dict(labels)}

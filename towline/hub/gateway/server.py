@@ -1,0 +1,433 @@
+"""The gateway: a gRPC server that agents dial, one HubSession for each.
+
+TLS demands a client certificate of our CA, so nobody else gets as far as a handler; who an agent is, its certificate
+alone says. Sessions share nothing but the table of Works: every one has its own reader, writer and clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Protocol
+
+import grpc
+from cryptography import x509
+from google.protobuf.message import DecodeError
+from prometheus_client import CollectorRegistry
+
+from towline.certs.authority import (
+    AgentIdentity,
+    CertificateError,
+    Leaf,
+    agent_identity,
+    public_key_of_request,
+)
+from towline.hub.decide.wire import WireWork, WorkReport
+from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.effects import (
+    Close,
+    DeletionsHeld,
+    FactsSeen,
+    HeartbeatSeen,
+    HubIdentity,
+    Reported,
+    UnknownHeld,
+    Welcomed,
+)
+from towline.hub.gateway.metrics import GatewayMetrics
+from towline.hub.gateway.session import HubSession
+from towline.kube.objects import Key, Object, annotations_of, uid_of
+from towline.proto import fleet_pb2 as fleet
+
+CLUSTERS = ("cluster.karmada.io", "clusters")
+RELEASE_DELETIONS = "towline.io/release-deletions"
+"""While a Cluster has this annotation, the delete breaker lets everything pass."""
+DELETIONS_HELD = "DeletionsHeld"
+"""The condition of a Cluster whose deletions are held back; its reason is the breaker's."""
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+_TICK_SECONDS_MAX = 5.0
+_GOODBYE_SECONDS = 3.0
+"""How long a session that ends may take to deliver its GoAway."""
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Works(Protocol):
+    """What the gateway uses of the table of Works (`hub/store/works.py`)."""
+
+    @property
+    def synced(self) -> bool: ...
+
+    def works_of(self, cluster: str) -> Mapping[str, WireWork]: ...
+
+    def subscribe(self, callback: Callable[[str, set[str]], None]) -> Callable[[], None]: ...
+
+    def report(self, cluster: str, reports: Sequence[WorkReport]) -> None: ...
+
+    def held(self, cluster: str, names: Iterable[str]) -> None: ...
+
+
+class Members(Protocol):
+    """Who wants to know how the members are. Called synchronously, times in epoch seconds."""
+
+    def connected(self, cluster: str, hello: fleet.Hello, now: float) -> None: ...
+
+    def disconnected(self, cluster: str, now: float) -> None: ...
+
+    def facts(self, cluster: str, facts: fleet.Facts, now: float) -> None: ...
+
+    def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None: ...
+
+    def deletions_held(self, cluster: str, count: int, reason: str) -> None: ...
+
+
+class ClusterRow(Protocol):
+    @property
+    def object(self) -> Object: ...
+
+
+class ClusterEvent(Protocol):
+    @property
+    def entry(self) -> Any: ...
+
+
+class Clusters(Protocol):
+    """What the gateway uses of the hub's cache."""
+
+    def get(self, key: Key) -> ClusterRow | None: ...
+
+    def subscribe(self, callback: Callable[[int, Sequence[Any]], None]) -> Callable[[], None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the gateway is given. `bundle_pem` is the CA's bundle and `leaf` the server's certificate, both asked for at every
+    handshake so that they can rotate; `issue` signs an agent's leaf. `raise_epoch(n)` moves the store's epoch to at
+    least n and answers it."""
+
+    works: Works
+    clusters: Clusters
+    members: Members
+    bundle_pem: Callable[[], bytes]
+    leaf: Callable[[], Leaf]
+    issue: Callable[[AgentIdentity, Any, float], bytes]
+    raise_epoch: Callable[[int], Awaitable[int]]
+    audit: Callable[[dict[str, Any]], None]
+    now: Callable[[], float]
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+class Gateway:
+    """Start it when the table of Works exists; it answers agents at once and syncs them when the table is loaded."""
+
+    def __init__(self, hub: HubIdentity, given: Surroundings) -> None:
+        self.hub = hub
+        self._given = given
+        self._metrics = GatewayMetrics(given.registry)
+        self._live: dict[str, _Live] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._server: grpc.aio.Server | None = None
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    async def start(self, address: str) -> int:
+        """Listen at `address` (host:port); answers the port. Raises OSError when that is not possible."""
+        server = grpc.aio.server(options=_OPTIONS)
+        handlers: dict[str, Any] = {
+            "Session": grpc.stream_stream_rpc_method_handler(self._session),
+            "Renew": grpc.unary_unary_rpc_method_handler(self._renew),
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("towline.fleet.v1.Fleet", handlers),)
+        )
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._tls(), self._tls, require_client_authentication=True
+        )
+        try:
+            port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"the gateway cannot listen at {address}: {error}") from None
+        self._unsubscribe = [
+            self._given.works.subscribe(self._works_changed),
+            self._given.clusters.subscribe(self._rows_changed),
+        ]
+        await server.start()
+        self._server = server
+        return port
+
+    async def stop(self) -> None:
+        """Say goodbye to all agents; they come back when there is a hub again."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        for live in list(self._live.values()):
+            live.close("the hub is stopping")
+        if self._server is not None:
+            await self._server.stop(_GOODBYE_SECONDS)
+
+    @property
+    def connected(self) -> frozenset[str]:
+        """Clusters with a live session."""
+        return frozenset(self._live)
+
+    # --- changes in the hub --------------------------------------------------------------------------------------
+
+    def _works_changed(self, cluster: str, names: set[str]) -> None:
+        live = self._live.get(cluster)
+        if live is not None:
+            live.session.works_changed(names)
+            live.wake.set()
+
+    def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
+        for event in events:
+            key = event.entry.key
+            if (key.group, key.resource) == CLUSTERS:
+                self._cluster_changed(key.name)
+
+    def _cluster_changed(self, name: str) -> None:
+        cluster = self._cluster(name)
+        if cluster is None:
+            self._breakers.pop(name, None)
+        live = self._live.get(name)
+        if live is None:
+            return
+        if cluster is None or uid_of(cluster) != live.identity.cluster_object_uid:
+            live.close(f"cluster {name} is detached", reconnect=False)
+            return
+        self._release(live, cluster)
+
+    def _release(self, live: _Live, cluster: Object) -> None:
+        """An administrator may let deletions pass. After an epoch regression that also means: this hub's word counts
+        again, so its epoch has to rise above the agent's, which a new session tells the agent."""
+        released = RELEASE_DELETIONS in annotations_of(cluster)
+        breaker = live.session.breaker
+        if released and breaker.hold == EPOCH_REGRESSION and live.session.hello is not None:
+            live.raise_epoch_to = live.session.hello.epoch + 1
+        breaker.release(released)
+        live.wake.set()
+
+    def _cluster(self, name: str) -> Object | None:
+        row = self._given.clusters.get(Key(*CLUSTERS, "", name))
+        return row.object if row is not None else None
+
+    # --- TLS and identity ----------------------------------------------------------------------------------------
+
+    def _tls(self) -> grpc.ServerCertificateConfiguration:
+        leaf = self._given.leaf()
+        chain = (leaf.key_pem, leaf.certificate_pem)
+        return grpc.ssl_server_certificate_configuration([chain], root_certificates=self._given.bundle_pem())
+
+    async def _identity(self, context: Any) -> tuple[AgentIdentity, float]:
+        """Whose certificate it is and when it ends; aborts for a cluster that is not (or no more) joined with it."""
+        pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
+        try:
+            identity = agent_identity(pem)
+        except CertificateError as error:
+            await self._refuse(context, "", str(error))
+        cluster = self._cluster(identity.cluster)
+        if cluster is None or uid_of(cluster) != identity.cluster_object_uid:
+            message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
+            await self._refuse(context, identity.cluster, message)
+        return identity, x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+
+    async def _refuse(self, context: Any, cluster: str, message: str) -> NoReturn:
+        self._audit(context, cluster, message)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)
+        raise AssertionError("abort raises")
+
+    def _audit(self, context: Any, cluster: str, message: str) -> None:
+        self._metrics.refused.inc()
+        self._given.audit(
+            {
+                "verb": "session",
+                "cluster": cluster,
+                "decision": "refused",
+                "message": message,
+                "peer": context.peer(),
+            }
+        )
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    async def _renew(self, request: bytes, context: Any) -> bytes:
+        identity, _ = await self._identity(context)
+        try:
+            public_key = public_key_of_request(fleet.RenewRequest.FromString(request).csr_pem)
+        except (DecodeError, CertificateError) as error:
+            self._audit(context, identity.cluster, f"renewal: {error}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        certificate = self._given.issue(identity, public_key, self._given.now())
+        self._given.audit({"verb": "renew", "cluster": identity.cluster, "decision": "granted"})
+        answer = fleet.RenewResponse(certificate_pem=certificate, ca_bundle_pem=self._given.bundle_pem())
+        return answer.SerializeToString()
+
+    async def _session(self, requests: Any, context: Any) -> None:
+        identity, ends_at = await self._identity(context)
+        live = self._admit(identity, ends_at)
+        try:
+            await self._converse(live, context)
+        finally:
+            self._leave(live)
+        closed = live.session.closed
+        if closed is not None and (closed.violation or not closed.reconnect):
+            if closed.violation:
+                self._audit(context, live.cluster, closed.reason)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, closed.reason)
+
+    def _admit(self, identity: AgentIdentity, ends_at: float) -> _Live:
+        """The cluster's one live session; an older one is shown out."""
+        name = identity.cluster
+        older = self._live.get(name)
+        if older is not None:
+            older.close("the agent opened a newer session")
+        cluster = self._cluster(name) or {}
+        breaker = self._breakers.setdefault(name, Breaker(hold=_hold_of(cluster)))
+        session = HubSession(
+            name,
+            self.hub,
+            works=lambda: self._given.works.works_of(name),
+            loaded=lambda: self._given.works.synced,
+            breaker=breaker,
+            now=self._given.now(),
+            member_uid=str((cluster.get("spec") or {}).get("id") or ""),
+        )
+        live = self._live[name] = _Live(identity, session, ends_at)
+        self._metrics.sessions.set(len(self._live))
+        return live
+
+    def _leave(self, live: _Live) -> None:
+        if self._live.get(live.cluster) is not live:
+            return
+        del self._live[live.cluster]
+        self._metrics.sessions.set(len(self._live))
+        if live.session.hello is not None:
+            self._given.members.disconnected(live.cluster, self._given.now())
+
+    async def _converse(self, live: _Live, context: Any) -> None:
+        """Read, write and watch the clock until the stream or the session ends."""
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write(live, context))
+            others = [
+                group.create_task(self._read(live, context, writer)),
+                group.create_task(self._keep_time(live, writer)),
+            ]
+            await asyncio.wait((writer,))
+            for task in others:
+                task.cancel()
+
+    async def _read(self, live: _Live, context: Any, writer: asyncio.Task[None]) -> None:
+        while (message := await self._message(context)) is not None:
+            try:
+                batch = fleet.AgentBatch.FromString(message)
+            except DecodeError:
+                live.session.close("a message that is not a batch", reconnect=False, violation=True)
+            else:
+                self._metrics.count("in", len(batch.frames), len(message))
+                live.session.receive(batch, self._given.now())
+            self._carry_out(live)
+            live.wake.set()
+        writer.cancel()
+
+    async def _message(self, context: Any) -> bytes | None:
+        """The agent's next message; None when it hung up, or sent more than is allowed."""
+        try:
+            message = await context.read()
+        except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            return None
+        return None if message is grpc.aio.EOF else message
+
+    async def _write(self, live: _Live, context: Any) -> None:
+        while True:
+            live.wake.clear()
+            batch = live.session.next_batch(self._given.now())
+            self._carry_out(live)
+            if batch is not None:
+                message = batch.SerializeToString()
+                self._metrics.count("out", len(batch.frames), len(message))
+                await context.write(message)
+            elif live.session.closed is not None:
+                return
+            else:
+                await live.wake.wait()
+
+    async def _keep_time(self, live: _Live, writer: asyncio.Task[None]) -> None:
+        """Ticks; and ends a writer that cannot deliver its GoAway because nobody reads."""
+        while live.session.closed is None:
+            now = self._given.now()
+            if now >= live.certificate_ends_at:
+                live.close("the agent's certificate has ended")
+            live.session.tick(now)
+            if live.raise_epoch_to:
+                epoch = await self._given.raise_epoch(live.raise_epoch_to)
+                self.hub = replace(self.hub, epoch=max(epoch, self.hub.epoch))
+                live.close("the hub's epoch was raised")
+            self._carry_out(live)
+            live.wake.set()
+            wait_seconds = min(live.session.deadline, live.certificate_ends_at) - now
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(max(wait_seconds, 0.05), _TICK_SECONDS_MAX)):
+                    await live.urgent.wait()
+        live.wake.set()
+        await asyncio.sleep(_GOODBYE_SECONDS)
+        writer.cancel()
+
+    # --- effects -------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, live: _Live) -> None:
+        given, cluster, now = self._given, live.cluster, self._given.now()
+        for effect in live.session.take_effects():
+            match effect:
+                case Reported(reports):
+                    given.works.report(cluster, reports)
+                case UnknownHeld(names):
+                    given.works.held(cluster, names)
+                case FactsSeen(facts):
+                    given.members.facts(cluster, facts, now)
+                case HeartbeatSeen(ready):
+                    given.members.heartbeat(cluster, ready, now)
+                case Welcomed(hello):
+                    given.members.connected(cluster, hello, now)
+                    self._cluster_changed(cluster)
+                case DeletionsHeld(count, reason):
+                    given.members.deletions_held(cluster, count, reason)
+                case Close():
+                    live.urgent.set()
+                case _:
+                    pass
+
+
+@dataclass(slots=True, eq=False)
+class _Live:
+    """One session with its stream. `wake`: there may be something to send; `urgent`: do not wait for the next tick."""
+
+    identity: AgentIdentity
+    session: HubSession
+    certificate_ends_at: float
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    urgent: asyncio.Event = field(default_factory=asyncio.Event)
+    raise_epoch_to: int = 0
+
+    @property
+    def cluster(self) -> str:
+        return self.identity.cluster
+
+    def close(self, reason: str, *, reconnect: bool = True) -> None:
+        self.session.close(reason, reconnect=reconnect)
+        self.wake.set()
+        self.urgent.set()
+
+
+def _hold_of(cluster: Object) -> str:
+    """The hold that an earlier hub put on a cluster's deletions and nobody has released."""
+    for condition in (cluster.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == DELETIONS_HELD and condition.get("status") == "True":
+            reason = str(condition.get("reason") or "")
+            return reason if reason in (EPOCH_REGRESSION, STORE_REPLACED) else ""
+    return ""
