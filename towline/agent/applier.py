@@ -108,7 +108,7 @@ class Applier:
         self._changed: dict[str, None] = {}
         self._flush_timer: asyncio.Handle | None = None
         self._flushed_at = float("-inf")
-        self._stopped = False
+        self._stopped = True
         self._fewer_kinds = False
         """Works have gone since it was last looked which kinds are still to be watched."""
         self._writer: Writer
@@ -119,7 +119,9 @@ class Applier:
         self._writer, self._watcher = writer, watcher
 
     def restore(self, applied: Mapping[str, Mapping[Ref, Applied]]) -> None:
-        """Go on from the disk: look at every Work, watch what was applied; what is unchanged costs no request."""
+        """Begin, from what the disk kept: look at every Work, watch what was applied; what is unchanged costs no
+        request. Before this nothing is written."""
+        self._stopped = False
         for row in self._desired:
             work = self._work(row.name)
             work.applied = dict(applied.get(row.name, {}))
@@ -150,6 +152,11 @@ class Applier:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush()
+
+    @property
+    def running(self) -> int:
+        """Works that are being reconciled at this moment."""
+        return self._running
 
     @property
     def busy(self) -> int:

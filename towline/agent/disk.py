@@ -41,7 +41,9 @@ _decoder = msgspec.msgpack.Decoder(HeldWork)
 
 
 class DiskUnusable(Exception):
-    """The file cannot be opened or is not ours; the text says what to do."""
+    """The file cannot be opened or is not ours."""
+
+    next_step = "Another agent may be running on this --data-dir; or move the file away to start anew, the hub sends everything again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,7 @@ class Disk:
             kept: Kept = await self._in_thread(self._open)
             return kept
         except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-            raise DiskUnusable(
-                f"{self._path} cannot be used: {error}; another agent may be running on this --data-dir, or "
-                "move the file away to start anew (the hub sends everything again)"
-            ) from error
+            raise DiskUnusable(f"{self._path} cannot be used: {error}") from error
 
     async def close(self) -> None:
         """Write what is left and close the file."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from towline.agent.kubernetes import Answer, Member, MemberUnreachable, Refused
+from towline.kube.objects import uid_of
 from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.facts")
@@ -152,14 +153,18 @@ class Facts:
 
 
 async def cluster_uid(member: Member) -> str:
-    """The uid of the kube-system namespace, which names a cluster for its whole life; empty when it has none."""
-    try:
-        namespace = await member.get("/api/v1/namespaces/kube-system")
-    except Refused as refused:
-        if refused.code == 404:
-            return ""
-        raise
-    return str((namespace.get("metadata") or {}).get("uid") or "")
+    """The uid of the kube-system namespace, which names a cluster for its whole life (`default`'s, where there is
+    none). Raises MemberUnreachable and Refused."""
+    for name in ("kube-system", "default"):
+        try:
+            namespace = await member.get(f"/api/v1/namespaces/{name}")
+        except Refused as refused:
+            if refused.code != 404 or name == "default":
+                raise
+            continue
+        if uid := uid_of(namespace):
+            return uid
+    raise MemberUnreachable("the member's namespaces have no uid")
 
 
 def _aggregated(document: Any) -> tuple[list[fleet.ApiEnablement], bool]:

@@ -29,6 +29,14 @@ APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 MERGE_PATCH = "application/merge-patch+json"
 
 
+class BadConfiguration(Exception):
+    """The kubeconfig or the pod's ServiceAccount cannot be used."""
+
+    def __init__(self, sentence: str, next_step: str) -> None:
+        super().__init__(sentence)
+        self.next_step = next_step
+
+
 class MemberUnreachable(Exception):
     """No answer from the member's API server: refused, cut off, timed out. Says nothing about any object."""
 
@@ -77,7 +85,7 @@ class Member:
         self._reloading = asyncio.Lock()
 
     async def open(self) -> None:
-        """Read the configuration. Raises MemberUnreachable with what to do about it."""
+        """Read the configuration. Raises BadConfiguration."""
         self._client = await _api_client(self._kubeconfig, self._context)
 
     async def close(self) -> None:
@@ -174,7 +182,7 @@ class Member:
                 return self._client is not None
             try:
                 self._client = await _api_client(self._kubeconfig, self._context)
-            except MemberUnreachable:
+            except BadConfiguration:
                 return False
             if before is not None:
                 await before.close()
@@ -358,6 +366,7 @@ async def _api_client(kubeconfig: Path | None, context: str) -> Any:
     configuration.disable_strict_ssl_verification = True
     try:
         if kubeconfig is not None:
+            kubeconfig.read_bytes()  # a clearer error than the library's for a file that is not there
             from kubernetes_asyncio.config.kube_config import load_kube_config
 
             await load_kube_config(
@@ -369,6 +378,10 @@ async def _api_client(kubeconfig: Path | None, context: str) -> Any:
             load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
     except (ConfigException, OSError, ValueError, KeyError) as error:
-        where = f"kubeconfig {kubeconfig}" if kubeconfig else "in-cluster configuration"
-        advice = "check --kubeconfig" if kubeconfig else "outside a cluster give --kubeconfig"
-        raise MemberUnreachable(f"{where} cannot be used: {error}; {advice}") from error
+        if kubeconfig is not None:
+            raise BadConfiguration(
+                f"the kubeconfig {kubeconfig} cannot be used: {error}", "Check --kubeconfig and --context."
+            ) from error
+        raise BadConfiguration(
+            f"the pod's ServiceAccount cannot be used: {error}", "Outside a cluster give --kubeconfig."
+        ) from error

@@ -1,0 +1,264 @@
+"""Keeps one session with a hub: dials its gateways in turn, runs AgentSession on the stream, begins again when it ends.
+
+Whatever happens here, the applier goes on with what is in the desired table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+
+from towline import __version__
+from towline.agent.desired import Desired, Persist, Reconcile
+from towline.agent.disk import Disk
+from towline.agent.identity import Identity
+from towline.agent.session import AgentSession, Closed, Effect, Synced
+from towline.proto import fleet_pb2 as fleet
+from towline.proto import fleet_pb2_grpc as fleet_grpc
+
+log = logging.getLogger("towline.agent.connection")
+
+BACKOFF_SECONDS = (0.2, 20.0)
+UNWELCOME_SECONDS = 60.0
+"""How long to wait after a hub said that this cluster is not welcome any more."""
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    # The channel must not outlive our own retries with pauses of its own.
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+_RENEW_SECONDS = 30.0
+
+
+class Reconciler(Protocol):
+    def reconcile(self, name: str) -> None: ...
+
+
+@dataclass(slots=True)
+class State:
+    """What is known of the connection, for /readyz and /metrics."""
+
+    connected: bool = False
+    synced: bool = False
+    sessions: int = 0
+    refused: str = ""
+
+
+class Connection:
+    """The way to the hub. `now` is epoch seconds, `clock` monotonic ones, `jitter` gives 0..1."""
+
+    def __init__(
+        self,
+        desired: Desired,
+        disk: Disk,
+        reconciler: Reconciler,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._desired = desired
+        self._disk = disk
+        self._reconciler = reconciler
+        self._clock = clock
+        self._jitter = jitter
+        self._facts: fleet.Facts | None = None
+        self._session: AgentSession | None = None
+        self._stub: Any = None
+        self._wake = asyncio.Event()
+        self._renewed = asyncio.Event()
+        self.state = State()
+
+    async def run(self, identity: Callable[[], Identity], addresses: Sequence[str]) -> None:
+        """Connect, and again, for ever. `identity()` gives the certificate of the moment."""
+        pause, longest = BACKOFF_SECONDS
+        turn = 0
+        while True:
+            address = addresses[turn % len(addresses)]
+            turn += 1
+            closed = await self._once(identity(), address)
+            if self.state.synced:
+                pause = BACKOFF_SECONDS[0]
+            self.state = State(sessions=self.state.sessions)
+            if self._renewed.is_set():
+                self._renewed.clear()
+                turn -= 1
+                continue
+            if not closed.reconnect:
+                self.state.refused = closed.reason
+                log.warning(
+                    "the hub at %s does not want this cluster any more: %s; what it had asked for stays in force",
+                    address,
+                    closed.reason,
+                )
+                await self._pause(UNWELCOME_SECONDS)
+                continue
+            log.info("no session with the hub at %s: %s", address, closed.reason)
+            await self._pause(pause)
+            if turn % len(addresses) == 0:
+                pause = min(longest, pause * 2)
+
+    def send_soon(self) -> None:
+        """There is something in the outbox."""
+        self._wake.set()
+
+    def say(self, facts: fleet.Facts) -> None:
+        """New facts of the cluster: for this session, and for those to come."""
+        self._facts = facts
+        if self._session is not None:
+            self._session.state(facts)
+            self._wake.set()
+
+    def rebuild(self) -> None:
+        """The identity has changed: begin a session with the new one."""
+        self._renewed.set()
+        self._wake.set()
+
+    async def renew(self, csr_pem: bytes) -> fleet.RenewResponse | None:
+        """Ask the hub for a new certificate; None: there is no session to ask over. Raises grpc.RpcError."""
+        if self._stub is None or not self.state.connected:
+            return None
+        answer: fleet.RenewResponse = await self._stub.Renew(
+            fleet.RenewRequest(csr_pem=csr_pem), timeout=_RENEW_SECONDS
+        )
+        return answer
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._renewed.wait(), seconds * (0.5 + self._jitter() / 2))
+
+    async def _once(self, identity: Identity, address: str) -> Closed:
+        """One session, from dialling to its end."""
+        async with _channel(identity, address) as channel:
+            self._stub = fleet_grpc.FleetStub(channel)  # type: ignore[no-untyped-call]
+            call = self._stub.Session()
+            session = AgentSession(
+                self._desired,
+                cluster=identity.cluster,
+                cluster_uid=identity.cluster_uid,
+                agent_version=__version__,
+                jitter=self._jitter(),
+            )
+            if self._facts is not None:
+                session.state(self._facts)
+            session.open(self._clock())
+            self._session = session
+            self._wake.set()
+            endings: list[Closed] = []
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_until_the_end(self._write(call, session)))
+                    group.create_task(_until_the_end(self._read(call, session)))
+            except* _Ended as ended:
+                endings = [each.closed for each in ended.exceptions if isinstance(each, _Ended)]
+            finally:
+                self._session = None
+                self._stub = None
+                call.cancel()
+        # What the hub said goes before what the transport says.
+        return session.closed or min(endings, key=lambda closed: closed.reconnect)
+
+    async def _write(self, call: Any, session: AgentSession) -> Closed:
+        while True:
+            self._wake.clear()
+            if self._renewed.is_set():
+                return Closed("the certificate was renewed", True)
+            self._execute(session.tick(self._clock()), session)
+            if session.closed is not None:
+                return session.closed
+            while (batch := session.next_batch(self._clock())) is not None:
+                await call.write(batch)
+            wait = max(0.0, session.deadline - self._clock())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait)
+
+    async def _read(self, call: Any, session: AgentSession) -> Closed:
+        while True:
+            batch = await call.read()
+            if batch is grpc.aio.EOF:
+                # Raises with the status when it is not OK.
+                code = await call.code()
+                if code is not grpc.StatusCode.OK:
+                    return _refusal(code, await call.details())
+                return Closed("the hub ended the session", True)
+            if not self.state.connected:
+                self.state.connected = True
+                self.state.sessions += 1
+            self._execute(session.receive(batch, self._clock()), session)
+            self._wake.set()
+            if session.closed is not None:
+                return session.closed
+
+    def _execute(self, effects: Iterable[Effect], session: AgentSession) -> None:
+        removals: list[str] = []
+        for effect in effects:
+            if isinstance(effect, Persist):
+                stored = partial(self._stored, session, effect.sequence) if effect.sequence else None
+                self._disk.persist(effect, stored)
+            elif isinstance(effect, Reconcile):
+                row = self._desired.get(effect.name)
+                if row is not None and row.removing:
+                    removals.append(effect.name)
+                else:
+                    self._reconciler.reconcile(effect.name)
+            elif isinstance(effect, Synced):
+                if not self.state.synced:
+                    log.info("in sync with the hub: %d Works", len(self._desired))
+                self.state.synced = True
+        if removals:
+            # A removal begins when it is durable: an agent that forgot it could not finish it.
+            self._disk.persist(Persist(), partial(self._reconcile_all, removals))
+
+    def _stored(self, session: AgentSession, sequence: int) -> None:
+        session.persisted(sequence)
+        self._wake.set()
+
+    def _reconcile_all(self, names: list[str]) -> None:
+        for name in names:
+            self._reconciler.reconcile(name)
+
+
+@contextlib.asynccontextmanager
+async def _channel(identity: Identity, address: str) -> AsyncIterator[grpc.aio.Channel]:
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=identity.ca_pem.encode(),
+        private_key=identity.key_pem.encode(),
+        certificate_chain=identity.certificate_pem.encode(),
+    )
+    channel = grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+class _Ended(Exception):
+    """One of a session's two tasks is at its end, which ends the other."""
+
+    def __init__(self, closed: Closed) -> None:
+        super().__init__(closed.reason)
+        self.closed = closed
+
+
+async def _until_the_end(task: Coroutine[Any, Any, Closed]) -> None:
+    try:
+        closed = await task
+    except grpc.aio.AioRpcError as error:
+        closed = _refusal(error.code(), error.details())
+    except asyncio.InvalidStateError:
+        closed = Closed("the stream ended", True)
+    raise _Ended(closed)
+
+
+def _refusal(code: Any, details: str | None) -> Closed:
+    welcome = code is not grpc.StatusCode.PERMISSION_DENIED and code is not grpc.StatusCode.UNAUTHENTICATED
+    name = getattr(code, "name", str(code))
+    return Closed(f"{name}: {details}" if details else name, welcome)

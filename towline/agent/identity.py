@@ -1,0 +1,237 @@
+"""Who the agent is: its key and certificate, how it gets them with a join token, where they are kept.
+
+The key never leaves the agent, and it is on disk before it is used: an enrolment whose answer was lost is repeated with
+the same key, which the hub takes for the same agent. In a cluster a Secret keeps the identity as well, because a pod's
+disk does not outlive the pod.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import orjson
+
+from towline.agent.kubernetes import Member, Refused
+from towline.certs import authority, tokens
+
+log = logging.getLogger("towline.agent.identity")
+
+_FILE = "identity.json"
+_SECRET_FIELD = "identity.json"
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
+_CA_PATH = "/towline/v1/ca"
+_ENROLL_PATH = "/towline/v1/enroll"
+_NEW_TOKEN = "Make a new token with `towline join {} --token-only`."
+
+
+class Unenrollable(Exception):
+    """The agent cannot get an identity, and trying again does not help: one sentence, and what to do."""
+
+    def __init__(self, sentence: str, next_step: str) -> None:
+        super().__init__(sentence)
+        self.next_step = next_step
+
+
+class HubUnreachable(Exception):
+    """The hub did not answer, or not as a hub that is well; trying again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A cluster's identity. All PEM fields are text; `certificate_pem` is empty before the enrolment."""
+
+    cluster: str
+    hub: str
+    """host:port of the hub's API."""
+    cluster_uid: str
+    """Of the member that this identity is for."""
+    key_pem: str
+    certificate_pem: str = ""
+    ca_pem: str = ""
+    gateways: tuple[str, ...] = ()
+
+    @property
+    def renew_at(self) -> float:
+        """Epoch seconds; 0 before the enrolment."""
+        return authority.renew_at(self.certificate_pem.encode()) if self.certificate_pem else 0.0
+
+    @property
+    def expires_at(self) -> float:
+        """Epoch seconds; 0 before the enrolment."""
+        leaf = authority.Leaf(self.certificate_pem.encode(), b"")
+        return leaf.not_after if self.certificate_pem else 0.0
+
+    def __repr__(self) -> str:
+        return f"Identity({self.cluster!r}, hub={self.hub!r})"
+
+
+def load(data_dir: Path) -> Identity | None:
+    """What an earlier run kept. Raises Unenrollable for a file that cannot be read."""
+    path = data_dir / _FILE
+    try:
+        return _decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise Unenrollable(
+            f"{path} cannot be read: {error}; remove it and join again with a new token"
+        ) from None
+
+
+def save(data_dir: Path, identity: Identity) -> None:
+    authority.write_private(data_dir / _FILE, msgspec.json.encode(identity))
+
+
+def new(token: tokens.JoinToken, cluster_uid: str) -> Identity:
+    """An identity that is not enrolled yet, with a new key."""
+    return Identity(token.name, token.hub, cluster_uid, new_key_pem())
+
+
+def new_key_pem() -> str:
+    return authority.key_pem(authority.new_key()).decode()
+
+
+def csr_of(key_pem: str) -> bytes:
+    return authority.request_pem(authority.load_key(key_pem.encode()))
+
+
+async def enrol(identity: Identity, token: tokens.JoinToken) -> Identity:
+    """Trade the token for a certificate. Raises Unenrollable and HubUnreachable.
+
+    Nobody is trusted before the hub showed the CA whose fingerprint the token holds; the secret goes out only over
+    a connection that this CA vouches for."""
+    ca_pem = await _trusted_ca(token)
+    context = ssl.create_default_context(cadata=ca_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    request = {
+        "name": token.name,
+        "secret": token.secret,
+        "csr": csr_of(identity.key_pem).decode(),
+        "clusterUID": identity.cluster_uid,
+    }
+    status, body = await _request("POST", token.hub, _ENROLL_PATH, context, orjson.dumps(request))
+    if status != 200:
+        reason = _message(body) or f"it answered {status}"
+        if status >= 500 or status == 429:
+            raise HubUnreachable(f"the hub at {token.hub} cannot enrol now: {reason}")
+        raise Unenrollable(
+            f"the hub at {token.hub} refused to enrol cluster {token.name}: {reason.rstrip('.')}",
+            _NEW_TOKEN.format(token.name),
+        )
+    try:
+        answer = orjson.loads(body)
+        enrolled = replace(
+            identity,
+            cluster=token.name,
+            hub=token.hub,
+            certificate_pem=answer["certificate"],
+            ca_pem=answer["ca"],
+            gateways=tuple(answer["gateways"]),
+        )
+        authority.agent_identity(enrolled.certificate_pem.encode())
+    except (ValueError, KeyError, TypeError, authority.CertificateError) as error:
+        raise HubUnreachable(f"the hub at {token.hub} sent no usable certificate: {error}") from None
+    return enrolled
+
+
+async def _trusted_ca(token: tokens.JoinToken) -> str:
+    # The one request that believes anybody: what it fetches is checked against the token.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    status, body = await _request("GET", token.hub, _CA_PATH, context)
+    if status != 200:
+        raise HubUnreachable(f"{token.hub} does not answer like a hub ({status} for {_CA_PATH})")
+    try:
+        pem = str(orjson.loads(body)["ca"])
+        fingerprint = authority.fingerprint_of_pem(pem.encode())
+    except (ValueError, KeyError, TypeError, authority.CertificateError):
+        raise HubUnreachable(f"{token.hub} does not answer like a hub (no CA at {_CA_PATH})") from None
+    if fingerprint != token.ca:
+        raise Unenrollable(
+            f"the hub at {token.hub} is not the one that made this join token: its CA is another",
+            _NEW_TOKEN.format(token.name),
+        )
+    return pem
+
+
+async def _request(
+    method: str, hub: str, path: str, context: ssl.SSLContext, body: bytes | None = None
+) -> tuple[int, bytes]:
+    connector = aiohttp.TCPConnector(ssl=context, limit=1)
+    try:
+        async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True) as session:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            async with session.request(
+                method, f"https://{hub}{path}", data=body, headers=headers
+            ) as response:
+                return response.status, await response.read()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        said = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        raise HubUnreachable(f"the hub at {hub} cannot be reached: {said}") from None
+
+
+def _message(body: bytes) -> str:
+    """The text of a Kubernetes Status."""
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(status.get("message") or "") if isinstance(status, dict) else ""
+
+
+def _decode(content: bytes) -> Identity:
+    return msgspec.json.decode(content, type=Identity)
+
+
+# --- the Secret in the member -----------------------------------------------------------------------------------
+
+
+async def load_from_secret(member: Member, secret: str) -> Identity | None:
+    """From Secret `namespace/name`; None when there is none. Raises MemberUnreachable and Refused."""
+    try:
+        obj: Any = await member.get(_secret_path(secret))
+    except Refused as refused:
+        if refused.code == 404:
+            return None
+        raise
+    encoded = (obj.get("data") or {}).get(_SECRET_FIELD)
+    if not encoded:
+        return None
+    try:
+        return _decode(base64.b64decode(encoded))
+    except (ValueError, msgspec.DecodeError):
+        log.warning("Secret %s holds no readable identity; it is written again", secret)
+        return None
+
+
+async def save_to_secret(member: Member, secret: str, identity: Identity) -> None:
+    """Raises MemberUnreachable and Refused."""
+    namespace, _, name = secret.partition("/")
+    encoded = base64.b64encode(msgspec.json.encode(identity)).decode()
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": namespace, "name": name},
+        "type": "Opaque",
+        "data": {_SECRET_FIELD: encoded},
+    }
+    await member.call(
+        "PATCH",
+        _secret_path(secret),
+        {"fieldManager": "towline-agent", "force": "true"},
+        orjson.dumps(body),
+        content_type="application/apply-patch+yaml",
+    )
+
+
+def _secret_path(secret: str) -> str:
+    namespace, _, name = secret.partition("/")
+    return f"/api/v1/namespaces/{namespace}/secrets/{name}"
