@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from towline.kube import fields
+from towline.kube import fields, merging
 from towline.kube.fields import FieldsError, FieldSet
 from towline.kube.objects import Object
-from towline.kube.patches import json_equal
 from towline.kube.schemas import Schema
 
 UPDATERS_MAX = 10
@@ -94,7 +93,7 @@ def apply(
     except FieldsError as error:
         raise ApplyError(error.path, error.message) from None
     if live is None:
-        created = _without_nulls(kind_schema, {**wanted, **_envelope(applied)})
+        created = merging.without_nulls(kind_schema, {**_envelope(applied), **_without_metadata(wanted)})
         entries = [_entry(owner, claimed, api_version, now)] if claimed else []
         return _with_entries(created, entries)
     entries = list(_entries(live))
@@ -104,13 +103,13 @@ def apply(
         entries = [_entry(updater, before, api_version, now)] if before else []
     at = next((i for i, entry in enumerate(entries) if _owner_of(entry) == owner), None)
     last: FieldSet = entries[at].get("fieldsV1") or {} if at is not None else {}
-    merged = _merge_objects(kind_schema, live, wanted)
+    merged = merging.merge(kind_schema, live, wanted)
     if last and last != claimed and fields.difference(last, claimed):
         kept = claimed
         for i, entry in enumerate(entries):
             if i != at:
                 kept = fields.union(kept, entry.get("fieldsV1") or {})
-        merged = _pruned(kind_schema, merged, last, kept)
+        merged = merging.remove(kind_schema, merged, last, kept)
     if merged is live and last == claimed and at is not None and entries[at].get("apiVersion") == api_version:
         return live if entries == _entries(live) else _with_entries(live, _sorted(entries))
     others = [entry for i, entry in enumerate(entries) if i != at]
@@ -195,6 +194,10 @@ def _envelope(applied: Object) -> Object:
     return {"apiVersion": applied.get("apiVersion"), "kind": applied.get("kind"), "metadata": metadata}
 
 
+def _without_metadata(wanted: Object) -> Object:
+    return {field: value for field, value in wanted.items() if field != "metadata"}
+
+
 def _owned(found: FieldSet, subresource: str, has_status: bool) -> FieldSet:
     """`found` without what nobody owns. Its outer nodes are fresh from `compare`, and are changed here."""
     found.pop("f:apiVersion", None)
@@ -211,173 +214,6 @@ def _owned(found: FieldSet, subresource: str, has_status: bool) -> FieldSet:
         else:
             del found["f:metadata"]
     return found
-
-
-# --- merging -------------------------------------------------------------------------------------------------
-
-
-def _merge_objects(schema: Schema, live: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """`live` with everything that `wanted` says; `live` itself if it says so already."""
-    properties, additional = schema.properties, schema.additional or Schema.ANY
-    out: dict[str, Any] | None = None
-    for field, value in wanted.items():
-        if field not in live:
-            if value is None:
-                continue
-            child = properties.get(field) or additional
-            merged = _without_nulls(child, value)
-        else:
-            present = live[field]
-            if value.__class__ is dict or value.__class__ is list:
-                merged = _merge(properties.get(field) or additional, present, value)
-            elif value is None:
-                if present is None or present.__class__ is dict or present.__class__ is list:
-                    continue  # a null claims a container without emptying it
-                out = dict(live) if out is None else out
-                del out[field]
-                continue
-            elif value == present and (value.__class__ is bool) is (present.__class__ is bool):
-                continue
-            else:
-                merged = value
-            if merged is present:
-                continue
-        if out is None:
-            out = dict(live)
-        out[field] = merged
-    return live if out is None else out
-
-
-def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
-    if wanted.__class__ is dict and live.__class__ is dict and not schema.atomic_map:
-        return _merge_objects(schema, live, wanted)
-    if wanted.__class__ is list and live.__class__ is list:
-        keys = fields.divided(schema)
-        if keys is not None:
-            return _merge_lists(schema, keys, live, wanted)
-    return live if json_equal(live, wanted) else _without_nulls(schema, wanted)
-
-
-def _merge_lists(schema: Schema, keys: tuple[str, ...], live: list[Any], wanted: list[Any]) -> list[Any]:
-    """The items of both. What is wanted stands in its own order; what only the live list has keeps its place before the
-    next item that both have."""
-    items = schema.items or Schema.ANY
-    places = {fields.item_key(items, keys, item): item for item in live}
-    merged: list[tuple[str | None, Any]] = []
-    for item in wanted:
-        key = fields.item_key(items, keys, item)
-        present = places.get(key)
-        merged.append(
-            (
-                key,
-                _without_nulls(items, item)
-                if present is None
-                else _merge(items, present, item)
-                if keys
-                else present,
-            )
-        )
-    wanted_keys = {key for key, _ in merged}
-    out: list[Any] = []
-    at = 0
-    shared = [i for i, (key, _) in enumerate(merged) if key in places]
-    following = iter(shared)
-    upcoming = next(following, None)
-    for item in live:
-        key = fields.item_key(items, keys, item)
-        if key not in wanted_keys:
-            out.append(item)
-        elif upcoming is not None and merged[upcoming][0] == key:
-            out.extend(value for _, value in merged[at : upcoming + 1])
-            at = upcoming + 1
-            upcoming = next(following, None)
-    out.extend(value for _, value in merged[at:])
-    return live if len(out) == len(live) and all(x is y for x, y in zip(out, live, strict=True)) else out
-
-
-def _without_nulls(schema: Schema, value: Any) -> Any:
-    """A configuration's value as an object keeps it: a null claims a field, but is not a value."""
-    if value.__class__ is dict:
-        properties, additional = schema.properties, schema.additional or Schema.ANY
-        out: dict[str, Any] = {}
-        for field, item in value.items():
-            child = properties.get(field) or additional
-            if item is not None or child.nullable:
-                out[field] = (
-                    _without_nulls(child, item) if item.__class__ is dict or item.__class__ is list else item
-                )
-        return out
-    if value.__class__ is list:
-        items = schema.items or Schema.ANY
-        return [_without_nulls(items, item) if item.__class__ is dict else item for item in value]
-    return value
-
-
-# --- removing what a manager gave up -------------------------------------------------------------------------
-
-
-def _pruned(schema: Schema, value: Any, last: FieldSet, kept: FieldSet) -> Any:
-    """`value` without what is in `last` and not in `kept`. A struct counts as owned by whoever owns a field in it, so that it
-    goes with its last field."""
-    if value.__class__ is dict:
-        return _pruned_object(schema, value, last, kept)
-    if value.__class__ is list:
-        return _pruned_list(schema, value, last, kept)
-    return value
-
-
-def _pruned_object(schema: Schema, value: dict[str, Any], last: FieldSet, kept: FieldSet) -> Any:
-    out = value
-    for key, node in last.items():
-        field = key[2:]
-        if key[:2] != "f:" or field not in value:
-            continue
-        child = schema.properties.get(field)
-        keep = kept.get(key)
-        if _gone(node, keep, child is not None):
-            left = None
-        elif node and value[field] is not None:
-            left = _pruned(child or schema.additional or Schema.ANY, value[field], node, keep or {})
-            if left is value[field]:
-                continue
-        else:
-            continue
-        if out is value:
-            out = dict(value)
-        if left is None or (not left and value[field]):
-            del out[field]
-        else:
-            out[field] = left
-    return out
-
-
-def _pruned_list(schema: Schema, value: list[Any], last: FieldSet, kept: FieldSet) -> Any:
-    keys = fields.divided(schema)
-    if keys is None:
-        return value
-    items = schema.items or Schema.ANY
-    out: list[Any] = []
-    same = True
-    for item in value:
-        key = fields.item_key(items, keys, item)
-        node = last.get(key) if key is not None else None
-        if key is None or node is None:
-            out.append(item)
-            continue
-        keep = kept.get(key)
-        if _gone(node, keep, False):
-            same = False
-            continue
-        left = _pruned(items, item, node, keep or {})
-        same = same and left is item
-        out.append(left)
-    return value if same else out
-
-
-def _gone(node: FieldSet, keep: FieldSet | None, named: bool) -> bool:
-    was_owned = named or not node or "." in node
-    is_owned = keep is not None and (named or not keep or "." in keep)
-    return was_owned and not is_owned
 
 
 # --- entries of managedFields --------------------------------------------------------------------------------

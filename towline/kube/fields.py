@@ -13,6 +13,7 @@ Sets are values: no function changes one, and results share nodes with their arg
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,6 +24,7 @@ FieldSet = dict[str, Any]
 
 DEPTH_MAX = 200
 
+_ANY = Schema.ANY
 _LEAF: FieldSet = {}
 _SELF = "."
 _KINDS = ("f:", "k:", "v:", "i:")
@@ -31,10 +33,15 @@ _KINDS = ("f:", "k:", "v:", "i:")
 class FieldsError(ValueError):
     """An object that cannot be divided into fields. `path` as in conflicts (`.spec.ports`)."""
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
-        self.path = path
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.path = ""
         self.message = message
+
+    def below(self, segment: str) -> FieldsError:
+        """The error as seen from the parent: paths are put together only where something is wrong."""
+        self.path = segment + self.path
+        return self
 
 
 class Comparison(NamedTuple):
@@ -216,20 +223,20 @@ def _read(fields: Mapping[str, Any], depth: int) -> FieldSet:
 def of_object(schema: Schema, obj: Mapping[str, Any]) -> FieldSet:
     """The set that applying `obj` claims: every leaf, and every item of a list and entry of a map, but not the objects,
     lists and maps around them. Raises FieldsError for lists whose items lack their keys or repeat them."""
-    return _children(schema, obj, False, "")
+    return _children(schema, obj, False)
 
 
-def _node(schema: Schema, value: Any, whole: bool, path: str) -> FieldSet:
+def _node(schema: Schema, value: Any, whole: bool) -> FieldSet:
     """The node of a value without its own membership: `{}` for a leaf. `whole` also takes the containers in."""
     if value.__class__ is dict:
-        return _LEAF if not value or schema.atomic_map else _children(schema, value, whole, path)
+        return _LEAF if not value or schema.atomic_map else _children(schema, value, whole)
     if value.__class__ is list:
-        return _LEAF if not value or divided(schema) is None else _items(schema, value, whole, path)
+        return _LEAF if not value or divided(schema) is None else _items(schema, value, whole)
     return _LEAF
 
 
-def _children(schema: Schema, value: Mapping[str, Any], whole: bool, path: str) -> FieldSet:
-    properties, additional = schema.properties, schema.additional or Schema.ANY
+def _children(schema: Schema, value: Mapping[str, Any], whole: bool) -> FieldSet:
+    properties, additional = schema.properties, schema.additional or _ANY
     out: FieldSet = {}
     for field, item in value.items():
         cls = item.__class__
@@ -237,9 +244,11 @@ def _children(schema: Schema, value: Mapping[str, Any], whole: bool, path: str) 
             out["f:" + field] = _LEAF
             continue
         child = properties.get(field)
-        named = child is not None
-        node = _node(child or additional, item, whole, f"{path}.{field}")
-        if node and (not named or (whole and _shows_itself(child, cls))):
+        try:
+            node = _node(child or additional, item, whole)
+        except FieldsError as error:
+            raise error.below(f".{field}") from None
+        if node and (child is None or (whole and _shows_itself(child, cls))):
             node[_SELF] = _LEAF  # the node is fresh: a leaf has no children
         out["f:" + field] = node
     return out
@@ -251,25 +260,28 @@ def _shows_itself(schema: Schema | None, cls: type) -> bool:
     return cls is list or schema is None or not schema.definition
 
 
-def _items(schema: Schema, value: list[Any], whole: bool, path: str) -> FieldSet:
-    keys = schema.list_map_keys if schema.list_type == "map" else None
-    items = schema.items or Schema.ANY
+def _items(schema: Schema, value: list[Any], whole: bool) -> FieldSet:
+    keys = schema.list_map_keys if schema.list_type == "map" else ()
+    items = schema.items or _ANY
     out: FieldSet = {}
     for index, item in enumerate(value):
         key = item_key(items, keys, item)
         if key is None:
             if not whole:
+                names = ", ".join(f'"{name}"' for name in keys)
                 raise FieldsError(
-                    path,
-                    f"element {index}: associative list with keys has an element that omits key field {_quoted(keys)}",
+                    f"element {index}: associative list with keys has an element that omits key field {names}"
                 )
             continue
-        node = _node(items, item, whole, path + _segment(key)) if keys is not None else _LEAF
+        try:
+            node = _node(items, item, whole) if keys else _LEAF
+        except FieldsError as error:
+            raise error.below(_segment(key)) from None
         if node:
             node[_SELF] = _LEAF
         if key in out:
             if not whole:
-                raise FieldsError(path, f"duplicate entries for key {_segment(key)}")
+                raise FieldsError(f"duplicate entries for key {_segment(key)}")
             node = _joined({key: out[key]}, {key: node})[key]
         out[key] = node
     return out
@@ -282,31 +294,38 @@ def divided(schema: Schema) -> tuple[str, ...] | None:
     return () if schema.list_type == "set" else None
 
 
-def item_key(items: Schema, keys: tuple[str, ...] | None, item: Any) -> str | None:
+def item_key(items: Schema, keys: tuple[str, ...], item: Any) -> str | None:
     """The path element of a list's item: `k:{"containerPort":80,"protocol":"TCP"}` with defaults for absent keys, or
-    `v:"x"` in a set (`keys` None or empty). None if an item that should have keys has none of them."""
+    `v:"x"` in a set (no `keys`). None if an item that should have keys has none of them."""
     if not keys:
         return "v:" + orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode()
     if item.__class__ is not dict:
         return None
     if len(keys) == 1:
         value = item.get(keys[0])
-        if value.__class__ is str and value.isalnum() and value.isascii():
-            return f'k:{{"{keys[0]}":"{value}"}}'
-    identity = {}
+        if value.__class__ is str:
+            return _key_of_text(keys[0], value)
+    values = []
     for key in keys:
         value = item.get(key)
         if value is None:
             known = items.properties.get(key)
-            if known is None or known.default is UNSET:
-                continue
-            value = known.default
-        identity[key] = value
+            value = known.default if known is not None else UNSET
+        elif value.__class__ is dict or value.__class__ is list:
+            return "k:" + orjson.dumps({k: item.get(k) for k in keys}, option=orjson.OPT_SORT_KEYS).decode()
+        values.append(value)
+    return _key_of_values(keys, tuple(values))
+
+
+@lru_cache(maxsize=8192)
+def _key_of_text(key: str, value: str) -> str:
+    return "k:" + orjson.dumps({key: value}).decode()
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _key_of_values(keys: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
+    identity = {key: value for key, value in zip(keys, values, strict=True) if value is not UNSET}
     return "k:" + orjson.dumps(identity, option=orjson.OPT_SORT_KEYS).decode() if identity else None
-
-
-def _quoted(keys: tuple[str, ...] | None) -> str:
-    return ", ".join(f'"{key}"' for key in keys or ())
 
 
 # --- differences ---------------------------------------------------------------------------------------------
@@ -320,7 +339,7 @@ def compare(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any]) -> C
 
 
 def _compare_objects(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any], out: Comparison) -> None:
-    properties, additional = schema.properties, schema.additional or Schema.ANY
+    properties, additional = schema.properties, schema.additional or _ANY
     for field, value in new.items():
         present = old.get(field, UNSET)
         if present is value:
@@ -339,11 +358,11 @@ def _compare_objects(schema: Schema, old: Mapping[str, Any], new: Mapping[str, A
         for field, value in old.items():
             if field not in new:
                 child = properties.get(field)
-                out.removed["f:" + field] = _with_self(_node(child or additional, value, True, ""))
+                out.removed["f:" + field] = _with_self(_node(child or additional, value, True))
 
 
 def _came(child: Schema | None, additional: Schema, value: Any) -> FieldSet:
-    node = _node(child or additional, value, True, "")
+    node = _node(child or additional, value, True)
     return _with_self(node) if child is None or _shows_itself(child, value.__class__) else node
 
 
@@ -377,12 +396,12 @@ def _compare(schema: Schema, old: Any, new: Any, key: str, out: Comparison) -> N
 
 
 def _compare_whole(schema: Schema, value: Any, key: str, nodes: FieldSet) -> None:
-    nodes[key] = _with_self(_node(schema, value, True, ""))
+    nodes[key] = _with_self(_node(schema, value, True))
 
 
 def _compare_lists(schema: Schema, old: list[Any], new: list[Any], out: Comparison) -> None:
-    keys = schema.list_map_keys if schema.list_type == "map" else None
-    items = schema.items or Schema.ANY
+    keys = schema.list_map_keys if schema.list_type == "map" else ()
+    items = schema.items or _ANY
     before = {item_key(items, keys, item): item for item in old}
     after = {item_key(items, keys, item): item for item in new}
     for key, item in after.items():
@@ -390,12 +409,12 @@ def _compare_lists(schema: Schema, old: list[Any], new: list[Any], out: Comparis
             continue
         present = before.get(key, UNSET)
         if present is UNSET:
-            out.added[key] = _with_self(_node(items, item, True, "")) if keys is not None else _LEAF
-        elif present is not item and keys is not None:
+            out.added[key] = _with_self(_node(items, item, True)) if keys else _LEAF
+        elif present is not item and keys:
             _compare(items, present, item, key, out)
     for key, item in before.items():
         if key is not None and key not in after:
-            out.removed[key] = _with_self(_node(items, item, True, "")) if keys is not None else _LEAF
+            out.removed[key] = _with_self(_node(items, item, True)) if keys else _LEAF
 
 
 def _bool_differs(a: Any, b: Any) -> bool:
