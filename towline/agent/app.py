@@ -5,11 +5,304 @@ The only file of the agent that reads the clock, entropy and the environment.
 
 from __future__ import annotations
 
-from towline.agent.config import AgentConfig
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
-__all__ = ["AgentConfig", "run"]
+import grpc
+
+from towline.agent import identity as identities
+from towline.agent.applier import Applier
+from towline.agent.config import AgentConfig
+from towline.agent.connection import Connection
+from towline.agent.desired import Desired
+from towline.agent.disk import Disk, Kept
+from towline.agent.facts import Facts, cluster_uid
+from towline.agent.identity import HubUnreachable, Identity
+from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
+from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.watcher import Watcher
+from towline.agent.writer import Writer
+from towline.certs import tokens
+
+__all__ = ["AgentConfig", "AgentError", "run"]
+
+log = logging.getLogger("towline.agent")
+
+_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_RETRY_SECONDS = (0.5, 30.0)
+_DRAIN_SECONDS = 5.0
+_RENEW_RETRY_SECONDS = 60.0
+_CLOCK_STEP_SECONDS = 3600.0
+"""Timers for far-off days look at the wall clock at least so often: it may be set meanwhile."""
+
+
+_T = TypeVar("_T")
+
+
+class AgentError(Exception):
+    """Why the agent cannot run: one sentence, and what to do."""
+
+    def __init__(self, sentence: str, next_step: str) -> None:
+        super().__init__(sentence)
+        self.next_step = next_step
+
+
+class _Stop(Exception):
+    """Ends the task group."""
 
 
 async def run(config: AgentConfig) -> None:
-    """Run one agent until SIGTERM or SIGINT."""
-    raise NotImplementedError
+    """Run one agent until SIGTERM or SIGINT.
+
+    Raises exceptions with a `next_step` for what its user can mend: AgentError, Unenrollable (of the join token),
+    DiskUnusable, BadConfiguration (of the member); some of them inside an exception group."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    member = Member(config.kubeconfig, config.context, config.request_timeout_seconds)
+    disk = Disk(config.data_dir / "agent.db")
+    try:
+        kept = await disk.open()
+        await member.open()
+        secret = config.identity_secret or _pods_secret(config)
+        identity = await _unless(stop, _identity(config, member, secret))
+        if identity is not None:
+            await _Agent(config, member, disk, kept, identity, secret).run(stop)
+    finally:
+        await member.close()
+        await disk.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class _Agent:
+    """The parts of a running agent that has an identity."""
+
+    def __init__(
+        self, config: AgentConfig, member: Member, disk: Disk, kept: Kept, identity: Identity, secret: str
+    ) -> None:
+        self._config = config
+        self._member = member
+        self._disk = disk
+        self._kept = kept
+        self._identity = identity
+        self._secret = secret
+        self._desired = Desired(kept.works, kept.hub)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                applier = await self._start(group)
+                await stop.wait()
+                log.info("stopping")
+                applier.stop()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_DRAIN_SECONDS):
+                        while applier.running:
+                            await asyncio.sleep(0.02)
+                raise _Stop
+        except* _Stop:
+            pass
+
+    async def _start(self, group: asyncio.TaskGroup) -> Applier:
+        config, member, disk, identity = self._config, self._member, self._disk, self._identity
+        log.info(
+            "agent of cluster %s, hub %s, %d Works on disk",
+            identity.cluster,
+            identity.hub,
+            len(self._desired),
+        )
+        applier = Applier(
+            self._desired,
+            identity.cluster,
+            disk,
+            persist=disk.persist,
+            outbox=lambda: connection.send_soon(),
+            group=group,
+            now=time.monotonic,
+            jitter=random.random,
+            concurrency=config.write_concurrency,
+        )
+        connection = Connection(self._desired, disk, applier, clock=time.monotonic, jitter=random.random)
+        discovery = Discovery(member)
+        watcher = Watcher(member, discovery, applier, group, random.random)
+        writer = Writer(
+            member,
+            discovery,
+            watcher,
+            identity.cluster,
+            Allowance(config.allow_namespaces, config.allow_kinds),
+            DeletionBudget(config.deletions_per_minute, time.monotonic),
+            lambda name: self._desired.get(name) is not None,
+        )
+        applier.connect(writer, watcher)
+        facts = Facts(member, config.facts_seconds, connection.say, applier.retry_all)
+        if config.health_address:
+            from towline.agent.health import Health
+
+            group.create_task(Health(facts, connection, applier, writer).serve(config.health_address))
+        group.create_task(disk.run(), name="disk")
+        group.create_task(facts.run(), name="facts")
+        group.create_task(
+            connection.run(lambda: self._identity, config.gateway_addresses or identity.gateways),
+            name="connection",
+        )
+        group.create_task(self._enforce(applier), name="begin to enforce")
+        group.create_task(self._renew(connection), name="renew")
+        return applier
+
+    async def _enforce(self, applier: Applier) -> None:
+        """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must
+        not bring one cluster's Works into another."""
+        uid = await _patiently("the member", lambda: cluster_uid(self._member), (MemberUnreachable, Refused))
+        if uid != self._identity.cluster_uid:
+            raise AgentError(
+                f"{self._config.data_dir} belongs to another member than the one that this agent is given: it was enrolled "
+                f"for {self._identity.cluster_uid}, this is {uid}",
+                "Give the right --kubeconfig, or an empty --data-dir and a new join token.",
+            )
+        applier.restore(self._kept.applied)
+        self._kept = Kept([], self._kept.hub, {})
+        # What lives from here on is small; what was loaded need not be walked by each collection.
+        gc.collect()
+        gc.freeze()
+
+    async def _renew(self, connection: Connection) -> None:
+        """A new certificate at two thirds of the old one's life; the old one serves until the new one is on disk."""
+        while True:
+            wait = self._identity.renew_at - time.time()
+            if wait > 0:
+                await asyncio.sleep(min(wait, _CLOCK_STEP_SECONDS))
+                continue
+            key_pem = identities.new_key_pem()
+            try:
+                answer = await connection.renew(identities.csr_of(key_pem))
+            except grpc.aio.AioRpcError as error:
+                log.warning("the certificate could not be renewed: %s", error.details())
+                answer = None
+            if answer is None:
+                if time.time() > self._identity.expires_at:
+                    log.error(
+                        "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
+                        "force; make a new token with `towline join %s --token-only` and start the agent with it",
+                        self._identity.cluster,
+                    )
+                await asyncio.sleep(_RENEW_RETRY_SECONDS * (0.5 + random.random()))
+                continue
+            self._identity = replace(
+                self._identity,
+                key_pem=key_pem,
+                certificate_pem=answer.certificate_pem.decode(),
+                ca_pem=answer.ca_bundle_pem.decode(),
+            )
+            await _save(self._config, self._member, self._secret, self._identity)
+            connection.rebuild()
+            log.info("the certificate was renewed")
+
+
+# --- getting an identity -----------------------------------------------------------------------------------------
+
+
+async def _identity(config: AgentConfig, member: Member, secret: str) -> Identity:
+    """The one that an earlier run kept, or a new one for the join token."""
+    known = identities.load(config.data_dir)
+    if known is None and secret:
+        known = await _patiently(
+            "the identity's Secret",
+            lambda: identities.load_from_secret(member, secret),
+            (MemberUnreachable, Refused),
+        )
+        if known is not None:
+            identities.save(config.data_dir, known)
+    if known is not None and known.certificate_pem and known.expires_at > time.time():
+        return known
+    if not config.join_token:
+        if known is not None and known.certificate_pem:
+            return known  # expired: it goes on enforcing, and the log says what to do
+        raise AgentError(
+            f"this agent has no identity in {config.data_dir} yet",
+            "Give it a --join-token, from `towline join NAME --token-only`.",
+        )
+    try:
+        token = tokens.parse(config.join_token)
+    except tokens.TokenError as error:
+        raise AgentError(str(error), "Make a new one with `towline join NAME --token-only`.") from None
+    uid = await _patiently("the member", lambda: cluster_uid(member), (MemberUnreachable, Refused))
+    asked_before = known is not None and not known.certificate_pem
+    if known is None or not asked_before or (known.cluster, known.cluster_uid) != (token.name, uid):
+        known = identities.new(token, uid)
+    pending = replace(known, hub=token.hub)
+    await _save(config, member, secret, pending)
+    enrolled = await _patiently("the hub", lambda: identities.enrol(pending, token), (HubUnreachable,))
+    await _save(config, member, secret, enrolled)
+    log.info("enrolled as cluster %s", enrolled.cluster)
+    return enrolled
+
+
+async def _save(config: AgentConfig, member: Member, secret: str, identity: Identity) -> None:
+    identities.save(config.data_dir, identity)
+    if not secret:
+        return
+    try:
+        await identities.save_to_secret(member, secret, identity)
+    except (MemberUnreachable, Refused) as error:
+        log.warning(
+            "the identity could not be kept in Secret %s: %s; a rescheduled pod will need a token",
+            secret,
+            error,
+        )
+
+
+def _pods_secret(config: AgentConfig) -> str:
+    if config.kubeconfig is not None:
+        return ""
+    try:
+        namespace = os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+    except OSError:
+        return ""
+    return f"{namespace}/towline-agent"
+
+
+# --- waiting -----------------------------------------------------------------------------------------------------
+
+
+async def _patiently(
+    what: str, attempt: Callable[[], Awaitable[_T]], passing: tuple[type[Exception], ...]
+) -> _T:
+    """`attempt`, again and again while it fails with one of `passing`; says so when the reason is a new one."""
+    pause, longest = _RETRY_SECONDS
+    said = ""
+    while True:
+        try:
+            return await attempt()
+        except passing as error:
+            if str(error) != said:
+                said = str(error)
+                log.warning("waiting for %s: %s", what, said)
+        await asyncio.sleep(pause * (0.5 + random.random() / 2))
+        pause = min(longest, pause * 2)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """What `work` answers; None when `stop` came first."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)

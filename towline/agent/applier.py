@@ -159,6 +159,11 @@ class Applier:
         return self._running
 
     @property
+    def held(self) -> int:
+        """Works in the desired table."""
+        return len(self._desired)
+
+    @property
     def busy(self) -> int:
         """Works that are not as they should be."""
         return sum(1 for work in self._works.values() if work.settled is None)

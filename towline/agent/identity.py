@@ -81,7 +81,7 @@ def load(data_dir: Path) -> Identity | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise Unenrollable(
-            f"{path} cannot be read: {error}; remove it and join again with a new token"
+            f"{path} cannot be read: {error}", "Remove it and join again with a new token."
         ) from None
 
 
