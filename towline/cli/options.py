@@ -75,12 +75,27 @@ def _load_settings(context: click.Context, parameter: click.Parameter, value: Pa
         content = content[name]
     if not isinstance(content, dict):
         raise Misuse(f"{value} is not a mapping of flags.", "Write lines like `data-dir: /var/lib/towline`.")
-    known = {p.name for p in context.command.params if p.name and p.name != "config"}
+    flags = {
+        flag.lstrip("-").replace("-", "_"): p
+        for p in context.command.params
+        if isinstance(p, click.Option) and p.name != "config"
+        for flag in p.opts
+        if flag.startswith("--")
+    }
     settings = {str(key).replace("-", "_"): setting for key, setting in content.items()}
-    unknown = sorted(set(settings) - known)
+    unknown = sorted(set(settings) - set(flags))
     if unknown:
-        flags = ", ".join(sorted(k.replace("_", "-") for k in known))
+        known = ", ".join(sorted(flag.replace("_", "-") for flag in flags))
         raise Misuse(
-            f"{value} sets {', '.join(unknown)}, which `towline {name}` does not know.", f"It knows {flags}."
+            f"{value} sets {', '.join(unknown)}, which `towline {name}` does not know.", f"It knows {known}."
         )
-    context.default_map = {**(context.default_map or {}), **settings}
+    context.default_map = {
+        **(context.default_map or {}),
+        **dict(_setting(flags[k], v) for k, v in settings.items()),
+    }
+
+
+def _setting(option: click.Option, value: Any) -> tuple[str, Any]:
+    """One value may stand where a flag is repeatable."""
+    many = option.multiple and not isinstance(value, list)
+    return str(option.name), [value] if many else value

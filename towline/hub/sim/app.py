@@ -15,10 +15,10 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from towline.certs import kubeconfig
-from towline.certs.authority import MASTERS_ORGANIZATION, Authority, load_or_create, write_private
+from towline.certs.authority import Authority, load_or_create, write_private
+from towline.hub.api.authentication import certificates_and_tokens, masters_only
 from towline.hub.api.server import ApiServer
 from towline.hub.sim.config import SimConfig
 from towline.hub.sim.loop import WorkloadLoop
@@ -94,8 +94,8 @@ def _server(cache: Cache, kinds: KindTable) -> ApiServer:
     return ApiServer(
         cache=cache,
         kinds=kinds,
-        authenticate=authenticate_certificate,
-        authorize=authorize_masters,
+        authenticate=certificates_and_tokens(),
+        authorize=masters_only,
         audit=lambda event: None,
         now=time.time,
         new_uid=_new_uid,
@@ -112,7 +112,9 @@ async def _serve(server: ApiServer, config: SimConfig, authority: Authority, cac
     url = f"https://{bound}:{at}"
     path = config.data_dir / "kubeconfig"
     admin = authority.issue_admin(time.time())
-    kubeconfig.write(path, kubeconfig.admin_kubeconfig(url, authority.bundle_pem, admin, config.data_dir.name))
+    kubeconfig.write(
+        path, kubeconfig.admin_kubeconfig(url, authority.bundle_pem, admin, config.data_dir.name)
+    )
     return Simulated(url, path, cache)
 
 
@@ -131,11 +133,19 @@ def _tls(folder: Path, authority: Authority, hosts: Sequence[str]) -> ssl.SSLCon
 async def _seed(cache: Cache, config: SimConfig) -> None:
     """What a fresh cluster has: its namespaces and nodes."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
-    made: list[tuple[Key, Object]] = []
-    for name in NAMESPACES:
-        made.append((Key("", "namespaces", "", name), _namespace(name)))
-    for index in range(config.nodes):
-        obj = node(
+    made = [(Key("", "namespaces", "", name), _namespace(name)) for name in NAMESPACES]
+    made += [(Key("", "nodes", "", name_of(obj)), obj) for obj in _nodes(config, stamp)]
+    writes = [
+        Write(key.path(), encode(with_metadata(obj, uid=_new_uid(), creationTimestamp=stamp)), 0)
+        for key, obj in made
+    ]
+    for start in range(0, len(writes), COMMIT_WRITES_MAX):
+        await cache.commit(writes[start : start + COMMIT_WRITES_MAX])
+
+
+def _nodes(config: SimConfig, stamp: str) -> list[Object]:
+    return [
+        node(
             index,
             stamp,
             region=config.region,
@@ -145,13 +155,8 @@ async def _seed(cache: Cache, config: SimConfig) -> None:
             pods=config.node_pods,
             version=VERSION,
         )
-        made.append((Key("", "nodes", "", name_of(obj)), obj))
-    writes = [
-        Write(key.path(), encode(with_metadata(obj, uid=_new_uid(), creationTimestamp=stamp)), 0)
-        for key, obj in made
+        for index in range(config.nodes)
     ]
-    for start in range(0, len(writes), COMMIT_WRITES_MAX):
-        await cache.commit(writes[start : start + COMMIT_WRITES_MAX])
 
 
 def _namespace(name: str) -> Object:
