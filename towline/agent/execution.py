@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from towline.agent import drift
 from towline.agent.desired import Ref
-from towline.kube import names
+from towline.kube import interpreter, names
 from towline.kube.objects import (
     Object,
     annotations_of,
@@ -332,12 +332,11 @@ def _apply(body: Object, observed: Seen, note: str) -> ApplyAction:
         return Apply(_precondition(body, uid=observed.uid), note)
     if observed.object is None:
         return Read()
-    # The replicas that are sent are those that were read: a scaling in between must win, so the apply is
-    # refused (409) when the object has changed since.
-    live = (observed.object.get("spec") or {}).get("replicas")
-    if live is None or "replicas" not in (body.get("spec") or {}):
+    retained = interpreter.retain(body, observed.object)
+    if retained is body:
         return Apply(_precondition(body, uid=observed.uid), note)
-    retained = {**body, "spec": {**body["spec"], "replicas": live}}
+    # What is sent of the member's is what was read: a scaling in between must win, so the apply is refused (409)
+    # when the object has changed since.
     return Apply(_precondition(retained, uid=observed.uid, resource_version=observed.resource_version), note)
 
 

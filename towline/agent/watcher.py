@@ -54,7 +54,10 @@ class Listener(Protocol):
 
 def record_of(obj: Object) -> Record:
     """`obj` reduced; its status and health are interpreted here, in the member."""
-    status = interpreter.reflect_status(obj)
+    try:
+        status = interpreter.reflect_status(obj)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        status = None  # an object of a shape that its kind does not have
     encoded = b"" if status is None else orjson.dumps(status, option=orjson.OPT_SORT_KEYS)
     return Record(see(obj), encoded, interpreter.health(obj))
 
