@@ -34,7 +34,9 @@ def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkR
         after = condition(updated.get("status"), FULLY_APPLIED) or {}
         if before.get("status") != after.get("status"):
             kind = str(binding["kind"])
-            where = f"{namespace_of(binding)}/{name_of(binding)}" if namespace_of(binding) else name_of(binding)
+            where = (
+                f"{namespace_of(binding)}/{name_of(binding)}" if namespace_of(binding) else name_of(binding)
+            )
             message = f"Update {kind}({where}) with AggregatedStatus successfully."
             events.append(EventNote(binding, "Normal", "AggregateStatusSucceed", message))
     at = template_key(snapshot.kinds, binding)
@@ -56,7 +58,9 @@ def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkR
     return Plan(tuple(writes), tuple(events))
 
 
-def _entries(snapshot: Snapshot, binding: Object, reports: Mapping[str, WorkReport]) -> dict[str, Mapping[str, Any]]:
+def _entries(
+    snapshot: Snapshot, binding: Object, reports: Mapping[str, WorkReport]
+) -> dict[str, Mapping[str, Any]]:
     wanted = desired(binding)
     entries = dict(observed(binding))
     for cluster in wanted.keys() - entries.keys():
@@ -68,7 +72,9 @@ def _entries(snapshot: Snapshot, binding: Object, reports: Mapping[str, WorkRepo
                 del entries[cluster]
         elif report is not None and cluster in wanted:
             entries[cluster] = entry_of(cluster, report)
-        elif cluster not in wanted and snapshot.get(Key("cluster.karmada.io", "clusters", "", cluster)) is None:
+        elif (
+            cluster not in wanted and snapshot.get(Key("cluster.karmada.io", "clusters", "", cluster)) is None
+        ):
             del entries[cluster]
     return dict(sorted(entries.items()))
 
@@ -118,4 +124,8 @@ def with_fully_applied(binding: Object, now: float) -> Object:
 
 
 _FULL = ("True", "FullyAppliedSuccess", "All works have been successfully applied")
-_NOT_FULL = ("False", "FullyAppliedFailed", "Failed to apply all works, see status.aggregatedStatus for details")
+_NOT_FULL = (
+    "False",
+    "FullyAppliedFailed",
+    "Failed to apply all works, see status.aggregatedStatus for details",
+)

@@ -147,7 +147,9 @@ def is_workload(spec: Mapping[str, Any]) -> bool:
 # --- shaping -------------------------------------------------------------------------------------------------
 
 
-def shape(snapshot: Snapshot, template: Object, policy: Object, claim: Claim, existing: Object | None) -> Object:
+def shape(
+    snapshot: Snapshot, template: Object, policy: Object, claim: Claim, existing: Object | None
+) -> Object:
     """The binding that `policy` makes of `template`, before scheduling. An existing one keeps what is not the policy's:
     targets, requiredBy, eviction tasks, the suspension of scheduling. Raises Refused."""
     kind, namespace, name = str(template["kind"]), namespace_of(template), name_of(template)
@@ -276,7 +278,11 @@ def _content_stamp(template: Object) -> str:
     """What a user can change of a template, hashed: the system's own labels and annotations do not count."""
     body = {field: value for field, value in template.items() if field not in ("metadata", "status")}
     own = [
-        {key: value for key, value in held.items() if ".karmada.io" not in key or key == names.SKIP_AUTO_PROPAGATION}
+        {
+            key: value
+            for key, value in held.items()
+            if ".karmada.io" not in key or key == names.SKIP_AUTO_PROPAGATION
+        }
         for held in (labels_of(template), annotations_of(template))
     ]
     return content_hash([body, own]).hex()

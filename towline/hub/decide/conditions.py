@@ -40,7 +40,12 @@ def condition(status: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any] 
 
 
 def with_condition(
-    conditions: Sequence[Mapping[str, Any]] | None, kind: str, value: str, reason: str, message: str, now: float
+    conditions: Sequence[Mapping[str, Any]] | None,
+    kind: str,
+    value: str,
+    reason: str,
+    message: str,
+    now: float,
 ) -> list[Object]:
     """`conditions` with one set. lastTransitionTime moves only when the value does; order is kept, a new one goes last."""
     updated: list[Object] = []

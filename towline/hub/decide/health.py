@@ -59,7 +59,7 @@ def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hu
         status["conditions"] = conditions
     if status == (cluster.get("status") or {}):
         return Plan(requeue_after_seconds=wake)
-    events = ()
+    events: tuple[EventNote, ...] = ()
     if value is not None and _says(cluster.get("status"), "Ready")[:1] != (value,):
         kind = "Normal" if value == "True" else "Warning"
         events = (EventNote(cluster, kind, reason, message),)
@@ -78,7 +78,12 @@ def _ready(
             if contact.facts.api_server_ready:
                 return "True", "ClusterReady", "cluster is healthy and ready to accept workloads", wake
             said = contact.facts.api_server_message or "the member's API server is not ready"
-            return "False", "ClusterNotReady", f"cluster is reachable but health endpoint responded without ok: {said}", wake
+            return (
+                "False",
+                "ClusterNotReady",
+                f"cluster is reachable but health endpoint responded without ok: {said}",
+                wake,
+            )
         return "Unknown", "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting", None
     present = condition(cluster.get("status"), "Ready")
     grace = STARTUP_SECONDS if present is None else SILENCE_SECONDS

@@ -33,7 +33,11 @@ def place(
     cause = needs_scheduling(binding, clusters)
     if cause is None:
         placed = with_generation(_all_observed(binding), old)
-        return _with_status(placed, schedulerObservedGeneration=generation_of(placed)), [], {"scheduling": "kept"}
+        return (
+            _with_status(placed, schedulerObservedGeneration=generation_of(placed)),
+            [],
+            {"scheduling": "kept"},
+        )
     outcome = schedule(_request(binding), clusters)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message, **outcome.reasons}
     placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
@@ -89,7 +93,9 @@ def _written(
 ) -> tuple[Object, list[EventNote]]:
     placed = binding
     if outcome.targets is not None:
-        chosen = [{"name": n, "replicas": c} if c else {"name": n} for n, c in sorted(outcome.targets.items())]
+        chosen = [
+            {"name": n, "replicas": c} if c else {"name": n} for n, c in sorted(outcome.targets.items())
+        ]
         placed = {**binding, "spec": _with_clusters(binding["spec"], chosen)}
         placed = _with_applied_placement(placed)
     placed = with_generation(_all_observed(placed), old)
@@ -104,7 +110,9 @@ def _written(
     status: dict[str, Any] = {}
     if not same:
         conditions = (placed.get("status") or {}).get("conditions")
-        status["conditions"] = with_condition(conditions, SCHEDULED, value, outcome.reason, outcome.message, now)
+        status["conditions"] = with_condition(
+            conditions, SCHEDULED, value, outcome.reason, outcome.message, now
+        )
     if outcome.success:
         status["schedulerObservedGeneration"] = generation_of(placed)
         status["schedulerObservingAffinityName"] = outcome.affinity or None
@@ -121,7 +129,9 @@ def _event(placed: Object, outcome: Outcome) -> EventNote:
         return EventNote(placed, "Warning", "ScheduleBindingFailed", outcome.message)
     result = ", ".join(f"{name}:{count}" for name, count in sorted((outcome.targets or {}).items()))
     colon = ":" if placed["kind"] == "ResourceBinding" else ""
-    return EventNote(placed, "Normal", "ScheduleBindingSucceed", f"{outcome.message} Result{colon} {{{result}}}")
+    return EventNote(
+        placed, "Normal", "ScheduleBindingSucceed", f"{outcome.message} Result{colon} {{{result}}}"
+    )
 
 
 def _request(binding: Object) -> Request:
@@ -184,7 +194,11 @@ def _differs(applied: Mapping[str, Any], placement: Mapping[str, Any], observed_
 
 
 def _all_observed(binding: Object) -> Object:
-    return binding if observed(binding).keys() >= targets(binding).keys() else with_observed(binding, targets(binding))
+    return (
+        binding
+        if observed(binding).keys() >= targets(binding).keys()
+        else with_observed(binding, targets(binding))
+    )
 
 
 def _with_clusters(spec: Object, clusters: list[Object]) -> Object:
@@ -199,4 +213,11 @@ def _with_status(binding: Object, **fields: Any) -> Object:
     return binding if status == (binding.get("status") or {}) else {**binding, "status": status}
 
 
-__all__ = ["NO_CLUSTER_FIT", "SCHEDULED", "needs_scheduling", "place", "with_generation", "without_terminating"]
+__all__ = [
+    "NO_CLUSTER_FIT",
+    "SCHEDULED",
+    "needs_scheduling",
+    "place",
+    "with_generation",
+    "without_terminating",
+]

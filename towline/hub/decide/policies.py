@@ -92,7 +92,9 @@ def _selectors(policy: Object) -> list[Mapping[str, Any]]:
 
 
 def _selector_matches(selector: Mapping[str, Any], policy: Object, template: Object) -> int:
-    if selector.get("kind") != template.get("kind") or selector.get("apiVersion") != template.get("apiVersion"):
+    if selector.get("kind") != template.get("kind") or selector.get("apiVersion") != template.get(
+        "apiVersion"
+    ):
         return 0
     wanted = namespace_of(policy) or selector.get("namespace") or ""
     if wanted and wanted != namespace_of(template):
@@ -184,7 +186,9 @@ def decide(snapshot: Snapshot, key: Key, now: float) -> Plan:
     label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
     claimed = [held for held in snapshot.labelled(label, claim_by(policy).id) if held != key]
     if claimed:
-        return Plan(reasons={"waiting": "claims are still on objects", "claimed": [str(held) for held in claimed]})
+        return Plan(
+            reasons={"waiting": "claims are still on objects", "claimed": [str(held) for held in claimed]}
+        )
     left = without_finalizer(policy, finalizer)
     if finalizers_of(left):
         return Plan(writes=(Put(key, left, revision_of(policy)),))

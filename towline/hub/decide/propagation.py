@@ -29,7 +29,17 @@ Writes = list[Put | Delete]
 
 SKIPPED_GROUPS = frozenset(
     f"{group}.karmada.io"
-    for group in ("cluster", "policy", "work", "config", "networking", "autoscaling", "remedy", "apps", "search")
+    for group in (
+        "cluster",
+        "policy",
+        "work",
+        "config",
+        "networking",
+        "autoscaling",
+        "remedy",
+        "apps",
+        "search",
+    )
 ) | {"events.k8s.io", "coordination.k8s.io", "towline.io"}
 SKIPPED_NAMESPACES = re.compile(r"kube-.*")
 
@@ -157,7 +167,9 @@ def _without_template(snapshot: Snapshot, key: Key, now: float) -> Plan:
     binding = snapshot.get(binding_key)
     if binding is None or bindings.template_key(snapshot.kinds, binding) != key:
         return NOTHING
-    return Plan(tuple(bindings.tear_down(binding_key, binding, now)), reasons={"orphan": "the template is gone"})
+    return Plan(
+        tuple(bindings.tear_down(binding_key, binding, now)), reasons={"orphan": "the template is gone"}
+    )
 
 
 def _foreign_binding(

@@ -6,7 +6,7 @@ are rendered once for each number of replicas and cut at those two values, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,6 +29,8 @@ from towline.kube.objects import (
 from towline.proto.digest import EMPTY_DIGEST, work_hash
 
 Pieces = tuple[bytes, ...]
+Marks = tuple[Mapping[str, str], Mapping[str, str]]
+"""Labels and annotations that a manifest gets."""
 
 
 def of_binding(key: Key, binding: Object, template: Object | None, revision: int) -> dict[str, WireWork]:
@@ -36,7 +38,11 @@ def of_binding(key: Key, binding: Object, template: Object | None, revision: int
 
     Without its template (it vanished this moment) a binding renders removals only."""
     ref = (binding.get("spec") or {}).get("resource") or {}
-    namespace, name, kind = str(ref.get("namespace") or ""), str(ref.get("name") or ""), str(ref.get("kind") or "")
+    namespace, name, kind = (
+        str(ref.get("namespace") or ""),
+        str(ref.get("name") or ""),
+        str(ref.get("kind") or ""),
+    )
     work = names.work_name(namespace, name, kind)
     refs = (ObjectRef(str(ref.get("apiVersion") or ""), kind, namespace, name),)
     wanted, entries = desired(binding), observed(binding)
@@ -47,7 +53,9 @@ def of_binding(key: Key, binding: Object, template: Object | None, revision: int
         works[cluster] = _removal(work, _uid(binding, cluster), revision, preserve, refs)
     if template is None:
         return works
-    conflict = _conflict(annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution"))
+    conflict = _conflict(
+        annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
+    )
     suspended = _suspended(spec)
     rendered: dict[tuple[int, int | None], Pieces] = {}
     completions = _completions(template, spec, wanted)
@@ -73,27 +81,41 @@ def of_binding(key: Key, binding: Object, template: Object | None, revision: int
     return works
 
 
-def of_namespace(
-    namespace: Object, cluster: str, revision: int, *, removing: bool, report_hash: bytes = b""
-) -> WireWork:
-    """A hub Namespace's Work in one cluster. Where the member has such a namespace already, that is enough."""
+def namespace_renderer(namespace: Object, revision: int) -> Callable[[str, WireWork | None], WireWork]:
+    """What makes a hub Namespace's Work for a cluster, given the Work that is there. Where the member has such a namespace
+    already, that is enough."""
     name = name_of(namespace)
-    work, uid = names.work_name("", name, "Namespace"), derived_uuid("work", uid_of(namespace), cluster)
+    work = names.work_name("", name, "Namespace")
     refs = (ObjectRef("v1", "Namespace", "", name),)
-    if removing:
-        return _removal(work, uid, revision, False, refs)
-    bare = {field: value for field, value in namespace.items() if field != "spec"}
-    marks = (
+    bare = interpreter.prune({field: value for field, value in namespace.items() if field != "spec"})
+    marks: Marks = (
         {},
         {names.TEMPLATE_UID: uid_of(namespace), names.TEMPLATE_GENERATION: str(generation_of(namespace))},
     )
-    pieces = _filled(
-        _cut(interpreter.prune(bare), work, marks, Conflict.ABORT), uid, names.execution_namespace(cluster)
-    )
-    digest = work_hash([b"".join(pieces)], Conflict.SHARE, False)
-    return WireWork(
-        work, uid, revision, digest, (pieces,), conflict=Conflict.SHARE, refs=refs, report_hash=report_hash
-    )
+    cut = _cut(bare, work, marks, Conflict.ABORT)
+
+    def render(cluster: str, known: WireWork | None) -> WireWork:
+        uid = derived_uuid("work", uid_of(namespace), cluster)
+        pieces = _filled(cut, uid, names.execution_namespace(cluster))
+        return WireWork(
+            name=work,
+            uid=uid,
+            revision=revision,
+            hash=work_hash([b"".join(pieces)], Conflict.SHARE, False),
+            pieces=(pieces,),
+            conflict=Conflict.SHARE,
+            refs=refs,
+            report_hash=known.report_hash if known is not None and not known.removing else b"",
+        )
+
+    return render
+
+
+def namespace_removal(namespace: Object, cluster: str, revision: int, *, preserve: bool) -> WireWork:
+    name = name_of(namespace)
+    uid = derived_uuid("work", uid_of(namespace), cluster)
+    refs = (ObjectRef("v1", "Namespace", "", name),)
+    return _removal(names.work_name("", name, "Namespace"), uid, revision, preserve, refs)
 
 
 def of_stored(stored: Object, revision: int) -> WireWork:
@@ -150,7 +172,9 @@ def stored_work_report_hash(stored: Object) -> bytes:
         (c for c in status.get("conditions") or () if c.get("type") == "Applied"), {}
     )
     if applied.get("status") == "True":
-        statuses = [(str(s.get("health") or ""), s.get("status")) for s in status.get("manifestStatuses") or ()]
+        statuses = [
+            (str(s.get("health") or ""), s.get("status")) for s in status.get("manifestStatuses") or ()
+        ]
         return hash_of_report(Phase.APPLIED, "", statuses)
     if applied.get("status") == "False":
         return hash_of_report(Phase.FAILED, str(applied.get("message") or ""), ())
@@ -189,7 +213,7 @@ def _completions(template: Object, spec: Mapping[str, Any], wanted: Mapping[str,
     return divide(int(total), wanted, str((spec.get("resource") or {}).get("uid") or ""))
 
 
-def _owner_marks(key: Key, binding: Object, template: Object) -> tuple[dict[str, str], dict[str, str]]:
+def _owner_marks(key: Key, binding: Object, template: Object) -> Marks:
     """Labels and annotations that say whose manifest it is."""
     id_label = names.BINDING_ID if key.namespace else names.CLUSTER_BINDING_ID
     labels = {id_label: labels_of(binding).get(id_label) or uid_of(binding)}
@@ -212,9 +236,7 @@ _ID_HOLE = f'"metadata":{{"labels":{{"{names.WORK_ID}":"'.encode()
 _NAMESPACE_HOLE = f'"annotations":{{"{names.WORK_NAMESPACE_ANNOTATION}":"'.encode()
 
 
-def _cut(
-    manifest: Object, work: str, marks: tuple[Mapping[str, str], Mapping[str, str]], conflict: Conflict
-) -> Pieces:
+def _cut(manifest: Object, work: str, marks: Marks, conflict: Conflict) -> Pieces:
     """`manifest` with its marks, encoded in three pieces around the Work's id and the Work's namespace.
 
     The labels come first in metadata and the annotations second, each with its hole first: no content of the user's can stand before

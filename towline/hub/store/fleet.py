@@ -15,8 +15,6 @@ __all__ = ["ClusterFacts", "Contact", "Fleet"]
 Subscriber = Callable[[str], None]
 
 
-
-
 class Fleet:
     """Contacts by cluster. `started` is when this hub began to listen, in epoch seconds."""
 

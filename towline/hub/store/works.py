@@ -27,7 +27,7 @@ from towline.hub.decide.wire import (
 )
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.kube import names
-from towline.kube.objects import Key, finalizers_of, is_deleting, uid_of
+from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
 
 __all__ = [
     "Conflict",
@@ -175,7 +175,7 @@ class WorkTable:
         for entry in self.cache.list(*NAMESPACES):
             if names.work_name("", entry.key.name, "Namespace") in unknown:
                 self._sticky.add((cluster, entry.key.name))
-                self._namespace(entry.key)
+                self._spread(entry.object, {cluster})
         self._tell()
 
     # --- following the cache ---------------------------------------------------------------------------------
@@ -194,27 +194,23 @@ class WorkTable:
         self._tell()
 
     def _follow(self, revision: int, events: Sequence[WatchEvent]) -> None:
-        touched: dict[Key, Callable[[Key], None]] = {}
-        templates: dict[Key, Callable[[Key], None]] = {}
+        todo: dict[tuple[Callable[[Key], None], Key], None] = {}
         for event in events:
             key = event.entry.key
-            if bindings.is_binding(key):
-                touched[key] = self._binding
-                # The contents of a namespace decide who needs it, and whether it may go.
-                touched[Key("", "namespaces", "", key.namespace)] = self._namespace
-            elif key[:2] == WORKS:
-                touched[key] = self._stored
-            elif key[:2] == NAMESPACES:
-                touched[key] = self._namespace
-            elif key[:2] == CLUSTERS and _membership_changed(event):
-                touched |= {entry.key: self._namespace for entry in self.cache.list(*NAMESPACES)}
             if key in self._binding_of:
-                templates[self._binding_of[key]] = self._template
-        for key, compute in templates.items():
-            if key not in touched:
+                todo[self._template, self._binding_of[key]] = None
+            if bindings.is_binding(key):
+                todo[self._binding, key] = None
+                todo[self._contents, key] = None
+            elif key[:2] == WORKS:
+                todo[self._stored, key] = None
+            elif key[:2] == NAMESPACES:
+                todo[self._namespace, key] = None
+            elif key[:2] == CLUSTERS and _membership_changed(event):
+                todo[self._cluster, key] = None
+        for compute, key in todo:
+            if compute != self._template or (self._binding, key) not in todo:
                 self._guarded(compute, key)
-        for key, compute in sorted(touched.items(), key=lambda item: item[0][:2] == NAMESPACES):
-            self._guarded(compute, key)
         self._tell()
 
     def _guarded(self, compute: Callable[[Key], None], key: Key) -> None:
@@ -269,32 +265,61 @@ class WorkTable:
         self._replace(key, {cluster: works.of_stored(stored, self.cache.revision)})
 
     def _namespace(self, key: Key) -> None:
-        snapshot = self.cache.snapshot
-        namespace = snapshot.get(key)
+        namespace = self.cache.snapshot.get(key)
         if namespace is None:
             self._replace(key, {})
             return
-        if not spreads(namespace):
-            wanted: set[str] = set()
-        else:
-            wanted = needed_clusters(snapshot, key.name, everywhere=self._sync == "all")
-            wanted |= {c for c, n in self._sticky if n == key.name and self._is_member(c)}
-        ending = is_deleting(namespace) and not holds_contents(snapshot, key.name)
-        gone = {cluster for cluster, uid in self._let_go if uid == uid_of(namespace)}
-        holding = self.holders(key)
-        rendered: dict[str, WireWork] = {}
-        for cluster in wanted | holding:
-            removing = ending or (cluster not in wanted and self._sync == "all") or self._is_leaving(cluster)
-            if removing and (cluster in gone or not self._is_member(cluster)):
-                continue
-            if not removing:
-                self._let_go.discard((cluster, uid_of(namespace)))
+        clusters = {entry.key.name for entry in self.cache.list(*CLUSTERS)}
+        if not is_deleting(namespace) and self._sync == "needed":
+            clusters = {name for name in clusters if self._is_leaving(name)}
+            clusters |= needed_clusters(self.cache.snapshot, key.name)
+            clusters |= {cluster for cluster, name in self._sticky if name == key.name}
+        self._spread(namespace, clusters | self.holders(key))
+
+    def _contents(self, binding_key: Key) -> None:
+        """A binding changed: its clusters may need its namespace now, and a namespace being deleted may go after it."""
+        key = Key("", "namespaces", "", binding_key.namespace)
+        entry = self.cache.get(key)
+        if entry is None:
+            return
+        if entry.meta.deletionTimestamp is not None:
+            self._namespace(key)
+        elif self._sync == "needed" and (binding := self.cache.snapshot.get(binding_key)) is not None:
+            needed = {*bindings.desired(binding), *bindings.observed(binding)} - self.holders(key)
+            if needed:
+                self._spread(entry.object, needed)
+
+    def _cluster(self, key: Key) -> None:
+        """A cluster joined, is leaving or left."""
+        for entry in self.cache.list(*NAMESPACES):
+            if (
+                self._sync == "all"
+                or (key.name, entry.key.name) in self._sticky
+                or key.name in self.holders(entry.key)
+            ):
+                self._spread(entry.object, {key.name})
+
+    def _spread(self, namespace: Object, clusters: Iterable[str]) -> None:
+        """A hub Namespace in `clusters`: wanted, or on its way out because the hub's own or the cluster ends."""
+        key, uid = Key("", "namespaces", "", name_of(namespace)), uid_of(namespace)
+        ending = is_deleting(namespace) and not holds_contents(self.cache.snapshot, key.name)
+        render = works.namespace_renderer(namespace, self.cache.revision)
+        allowed, name = spreads(namespace), names.work_name("", key.name, "Namespace")
+        for cluster in clusters:
             known = self._of_owner(key, cluster)
-            seen = known.report_hash if known is not None and not removing else b""
-            rendered[cluster] = works.of_namespace(
-                namespace, cluster, self.cache.revision, removing=removing, report_hash=seen
-            )
-        self._replace(key, rendered)
+            member = self._is_member(cluster)
+            leaving = not member or self._is_leaving(cluster)
+            if not ending and not leaving:
+                if allowed or known is not None:  # one that must not spread any more stays where it is
+                    self._let_go.discard((cluster, uid))
+                    self._put(cluster, name, key, render(cluster, known))
+            elif not member or (cluster, uid) in self._let_go or not (allowed or known is not None):
+                self._put(cluster, name, key, None)
+            elif known is None or not known.removing:
+                # Who held it before a restart is not known, so all are told. An exit only lets go of namespaces: what else
+                # lives in them is not the hub's to delete.
+                gone = works.namespace_removal(namespace, cluster, self.cache.revision, preserve=not ending)
+                self._put(cluster, name, key, gone)
 
     def _namespace_reported(self, cluster: str, record: Record, report: WorkReport) -> None:
         """A namespace's reports are not stored: losing them costs one question after a restart."""
@@ -337,7 +362,9 @@ class WorkTable:
         before = self._records.get(at)
         if before is not None and before.owner != owner:
             if work is not None:
-                log.warning("Work %s of %s is %s's already; %s cannot have it", name, cluster, before.owner, owner)
+                log.warning(
+                    "Work %s of %s is %s's already; %s cannot have it", name, cluster, before.owner, owner
+                )
             return
         if (before is None and work is None) or (
             before is not None and work is not None and _same(before.work, work)

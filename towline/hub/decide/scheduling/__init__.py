@@ -35,7 +35,11 @@ def schedule(request: Request, clusters: Sequence[Object]) -> Outcome:
     """
     terms = terms_of(request.placement)
     names = [term.name for term in terms]
-    start = names.index(request.observed_affinity) if request.observed_affinity in names and not request.fresh else 0
+    start = (
+        names.index(request.observed_affinity)
+        if request.observed_affinity in names and not request.fresh
+        else 0
+    )
     failures: list[Outcome] = []
     for term in terms[start:]:
         outcome = _try_term(request, term, clusters)

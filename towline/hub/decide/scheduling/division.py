@@ -8,17 +8,21 @@ from collections.abc import Mapping
 from towline.kube.names import fnv32a
 
 
-def divide(count: int, weights: Mapping[str, int], uid: str, initial: Mapping[str, int] | None = None) -> dict[str, int]:
+def divide(
+    count: int, weights: Mapping[str, int], uid: str, initial: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Deal `count` seats, one at a time, to the party with the largest weight / (2 * seats + 1).
 
     A tie goes to the party with fewer seats, then by name: ascending, or descending when the hash of `uid` (the template's) is odd,
     so that not every template favours the same cluster. `initial` are seats already held; parties only there weigh
     nothing. With no weight at all nobody gets more. The result is sorted by name.
     """
-    seats = {name: 0 for name in weights} | dict(initial or {})
+    seats = dict.fromkeys(weights, 0) | dict(initial or {})
     parties = sorted(seats, reverse=bool(uid) and fnv32a(uid) & 1 == 1)
     heap = [
-        _bid(weights.get(name, 0), seats[name], rank) for rank, name in enumerate(parties) if weights.get(name, 0) > 0
+        _bid(weights.get(name, 0), seats[name], rank)
+        for rank, name in enumerate(parties)
+        if weights.get(name, 0) > 0
     ]
     heapq.heapify(heap)
     for _ in range(count if heap else 0):

@@ -16,7 +16,11 @@ Filter = Callable[[Request, Term, Object], str | None]
 
 def cluster_affinity(request: Request, term: Term, cluster: Object) -> str | None:
     """The placement's clusterAffinity, or the term of its clusterAffinities under trial."""
-    return None if term.matches(cluster) else "cluster(s) did not match the placement cluster affinity constraint"
+    return (
+        None
+        if term.matches(cluster)
+        else "cluster(s) did not match the placement cluster affinity constraint"
+    )
 
 
 def cluster_eviction(request: Request, term: Term, cluster: Object) -> str | None:

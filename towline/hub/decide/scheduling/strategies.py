@@ -43,13 +43,13 @@ def unsupported(request: Request) -> str | None:
 def assign(request: Request, selected: Sequence[Object]) -> Assignment:
     """Replicas for the selected clusters. Nothing to divide (no workload, or scaled to zero) goes to all with none."""
     if not request.workload or request.replicas == 0:
-        return {name: 0 for name in sorted(map(name_of, selected))}, {"strategy": "All"}
+        return dict.fromkeys(sorted(map(name_of, selected)), 0), {"strategy": "All"}
     return STRATEGIES[strategy_of(request.placement)](request, selected)
 
 
 def duplicated(request: Request, selected: Sequence[Object]) -> Assignment:
     """Every cluster gets all replicas."""
-    return {name: request.replicas for name in sorted(map(name_of, selected))}, {"strategy": "Duplicated"}
+    return dict.fromkeys(sorted(map(name_of, selected)), request.replicas), {"strategy": "Duplicated"}
 
 
 def static_weight(request: Request, selected: Sequence[Object]) -> Assignment:

@@ -1,0 +1,298 @@
+"""The only reconcile loop: takes a key, calls its decision on the live snapshot, carries the plan out.
+
+Decisions are synchronous and run one after the other; commits for different keys overlap, so that a burst of bindings shares
+the store's group commits. Two plans that want the same row never overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from towline.hub.controllers.queue import Item, Queue, Urgency
+from towline.hub.controllers.recorder import Recorder
+from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.plan import Delete, Plan, Put
+from towline.hub.store.cache import WatchEvent
+from towline.hub.store.contract import COMMIT_WRITES_MAX, Conflict, Fenced, Lease, StoreError, Write
+from towline.hub.store.works import Record
+from towline.kube.objects import Key, Object, encode, with_metadata
+
+log = logging.getLogger(__name__)
+
+COMMITS_IN_FLIGHT = 32
+DECISIONS_A_TURN = 16
+"""How many decisions are made before others on the event loop get their turn."""
+STORIES = 10_000
+STORY_LENGTH = 8
+
+
+class Chapter(NamedTuple):
+    """What was once decided about a key."""
+
+    at: float
+    controller: str
+    revision: int
+    writes: tuple[str, ...]
+    reasons: Mapping[str, Any]
+    error: str | None
+
+
+class Loop:
+    """Runs the controllers. `now` is epoch seconds, `new_uid` a fresh UUID; `fence` is the lease that commits carry."""
+
+    def __init__(
+        self,
+        world: World,
+        recorder: Recorder,
+        *,
+        now: Callable[[], float],
+        new_uid: Callable[[], str],
+        controllers: Sequence[Controller] = CONTROLLERS,
+        fence: Callable[[], Lease | None] = lambda: None,
+    ) -> None:
+        self._world = world
+        self._recorder = recorder
+        self._now = now
+        self._new_uid = new_uid
+        self._controllers = {row.name: row for row in controllers}
+        self._fence = fence
+        self.queue = Queue(now, lambda item: self._controllers[item.controller].min_interval_seconds)
+        self._wake = asyncio.Event()
+        self._in_flight = 0
+        self._writing: dict[Key, set[Item]] = {}
+        """Rows of commits under way, and who waits to decide again once they are through."""
+        self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
+        self._errors: dict[Item, str] = {}
+        self.decisions = 0
+        self.commits = 0
+
+    # --- running ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Decide everything once, then whatever changes concern, until cancelled. Raises Fenced when leadership is lost.
+
+        The cache is synced and the Work table loaded before."""
+        async with asyncio.TaskGroup() as commits:
+            with _Following(self):
+                self.enqueue_all()
+                while True:
+                    self._wake.clear()
+                    if self._turn(commits):
+                        await asyncio.sleep(0)
+                        continue
+                    due = self.queue.next_due() if self._in_flight < COMMITS_IN_FLIGHT else None
+                    seconds = None if due is None else max(0.0, due - self._now())
+                    try:
+                        async with asyncio.timeout(seconds):
+                            await self._wake.wait()
+                    except TimeoutError:
+                        pass
+
+    async def settle(self) -> None:
+        """Work until nothing is ready and no commit is under way: for tests and the simulation, which turn the clock."""
+        async with asyncio.TaskGroup() as commits:
+            while True:
+                self._wake.clear()
+                if self._turn(commits):
+                    continue
+                if not self._in_flight:
+                    return
+                await self._wake.wait()
+
+    def follow(self) -> Callable[[], None]:
+        """Turn changes into keys from now on (`run` does it by itself). Answers how to stop."""
+        following = _Following(self)
+        following.__enter__()
+        return lambda: following.__exit__()
+
+    def enqueue_all(self) -> None:
+        for row in self._controllers.values():
+            self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
+
+    def story(self, key: Key) -> Sequence[Chapter]:
+        """The last plans made for a key, oldest first."""
+        return tuple(self._stories.get(key, ()))
+
+    def reasons(self, key: Key, controller: str = "propagation") -> Mapping[str, Any]:
+        """Why things are as they are with a key: what the last decision gave."""
+        for chapter in reversed(self._stories.get(key, ())):
+            if chapter.controller == controller and chapter.reasons:
+                return chapter.reasons
+        return {}
+
+    # --- one turn --------------------------------------------------------------------------------------------
+
+    def _turn(self, commits: asyncio.TaskGroup) -> bool:
+        """Make some decisions. False when there is nothing to decide now, or no room for another commit."""
+        for made in range(DECISIONS_A_TURN):
+            if self._in_flight >= COMMITS_IN_FLIGHT:
+                return False
+            item = self.queue.pop()
+            if item is None:
+                return made > 0
+            self._decide(item, commits)
+        return True
+
+    def _decide(self, item: Item, commits: asyncio.TaskGroup) -> None:
+        row, now = self._controllers[item.controller], self._now()
+        revision = self._world.cache.revision
+        self.decisions += 1
+        try:
+            plan = row.decide(self._world, item.key, now)
+        except Exception as failure:
+            self._failed(item, revision, f"{type(failure).__name__}: {failure}", failure)
+            self.queue.retry(item, Urgency.RESYNC)
+            self.queue.done(item)
+            return
+        busy = [write.key for write in plan.writes if write.key in self._writing]
+        if busy:
+            # The snapshot is about to change under this plan: decide again when it has.
+            self._writing[busy[0]].add(item)
+            self.queue.done(item)
+            return
+        self._tell_story(item, plan, now, revision)
+        if not plan.writes:
+            self._finish(item, plan, revision, ())
+            return
+        for write in plan.writes:
+            self._writing[write.key] = set()
+        self._in_flight += 1
+        commits.create_task(self._commit(item, plan, revision), name=f"commit {item.controller} {item.key}")
+
+    async def _commit(self, item: Item, plan: Plan, revision: int) -> None:
+        try:
+            written = [self._filled(write, plan) for write in plan.writes]
+            for start in range(0, len(written), COMMIT_WRITES_MAX):
+                part = [write for write, _ in written[start : start + COMMIT_WRITES_MAX]]
+                await self._world.cache.commit(part, fence=self._fence())
+                self.commits += 1
+            self._finish(item, plan, revision, [obj for _, obj in written if obj is not None])
+        except Conflict:
+            self.queue.add(item)
+            self.queue.done(item)
+        except Fenced:
+            raise
+        except StoreError as failure:
+            self._failed(item, revision, f"{type(failure).__name__}: {failure}", None)
+            self.queue.retry(item)
+            self.queue.done(item)
+        finally:
+            self._in_flight -= 1
+            for write in plan.writes:
+                for waiting in self._writing.pop(write.key, ()):
+                    self.queue.add(waiting)
+            self._wake.set()
+
+    def _filled(self, write: Put | Delete, plan: Plan) -> tuple[Write, Object | None]:
+        if isinstance(write, Delete):
+            return Write(write.key.path(), None, write.expected), None
+        obj = write.object
+        metadata = obj["metadata"]
+        if write.expected == 0:
+            obj = with_metadata(
+                obj,
+                uid=metadata.get("uid") or self._new_uid(),
+                creationTimestamp=metadata.get("creationTimestamp") or rfc3339(self._now()),
+            )
+        return Write(write.key.path(), encode(obj), write.expected), obj
+
+    def _finish(self, item: Item, plan: Plan, revision: int, written: Sequence[Object]) -> None:
+        for note in plan.events:
+            self._recorder.record(note, written)
+        if plan.error is not None:
+            self._failed(item, revision, plan.error, None)
+            self.queue.retry(item, Urgency.RESYNC)
+        else:
+            self.queue.forget(item)
+            self._errors.pop(item, None)
+        if plan.requeue_after_seconds is not None:
+            self.queue.add(item, Urgency.RESYNC, plan.requeue_after_seconds)
+        self.queue.done(item)
+
+    def _failed(self, item: Item, revision: int, error: str, failure: BaseException | None) -> None:
+        """Said once, not on every attempt: a retry that fails the same way is no news."""
+        if self._errors.get(item) == error:
+            return
+        self._errors[item] = error
+        log.warning(
+            "%s cannot settle %s at revision %d: %s",
+            item.controller,
+            item.key,
+            revision,
+            error,
+            exc_info=failure,
+        )
+
+    def _tell_story(self, item: Item, plan: Plan, now: float, revision: int) -> None:
+        if not (plan.writes or plan.reasons or plan.error):
+            return
+        chapters = self._stories.get(item.key)
+        if chapters is None:
+            chapters = self._stories[item.key] = deque(maxlen=STORY_LENGTH)
+            if len(self._stories) > STORIES:
+                self._stories.popitem(last=False)
+        last = chapters[-1] if chapters else None
+        writes = tuple(f"{type(write).__name__.lower()} {write.key}" for write in plan.writes)
+        chapter = Chapter(now, item.controller, revision, writes, plan.reasons, plan.error)
+        if last is not None and not writes and last[1] == chapter[1] and last[3:] == chapter[3:]:
+            chapters.pop()  # nothing new: keep the latest only
+        chapters.append(chapter)
+        self._stories.move_to_end(item.key)
+
+    # --- what concerns whom ----------------------------------------------------------------------------------
+
+    def _enqueue(self, controller: str, keys: Iterable[Key], urgency: Urgency) -> None:
+        for key in keys:
+            self.queue.add(Item(controller, key), urgency)
+        self._wake.set()
+
+    def changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            for row in self._controllers.values():
+                keys = list(dict.fromkeys(row.on_change(self._world, event)))
+                if keys:
+                    # What concerns many keys at once is bulk work: a user's own change goes before it.
+                    self._enqueue(row.name, keys, Urgency.USER if len(keys) == 1 else Urgency.RESYNC)
+
+    def reported(self, owners: set[Key]) -> None:
+        for owner in owners:
+            for row in self._controllers.values():
+                self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
+
+    def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
+        for cluster, _, before, after in changes:
+            record = after or before
+            if record is None:
+                continue
+            for row in self._controllers.values():
+                self._enqueue(row.name, row.on_work(self._world, cluster, record.owner), Urgency.REPORT)
+
+    def contact_changed(self, cluster: str) -> None:
+        for row in self._controllers.values():
+            self._enqueue(row.name, row.on_contact(cluster), Urgency.REPORT)
+
+
+class _Following:
+    """The loop's subscriptions, while it runs."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._stops: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        loop, world = self._loop, self._loop._world
+        self._stops = [
+            world.cache.subscribe(loop.changed),
+            world.works.subscribe_reports(loop.reported),
+            world.works.subscribe_records(loop.works_changed),
+            world.fleet.subscribe(loop.contact_changed),
+        ]
+
+    def __exit__(self, *_: object) -> None:
+        for stop in self._stops:
+            stop()

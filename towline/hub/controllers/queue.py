@@ -1,0 +1,162 @@
+"""The queue of keys to decide: deduplicated, fair, delayed, backing off. Synchronous; the clock is an argument."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple
+
+from towline.kube.objects import Key
+
+BACKOFF_FIRST_SECONDS = 0.005
+BACKOFF_LAST_SECONDS = 60.0
+
+
+class Urgency(IntEnum):
+    """Lower is served first."""
+
+    USER = 0
+    REPORT = 1
+    RESYNC = 2
+
+
+class Item(NamedTuple):
+    """One key of one controller."""
+
+    controller: str
+    key: Key
+
+
+class Queue:
+    """Items wait once, however often they are added. One that is being worked on and added again runs again afterwards, so no
+    two decide the same key at once.
+
+    Within an urgency, lanes (controller and namespace) take turns: one namespace's burst cannot starve another's. `spacing`
+    answers the least seconds between two runs of an item; the first runs at once.
+    """
+
+    def __init__(self, now: Callable[[], float], spacing: Callable[[Item], float] = lambda item: 0.0) -> None:
+        self._now = now
+        self._spacing = spacing
+        self._lanes: list[OrderedDict[tuple[str, str], deque[Item]]] = [OrderedDict() for _ in Urgency]
+        self._urgency: dict[Item, Urgency] = {}
+        """Of each item that is ready."""
+        self._due: dict[Item, tuple[float, Urgency]] = {}
+        """Of each item that waits for its time."""
+        self._timers: list[tuple[float, int, Item]] = []
+        self._timer_count = 0
+        self._running: dict[Item, tuple[float, Urgency] | None] = {}
+        """Items being worked on, and when to run them again."""
+        self._earliest: dict[Item, float] = {}
+        self._failures: dict[Item, int] = {}
+
+    def add(self, item: Item, urgency: Urgency = Urgency.USER, after_seconds: float = 0.0) -> None:
+        """Run `item` soon, or after some time. An earlier or more urgent wish for the same item counts."""
+        now = self._now()
+        due = max(now + after_seconds, self._earliest.get(item, 0.0))
+        if item in self._running:
+            self._running[item] = _sooner(self._running[item], (due, urgency))
+        elif item in self._urgency:
+            if due <= now and urgency < self._urgency[item]:
+                self._lanes[self._urgency[item]][_lane(item)].remove(item)
+                self._ready(item, urgency)
+        elif due <= now:
+            waiting = self._due.pop(item, None)
+            self._ready(item, min(urgency, waiting[1]) if waiting and waiting[0] <= now else urgency)
+        else:
+            self._delay(item, _sooner(self._due.get(item), (due, urgency)))
+
+    def retry(self, item: Item, urgency: Urgency = Urgency.USER) -> float:
+        """Run `item` again after its backoff: 5 ms, doubling up to a minute. Answers the seconds."""
+        failures = self._failures.get(item, 0)
+        self._failures[item] = failures + 1
+        seconds = min(BACKOFF_FIRST_SECONDS * 2 ** min(failures, 30), BACKOFF_LAST_SECONDS)
+        self.add(item, urgency, seconds)
+        return seconds
+
+    def forget(self, item: Item) -> None:
+        """It went well: the next failure starts with the shortest backoff."""
+        self._failures.pop(item, None)
+
+    def pop(self) -> Item | None:
+        """The next item to work on, or None when nothing is ready. `done` has to follow."""
+        self._ripen()
+        for lanes in self._lanes:
+            while lanes:
+                lane, items = next(iter(lanes.items()))
+                if not items:
+                    del lanes[lane]
+                    continue
+                item = items.popleft()
+                lanes.move_to_end(lane)
+                if not items:
+                    del lanes[lane]
+                del self._urgency[item]
+                self._running[item] = None
+                return item
+        return None
+
+    def done(self, item: Item) -> None:
+        """Work on `item` ended."""
+        again = self._running.pop(item)
+        spacing = self._spacing(item)
+        if spacing:
+            self._earliest[item] = self._now() + spacing
+            if len(self._earliest) > 10_000:
+                self._drop_past()
+        if again is not None:
+            due, urgency = again
+            self.add(item, urgency, max(0.0, due - self._now()))
+
+    def next_due(self) -> float | None:
+        """When something becomes ready: 0.0 if it is; None if nothing waits."""
+        if self._urgency:
+            return 0.0
+        while self._timers:
+            due, _, item = self._timers[0]
+            if item in self._due and self._due[item][0] == due:
+                return due
+            heapq.heappop(self._timers)
+        return None
+
+    def __len__(self) -> int:
+        """How many items wait, ready or not."""
+        return len(self._urgency) + len(self._due)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def _ripen(self) -> None:
+        now = self._now()
+        while self._timers and self._timers[0][0] <= now:
+            due, _, item = heapq.heappop(self._timers)
+            waiting = self._due.get(item)
+            if waiting is not None and waiting[0] == due:
+                del self._due[item]
+                self._ready(item, waiting[1])
+
+    def _ready(self, item: Item, urgency: Urgency) -> None:
+        self._urgency[item] = urgency
+        self._lanes[urgency].setdefault(_lane(item), deque()).append(item)
+
+    def _delay(self, item: Item, due: tuple[float, Urgency]) -> None:
+        if self._due.get(item) == due:
+            return
+        self._due[item] = due
+        self._timer_count += 1
+        heapq.heappush(self._timers, (due[0], self._timer_count, item))
+
+    def _drop_past(self) -> None:
+        now = self._now()
+        self._earliest = {item: due for item, due in self._earliest.items() if due > now}
+
+
+def _lane(item: Item) -> tuple[str, str]:
+    return item.controller, item.key.namespace
+
+
+def _sooner(known: tuple[float, Urgency] | None, wish: tuple[float, Urgency]) -> tuple[float, Urgency]:
+    return wish if known is None or wish[0] < known[0] else (known[0], min(known[1], wish[1]))

@@ -1,0 +1,285 @@
+"""The controllers: each is a row that says what it decides and which changes concern which keys.
+
+A new controller is a file in `hub/decide` and a row here. The functions of a row are pure: they read the world and answer keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from towline.hub.decide import (
+    aggregation,
+    bindings,
+    clusters,
+    health,
+    namespaces,
+    policies,
+    propagation,
+    userworks,
+)
+from towline.hub.decide.plan import Plan, Snapshot
+from towline.hub.store.cache import Cache, Entry, WatchEvent
+from towline.hub.store.fleet import Fleet
+from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
+from towline.kube import names
+from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What decisions may read."""
+
+    cache: Cache
+    works: WorkTable
+    fleet: Fleet
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.cache.snapshot
+
+
+def _no_keys(*_: object) -> Iterable[Key]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """One row. `decide(world, key, now)`; the other functions answer the keys that something concerns."""
+
+    name: str
+    decide: Callable[[World, Key, float], Plan]
+    initial: Callable[[World], Iterable[Key]]
+    """Every key, when the loop starts."""
+    on_change: Callable[[World, WatchEvent], Iterable[Key]]
+    on_report: Callable[[Key], Iterable[Key]] = _no_keys
+    """An agent reported on a Work of this owner (a binding, a stored Work, a Namespace)."""
+    on_work: Callable[[World, str, Key], Iterable[Key]] = _no_keys
+    """This owner's Work in this cluster came, changed or went."""
+    on_contact: Callable[[str], Iterable[Key]] = _no_keys
+    """This cluster's session or facts changed."""
+    min_interval_seconds: float = 0.0
+    """The least time between two decisions on one key; the first comes at once."""
+
+
+# --- propagation: keys are templates -------------------------------------------------------------------------
+
+
+def _propagation_initial(world: World) -> Iterator[Key]:
+    for group, resource in sorted(world.cache.counts()):
+        if propagation.propagatable(Key(group, resource, "", "")):
+            yield from (e.key for e in world.cache.list(group, resource) if propagation.propagatable(e.key))
+    yield from _all_templates(world)
+
+
+def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if bindings.is_binding(key):
+        template = bindings.template_key(world.snapshot.kinds, event.entry.object)
+        if template is not None:
+            yield template
+    elif key.group == names.POLICY_GROUP:
+        yield from _governed(world, event)
+    elif key[:2] == CLUSTERS:
+        if _placing_changed(event):
+            yield from _all_templates(world)
+    elif propagation.propagatable(key):
+        yield key
+
+
+def _all_templates(world: World) -> Iterator[Key]:
+    for binding in bindings.all_bindings(world.snapshot):
+        template = bindings.template_key(world.snapshot.kinds, binding)
+        if template is not None:
+            yield template
+
+
+def _governed(world: World, event: WatchEvent) -> Iterator[Key]:
+    """The templates that a changed policy claims or selects (before or after), or that wait for a changed override."""
+    key = event.entry.key
+    if key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
+        label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
+        for held in world.snapshot.labelled(label, policies.claim_by(event.entry.object).id):
+            if propagation.propagatable(held):
+                yield held
+        yield from _selected(world, event.entry.object)
+        return
+    waiting = {"overridepolicies": policies.POLICIES, "clusteroverridepolicies": policies.CLUSTER_POLICIES}
+    if key.resource in waiting and event.type != "MODIFIED":
+        for policy in world.snapshot.list(names.POLICY_GROUP, waiting[key.resource], key.namespace or None):
+            if key.name in ((policy.get("spec") or {}).get("dependentOverrides") or ()):
+                yield from _selected(world, policy)
+
+
+def _selected(world: World, policy: Object) -> Iterator[Key]:
+    for selector in (policy.get("spec") or {}).get("resourceSelectors") or ():
+        kind = world.snapshot.kinds.named(str(selector.get("apiVersion")), str(selector.get("kind")))
+        if kind is None:
+            continue
+        namespace = namespace_of(policy) or selector.get("namespace") or None
+        if kind.namespaced and namespace and selector.get("name"):
+            yield kind.key(namespace, selector["name"])
+            continue
+        for entry in world.cache.list(kind.group, kind.plural, namespace if kind.namespaced else None):
+            if propagation.propagatable(entry.key) and policies.specificity(policy, entry.object):
+                yield entry.key
+
+
+def _placing_changed(event: WatchEvent) -> bool:
+    """Whether a Cluster changed in a way that can change where things go: its status cannot."""
+    before, after = event.previous, event.entry
+    if event.type != "MODIFIED" or before is None:
+        return True
+    return (before.meta.labels, before.meta.generation, before.meta.deletionTimestamp) != (
+        after.meta.labels,
+        after.meta.generation,
+        after.meta.deletionTimestamp,
+    )
+
+
+# --- policies: keys are policies -----------------------------------------------------------------------------
+
+
+def _policies_initial(world: World) -> Iterator[Key]:
+    for resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
+        yield from (entry.key for entry in world.cache.list(names.POLICY_GROUP, resource))
+
+
+def _policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key.group == names.POLICY_GROUP and key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
+        yield key
+    elif event.previous is not None and (before := _claim(event.previous)) is not None:
+        if event.type == "DELETED" or _claim(event.entry) != before:
+            yield before.key
+
+
+def _claim(entry: Entry) -> policies.Claim | None:
+    labels = entry.meta.labels
+    if not labels or (names.POLICY_ID not in labels and names.CLUSTER_POLICY_ID not in labels):
+        return None
+    return policies.claim_of({"metadata": {"labels": labels, "annotations": entry.meta.annotations}})
+
+
+# --- aggregation: keys are bindings --------------------------------------------------------------------------
+
+
+def _bindings_initial(world: World) -> Iterator[Key]:
+    for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS):
+        yield from (entry.key for entry in world.cache.list(names.WORK_GROUP, resource))
+
+
+def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    if bindings.is_binding(event.entry.key):
+        yield event.entry.key
+    elif event.entry.key[:2] == CLUSTERS and event.type == "DELETED":
+        yield from _bindings_initial(world)
+
+
+# --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------
+
+
+def _listed(resource: tuple[str, str]) -> Callable[[World], Iterator[Key]]:
+    return lambda world: (entry.key for entry in world.cache.list(*resource))
+
+
+def _userworks_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == WORKS:
+        yield key
+    elif key[:2] == CLUSTERS and event.type == "DELETED":
+        yield from (e.key for e in world.cache.list(*WORKS, names.execution_namespace(key.name)))
+
+
+def _namespaces_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == NAMESPACES:
+        yield key
+    elif key.namespace:
+        # Contents matter only to a namespace that waits for them to go.
+        namespace = world.cache.get(Key("", "namespaces", "", key.namespace))
+        if namespace is not None and namespace.meta.deletionTimestamp is not None:
+            yield namespace.key
+
+
+def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == CLUSTERS:
+        yield key
+    elif (key[:2] == NAMESPACES and (cluster := names.cluster_of_execution_namespace(key.name))) or (
+        key[:2] == WORKS and (cluster := names.cluster_of_execution_namespace(key.namespace))
+    ):
+        yield Key(*CLUSTERS, "", cluster)
+
+
+def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
+    found = world.snapshot.get(Key(*CLUSTERS, "", cluster))
+    if found is not None and is_deleting(found):
+        yield Key(*CLUSTERS, "", name_of(found))
+
+
+def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
+    return lambda owner: (owner,) if owner[:2] == resource else ()
+
+
+def _stored_report(world: World, key: Key, now: float) -> Plan:
+    return userworks.decide(world.snapshot, key, now, next(iter(world.works.reports_of(key).values()), None))
+
+
+CONTROLLERS: tuple[Controller, ...] = (
+    Controller(
+        name="propagation",
+        decide=lambda world, key, now: propagation.decide(world.snapshot, key, now),
+        initial=_propagation_initial,
+        on_change=_propagation_keys,
+    ),
+    Controller(
+        name="policies",
+        decide=lambda world, key, now: policies.decide(world.snapshot, key, now),
+        initial=_policies_initial,
+        on_change=_policies_keys,
+    ),
+    Controller(
+        name="aggregation",
+        decide=lambda world, key, now: aggregation.decide(
+            world.snapshot, key, now, world.works.reports_of(key)
+        ),
+        initial=_bindings_initial,
+        on_change=_aggregation_keys,
+        on_report=lambda owner: (owner,) if bindings.is_binding(owner) else (),
+        min_interval_seconds=0.25,
+    ),
+    Controller(
+        name="userworks",
+        decide=_stored_report,
+        initial=_listed(WORKS),
+        on_change=_userworks_keys,
+        on_report=_is(WORKS),
+        min_interval_seconds=0.25,
+    ),
+    Controller(
+        name="namespaces",
+        decide=lambda world, key, now: namespaces.decide(world.snapshot, key, now, world.works.holders(key)),
+        initial=_listed(NAMESPACES),
+        on_change=_namespaces_keys,
+        on_work=lambda world, cluster, owner: _is(NAMESPACES)(owner),
+    ),
+    Controller(
+        name="clusters",
+        decide=lambda world, key, now: clusters.decide(
+            world.snapshot, key, now, len(world.works.works_of(key.name))
+        ),
+        initial=_listed(CLUSTERS),
+        on_change=_clusters_keys,
+        on_work=_leaving_cluster,
+    ),
+    Controller(
+        name="health",
+        decide=lambda world, key, now: health.decide(
+            world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started
+        ),
+        initial=_listed(CLUSTERS),
+        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
+        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+    ),
+)
