@@ -214,7 +214,7 @@ def entry(manager: str, operation: str, fields: Any, **more: Any) -> dict[str, A
 
 
 def test_drift_names_who_holds_what() -> None:
-    containers = {
+    containers: Any = {
         "f:template": {"f:spec": {"f:containers": {'k:{"name":"web"}': {"f:image": {}, "f:tty": {}}}}}
     }
     live = live_with(
@@ -319,7 +319,7 @@ def test_what_was_applied_is_not_applied_again(
     assert decide(after, Applied(HASH, uid, b"entry after"), mode) == Nothing()
 
 
-_trees = st.recursive(
+_trees: st.SearchStrategy[Any] = st.recursive(
     st.just({}),
     lambda inner: st.dictionaries(
         st.sampled_from(["f:spec", "f:replicas", "f:a", ".", 'k:{"name":"web"}', "v:1", "i:0", "k:nonsense", "x"]),

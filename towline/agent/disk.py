@@ -24,6 +24,8 @@ from towline.agent.execution import Applied
 
 log = logging.getLogger("towline.agent.disk")
 
+LOCK_SECONDS = 5.0
+"""How long to wait for another agent to let go of the file."""
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS works (name TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;
@@ -158,7 +160,9 @@ class Disk:
     # --- in the thread -------------------------------------------------------------------------------------------
 
     def _open(self) -> Kept:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=LOCK_SECONDS, check_same_thread=False
+        )
         self._connection = connection
         self._path.chmod(0o600)
         # One agent a directory: the lock is held until the process ends, however it ends.
