@@ -51,6 +51,12 @@ class Client:
             next_step = "Use the admin.kubeconfig that `towline hub` wrote."
             raise Failure(f"{path} is not a kubeconfig that can be used.", next_step) from None
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def get(self, path: str) -> Any:
         return self.request("GET", path)
 

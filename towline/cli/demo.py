@@ -119,11 +119,10 @@ class Demo:
             member = ["--data-dir", str(self._folder / name), "--region", region, "--zone", zone]
             self._children.start(name, "sim", *member)
         self._children.until(self._hub_is_ready, "Starting the hub", START_SECONDS)
-        client = Client.from_kubeconfig(self._hub_config)
-        for name, (region, zone) in self._places.items():
-            token = make_token(client, {"name": name, "region": region, "zone": zone, "provider": "demo"})
-            self._start_agent(name, token)
-        client.close()
+        with Client.from_kubeconfig(self._hub_config) as client:
+            for name, (region, zone) in self._places.items():
+                token = make_token(client, {"name": name, "region": region, "zone": zone, "provider": "demo"})
+                self._start_agent(name, token)
         self._watch("", "Cluster", self._hub_config, CLUSTERS)
         self._await_clusters()
         self._view.say(f"All {len(self._places)} clusters are Ready after {time.monotonic() - begin:.1f} s.")
@@ -188,13 +187,11 @@ class Demo:
     def _hub_is_ready(self) -> bool:
         if not self._hub_config.exists():
             return False
-        client = Client.from_kubeconfig(self._hub_config)
         try:
-            client.get("/readyz")
+            with Client.from_kubeconfig(self._hub_config) as client:
+                client.get("/readyz")
         except Failure:
             return False
-        finally:
-            client.close()
         return True
 
     def _start_agent(self, name: str, token: str) -> None:
@@ -252,7 +249,8 @@ class Demo:
     def _apply(self, manifests: Path) -> None:
         kubectl = shutil.which("kubectl")
         if kubectl is None:
-            apply_through_api(Client.from_kubeconfig(self._hub_config), manifests)
+            with Client.from_kubeconfig(self._hub_config) as client:
+                apply_through_api(client, manifests)
             return
         cache = str(self._folder / "kubectl-cache")
         done = subprocess.run(

@@ -43,7 +43,8 @@ def command(
     """
     request: dict[str, Any] = {"name": name, "labels": dict(_label(label) for label in labels)}
     request |= {k: v for k, v in (("region", region), ("zones", list(zones)), ("provider", provider)) if v}
-    token = make_token(Client.from_kubeconfig(kubeconfig), request)
+    with Client.from_kubeconfig(kubeconfig) as client:
+        token = make_token(client, request)
     click.echo(token if token_only else render(agent_manifests(token, image)), nl=token_only)
 
 

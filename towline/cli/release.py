@@ -24,10 +24,10 @@ def command(cluster: str, kubeconfig: Path | None) -> None:
     The hub holds deletions that nobody asked for by name when they are too many at once; the Cluster's conditions
     say so. Look at what is missing first: after this they happen.
     """
-    client = Client.from_kubeconfig(kubeconfig)
     patch = {"metadata": {"annotations": {ANNOTATION: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}}}
     try:
-        client.merge(f"/apis/cluster.karmada.io/v1alpha1/clusters/{cluster}", patch)
+        with Client.from_kubeconfig(kubeconfig) as client:
+            client.merge(f"/apis/cluster.karmada.io/v1alpha1/clusters/{cluster}", patch)
     except Refused as error:
         if error.code == 404:
             raise Failure(
