@@ -28,6 +28,9 @@ _NEVER_OWNED = (
     "name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields",
     "deletionTimestamp", "deletionGracePeriodSeconds",
 )  # fmt: skip
+_IDENTITY: FieldSet = {"f:metadata": {"f:name": {}}}
+"""Every applier claims this much, so that metadata outlives the last label that somebody owned in it."""
+
 _NEVER_OWNED_FIELDS = tuple("f:" + field for field in _NEVER_OWNED)
 
 
@@ -105,7 +108,7 @@ def apply(
     last: FieldSet = entries[at].get("fieldsV1") or {} if at is not None else {}
     merged = merging.merge(kind_schema, live, wanted)
     if last and last != claimed and fields.difference(last, claimed):
-        kept = claimed
+        kept = fields.union(claimed, _IDENTITY)
         for i, entry in enumerate(entries):
             if i != at:
                 kept = fields.union(kept, entry.get("fieldsV1") or {})

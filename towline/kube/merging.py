@@ -144,7 +144,7 @@ def _removed_from_object(schema: Schema, value: dict[str, Any], last: FieldSet, 
             continue
         if out is value:
             out = dict(value)
-        if left is None or (not left and value[field]):
+        if left is None or (not left and keep != {}):  # what was emptied goes, unless somebody wants it empty
             del out[field]
         else:
             out[field] = left
