@@ -1,0 +1,12 @@
+"""Options of the whole test run."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seeds", type=int, default=200, help="how many seeds the simulation runs (tests/sim); default 200"
+    )
+    parser.addoption("--first-seed", type=int, default=0, help="the first seed of the simulation")
