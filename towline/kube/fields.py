@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from towline.kube.patches import json_equal
 from towline.kube.schemas import UNSET, Schema
 
 FieldSet = dict[str, Any]
@@ -374,7 +375,7 @@ def _with_self(node: FieldSet) -> FieldSet:
 
 def _compare(schema: Schema, old: Any, new: Any, key: str, out: Comparison) -> None:
     """Two values of one field that are not the same object."""
-    if new == old and not _bool_differs(new, old):
+    if new == old and orjson.dumps(new) == orjson.dumps(old):  # the bytes tell True from 1
         return
     below = Comparison({}, {}, {})
     if new.__class__ is dict and old.__class__ is dict and not schema.atomic_map:
@@ -388,7 +389,8 @@ def _compare(schema: Schema, old: Any, new: Any, key: str, out: Comparison) -> N
         _compare_whole(schema, old, key, out.removed)
         return
     else:
-        out.modified[key] = _LEAF
+        if not json_equal(old, new):
+            out.modified[key] = _LEAF
         return
     for nodes, found in zip(out, below, strict=True):
         if found:
