@@ -1,0 +1,213 @@
+"""Join tokens and the certificates that they buy: every refusal is a Status, is audited, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.session.hub_parts import ClusterObjects, Rows
+from towline.certs import authority, tokens
+from towline.certs.authority import AgentIdentity
+from towline.hub.gateway.enrolment import Answer, Enrolment
+from towline.kube.objects import uid_of
+
+CA = authority.create(1_800_000_000.0)
+MASTERS = ("system:masters",)
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+        self.rows = Rows()
+        self.clusters = ClusterObjects(self.rows)
+        self.audited: list[dict[str, Any]] = []
+        self.enrolment = Enrolment(
+            CA, self.rows, self.clusters, "hub:6443", ("hub:7443",), self.audited.append, lambda: self.now
+        )
+
+    async def token(self, name: str = "member1", **body: Any) -> str:
+        answer = await self.enrolment.create_token({"name": name, **body}, user="admin", groups=MASTERS)
+        assert answer.status == 201, answer
+        return tokens.parse(answer.body["token"]).secret
+
+    async def enroll(
+        self, secret: str, *, name: str = "member1", uid: str = "uid-1", csr: bytes | None = None
+    ) -> Answer:
+        csr = csr if csr is not None else authority.request_pem(authority.new_key())
+        return await self.enrolment.enroll(
+            {"name": name, "secret": secret, "csr": csr.decode(), "clusterUID": uid}
+        )
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+async def refused(hub: Hub, answer: Answer, revision: int, code: int, reason: str, says: str) -> None:
+    assert (answer.status, answer.body["kind"], answer.body["code"]) == (code, "Status", code)
+    assert answer.body["reason"] == reason and says in answer.body["message"]
+    assert hub.rows.revision == revision, "a refusal changes nothing"
+    assert hub.audited[-1]["decision"] == "refused" and hub.audited[-1]["message"] == answer.body["message"]
+
+
+def test_the_ca_is_public(hub: Hub) -> None:
+    answer = hub.enrolment.ca()
+    assert answer.status == 200
+    assert authority.fingerprint_of_pem(answer.body["ca"].encode()) == CA.fingerprint
+
+
+async def test_a_token_buys_a_certificate_and_makes_the_cluster(hub: Hub) -> None:
+    secret = await hub.token(region="eu", zone="eu-1", provider="aws", labels={"tier": "prod"})
+    answer = await hub.enroll(secret)
+    assert answer.status == 200 and answer.body["gateways"] == ["hub:7443"]
+    cluster = hub.clusters.get("member1")
+    assert cluster is not None
+    assert cluster["spec"] == {
+        "syncMode": "Pull",
+        "id": "uid-1",
+        "region": "eu",
+        "zones": ["eu-1"],
+        "provider": "aws",
+    }
+    assert cluster["metadata"]["labels"] == {"tier": "prod"}
+    identity = authority.agent_identity(answer.body["certificate"].encode())
+    assert identity == AgentIdentity("member1", uid_of(cluster))
+    assert [event["decision"] for event in hub.audited] == ["granted", "granted"]
+    assert secret not in str(hub.audited) and secret not in str(
+        [row.object for row in hub.rows.rows.values()]
+    )
+
+
+async def test_a_retry_with_the_same_key_is_answered_again(hub: Hub) -> None:
+    secret, csr = await hub.token(), authority.request_pem(authority.new_key())
+    first = await hub.enroll(secret, csr=csr)
+    revision = hub.rows.revision
+    second = await hub.enroll(secret, csr=csr)
+    assert first.status == second.status == 200 and hub.rows.revision == revision
+
+
+async def test_a_used_token_is_refused(hub: Hub) -> None:
+    secret = await hub.token()
+    assert (await hub.enroll(secret)).status == 200
+    revision = hub.rows.revision
+    await refused(hub, await hub.enroll(secret), revision, 401, "Unauthorized", "used")
+
+
+@pytest.mark.parametrize("attempt", ["secret", "name", "garbage", "no token"])
+async def test_a_wrong_token_is_refused(hub: Hub, attempt: str) -> None:
+    secret = await hub.token() if attempt != "no token" else "x"
+    revision = hub.rows.revision
+    attempts = {
+        "secret": {"secret": secret + "x"},
+        "name": {"secret": secret, "name": "member2"},
+        "garbage": {"secret": "x", "name": "../../x"},
+        "no token": {"secret": "x"},
+    }
+    answer = await hub.enroll(**attempts[attempt])  # type: ignore[arg-type]
+    await refused(hub, answer, revision, 401, "Unauthorized", "not valid")
+
+
+async def test_an_expired_token_is_refused(hub: Hub) -> None:
+    secret = await hub.token()
+    hub.now += 3599
+    revision = hub.rows.revision
+    hub.now += 1
+    await refused(hub, await hub.enroll(secret), revision, 401, "Expired", "expired")
+
+
+async def test_a_member_joins_once(hub: Hub) -> None:
+    await hub.enroll(await hub.token())
+    secret = await hub.token("member2")
+    revision = hub.rows.revision
+    answer = await hub.enroll(secret, name="member2", uid="uid-1")
+    await refused(hub, answer, revision, 409, "Conflict", "as cluster member1")
+    assert (await hub.enroll(secret, name="member2", uid="uid-2")).status == 200, "the token is still good"
+
+
+async def test_a_name_is_one_member(hub: Hub) -> None:
+    await hub.enroll(await hub.token())
+    secret = await hub.token()
+    revision = hub.rows.revision
+    await refused(hub, await hub.enroll(secret, uid="uid-2"), revision, 409, "Conflict", "another member")
+
+
+async def test_a_member_may_join_again_under_its_name(hub: Hub) -> None:
+    await hub.enroll(await hub.token())
+    before = hub.clusters.get("member1")
+    assert (await hub.enroll(await hub.token())).status == 200
+    assert hub.clusters.get("member1") == before
+
+
+async def test_a_cluster_made_by_hand_learns_its_member(hub: Hub) -> None:
+    hub.clusters.add("member1", region="us")
+    assert (await hub.enroll(await hub.token(region="eu"))).status == 200
+    cluster = hub.clusters.get("member1")
+    assert cluster is not None and cluster["spec"] == {"syncMode": "Pull", "region": "us", "id": "uid-1"}
+
+
+async def test_nobody_joins_while_detaching(hub: Hub) -> None:
+    secret = await hub.token()
+    cluster = hub.clusters.add("member1", id="uid-1")
+    cluster["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    await hub.clusters.write(cluster)
+    await refused(hub, await hub.enroll(secret), hub.rows.revision, 409, "Conflict", "detached")
+
+
+@pytest.mark.parametrize("field", ["name", "secret", "csr", "clusterUID"])
+@pytest.mark.parametrize("value", [None, 5, "", "x" * 20_000])
+async def test_enrolment_needs_all_its_fields(hub: Hub, field: str, value: Any) -> None:
+    csr = authority.request_pem(authority.new_key()).decode()
+    body = {"name": "member1", "secret": await hub.token(), "csr": csr, "clusterUID": "uid-1", field: value}
+    revision = hub.rows.revision
+    answer = await hub.enrolment.enroll(body)
+    await refused(hub, answer, revision, 400, "BadRequest", field)
+    assert answer.body["details"]["causes"][0]["field"] == field
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 5])
+async def test_bodies_that_are_no_objects(hub: Hub, body: Any) -> None:
+    await refused(hub, await hub.enrolment.enroll(body), 0, 400, "BadRequest", "name")
+    answer = await hub.enrolment.create_token(body, user="admin", groups=MASTERS)
+    await refused(hub, answer, 0, 400, "BadRequest", "name")
+
+
+async def test_a_request_that_is_none(hub: Hub) -> None:
+    secret = await hub.token()
+    answer = await hub.enroll(secret, csr=b"garbage")
+    await refused(hub, answer, hub.rows.revision, 400, "BadRequest", "csr")
+
+
+async def test_only_masters_make_tokens(hub: Hub) -> None:
+    answer = await hub.enrolment.create_token(
+        {"name": "m"}, user="system:towline:agent:m", groups=("system:towline:agents",)
+    )
+    await refused(hub, answer, 0, 403, "Forbidden", "system:masters")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "Bad_Name"}, "name"),
+        ({"name": "m" * 49}, "name"),
+        ({"name": "m", "ttlSeconds": 0}, "ttlSeconds"),
+        ({"name": "m", "ttlSeconds": True}, "ttlSeconds"),
+        ({"name": "m", "ttlSeconds": "1"}, "ttlSeconds"),
+        ({"name": "m", "region": "not a label!"}, "region"),
+        ({"name": "m", "zones": ["ok", 5]}, "zones"),
+        ({"name": "m", "zones": "z"}, "labels"),
+        ({"name": "m", "labels": {"a b": "c"}}, "labels"),
+        ({"name": "m", "labels": {"a": "!"}}, "labels[a]"),
+    ],
+)
+async def test_bad_joins_name_the_field(hub: Hub, body: dict[str, Any], field: str) -> None:
+    answer = await hub.enrolment.create_token(body, user="admin", groups=MASTERS)
+    await refused(hub, answer, 0, 422, "Invalid", "")
+    assert answer.body["details"]["causes"][0]["field"] == field
+
+
+async def test_a_new_token_replaces_the_old_one(hub: Hub) -> None:
+    old = await hub.token()
+    new = await hub.token()
+    assert (await hub.enroll(old)).status == 401 and (await hub.enroll(new)).status == 200
