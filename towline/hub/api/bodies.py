@@ -1,0 +1,166 @@
+"""What travels: media types, bodies in, and the form of the answer that a client accepts. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import orjson
+import yaml
+
+from towline.hub.api.status import bad_request, not_acceptable, unsupported_media_type
+from towline.kube.objects import Object
+
+JSON = "application/json"
+YAML = "application/yaml"
+PATCH_TYPES = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+    "application/apply-patch+yaml": "apply",
+}
+META_GROUP = "meta.k8s.io"
+
+_YAML_TYPES = (YAML, "text/yaml", "application/x-yaml", "application/apply-patch+yaml")
+_DEPTH_MAX = 250
+"""Deeper than any CRD's schema nests, and shallow enough for functions that recurse."""
+_YAML_VALUES_MAX = 500_000
+"""What a document may grow to by its aliases."""
+
+Form = Literal["plain", "table", "partial"]
+
+
+class Accepted(NamedTuple):
+    """How to answer. `form`: the object itself, a server-side Table, or PartialObjectMetadata."""
+
+    form: Form
+    version: str = "v1"
+    yaml: bool = False
+
+
+PLAIN = Accepted("plain")
+
+
+def media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
+
+
+def accepted(header: str) -> Accepted:
+    """The first form in an Accept header that is offered. Clients list what they prefer first; weights are not read,
+    as in Kubernetes. Raises 406 where nothing fits."""
+    if not header:
+        return PLAIN
+    for clause in header.split(","):
+        kind, _, rest = clause.partition(";")
+        kind = kind.strip().lower()
+        if kind not in (JSON, "*/*", "application/*", *_YAML_TYPES[:3]):
+            continue
+        parameters = dict(_parameter(p) for p in rest.split(";") if p.strip())
+        form = parameters.get("as", "")
+        as_yaml = kind in _YAML_TYPES
+        if not form:
+            return Accepted("plain", yaml=True) if as_yaml else PLAIN
+        if parameters.get("g") != META_GROUP or parameters.get("v") not in ("v1", "v1beta1"):
+            continue
+        if form == "Table":
+            return Accepted("table", parameters["v"], as_yaml)
+        if form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+            return Accepted("partial", parameters["v"], as_yaml)
+    raise not_acceptable((JSON, YAML))
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip().strip('"')
+
+
+def decode_object(body: bytes, content_type: str) -> Object:
+    """The object in a request's body. Raises 400 with the position of what is malformed, 415 for other encodings."""
+    kind = media_type(content_type)
+    if kind not in (JSON, "", *_YAML_TYPES):
+        raise unsupported_media_type(kind, (JSON, YAML))
+    value = decode_yaml(body) if kind in _YAML_TYPES else decode_json(body)
+    if not isinstance(value, dict):
+        raise bad_request(f"the body is not an object but {_json_type(value)}")
+    return value
+
+
+def decode_json(body: bytes) -> Any:
+    if not body.strip():
+        raise bad_request("the body is empty")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(
+            f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
+    if body.count(b"{") + body.count(b"[") > _DEPTH_MAX:
+        _check_tree(value, math.inf)
+    return value
+
+
+def decode_yaml(body: bytes) -> Any:
+    """YAML, of which JSON is a part: kubectl sends its applied objects as JSON under YAML's name."""
+    if body.lstrip()[:1] == b"{":
+        try:
+            return decode_json(body)
+        except Exception:  # YAML's flow mappings look like JSON and are none
+            pass
+    if not body.strip():
+        raise bad_request("the body is empty")
+    try:
+        value = yaml.load(body, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
+        raise bad_request(f"the body is not YAML: {error.problem}{where}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise bad_request(f"the body is not YAML: {error}") from None
+    _check_tree(value, _YAML_VALUES_MAX)
+    try:
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    except TypeError as error:
+        raise bad_request(f"the body has a value that JSON does not know: {error}") from None
+
+
+def encode_yaml(value: Any) -> bytes:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, sort_keys=False, allow_unicode=True
+    )
+    return text.encode()
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Times stay the text that they are, as in JSON."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _check_tree(value: Any, values_max: float) -> None:
+    todo = [(value, 1)]
+    count = 0
+    while todo:
+        item, depth = todo.pop()
+        count += 1
+        if depth > _DEPTH_MAX:
+            raise bad_request(f"the body is nested more than {_DEPTH_MAX} levels deep")
+        if count > values_max:
+            raise bad_request("the body grows too large by its aliases")
+        if isinstance(item, dict):
+            todo += [(child, depth + 1) for child in item.values()]
+        elif isinstance(item, list):
+            todo += [(child, depth + 1) for child in item]
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {list: "a list", str: "a string", bool: "a boolean"}.get(type(value), "a number")

@@ -1,0 +1,78 @@
+"""CRDs made real: the table of kinds follows the CustomResourceDefinition objects.
+
+A kind is served from the moment its CRD is committed, because the table follows the cache synchronously.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from towline.hub.api.cleanup import DEFINITIONS
+from towline.hub.api.engine import Engine
+from towline.hub.store.watch import Entry, WatchEvent
+from towline.kube.kinds import Kind
+
+log = logging.getLogger(__name__)
+
+
+class Definitions:
+    """Keeps the rows of custom kinds in the engine's table."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._rows: dict[str, tuple[Kind, ...]] = {}
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._unsubscribe = self._engine.cache.subscribe(self._changed)
+        for entry in self._engine.cache.list(*DEFINITIONS):
+            self._define(entry)
+
+    def stop(self) -> None:
+        self._unsubscribe()
+
+    def _changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            if event.entry.key[:2] != DEFINITIONS:
+                continue
+            if event.type == "DELETED":
+                self._replace(event.entry.key.name, ())
+            else:
+                self._define(event.entry)
+
+    def _define(self, entry: Entry) -> None:
+        from towline.kube import crds
+
+        try:
+            rows = tuple(crds.kinds_of(entry.object))
+        except Exception:
+            # One CRD that slipped through admission must not take the others down.
+            log.exception("%s defines no kind", entry.key)
+            rows = ()
+        if entry.meta.deletionTimestamp:
+            # No new objects while the old ones go; what is there can still be read and changed.
+            rows = tuple(replace(r, verbs=tuple(v for v in r.verbs if v != "create")) for r in rows)
+        self._replace(entry.key.name, rows)
+
+    def _replace(self, name: str, rows: tuple[Kind, ...]) -> None:
+        table = self._engine.kinds
+        known = self._rows.get(name, ())
+        taken = [r for r in rows if self._is_taken(r, known)]
+        if taken:
+            log.warning("%s: the names of %s are taken by another kind", name, taken[0].kind)
+            rows = tuple(r for r in rows if r not in taken)
+        for row in known:
+            table.remove(row)
+        for row in rows:
+            table.add(row)
+        if rows:
+            self._rows[name] = rows
+        else:
+            self._rows.pop(name, None)
+
+    def _is_taken(self, row: Kind, known: Sequence[Kind]) -> bool:
+        table = self._engine.kinds
+        others = (table.resource(row.group, row.version, row.plural), table.named(row.api_version, row.kind))
+        return any(other is not None and other not in known for other in others)

@@ -1,0 +1,164 @@
+"""Deletions: preconditions, finalizers, and collections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from towline.hub.api import paths, status
+from towline.hub.api.engine import Engine
+from towline.hub.api.writes import NAMESPACES, as_version, holds_content, parse_revision, refuse
+from towline.hub.store import contract
+from towline.hub.store.watch import Entry
+from towline.kube.kinds import Kind
+from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+
+PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
+COLLECTION_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """`grace_seconds` and `propagation` are taken in and checked; dependents go in the background."""
+
+    uid: str = ""
+    revision: int = 0
+    grace_seconds: int | None = None
+    propagation: str = "Background"
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """`value` is the object, stamped. `gone` says that it is not there any more; otherwise it waits for its finalizers."""
+
+    value: bytes
+    gone: bool
+    name: str
+    uid: str
+
+
+def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptions:
+    """From a DeleteOptions body, or from the query. Raises 400."""
+    body = body or {}
+    if body and body.get("kind", "DeleteOptions") not in ("DeleteOptions", ""):
+        raise status.bad_request(f"the body of a delete is DeleteOptions, not {body.get('kind')!r}")
+    preconditions = _typed(body, "preconditions", dict) or {}
+    dry_run = _typed(body, "dryRun", list) or ([query["dryRun"]] if query.get("dryRun") else [])
+    grace = _typed(body, "gracePeriodSeconds", int)
+    if grace is None:
+        grace = paths.number(query, "gracePeriodSeconds")
+    policy = _typed(body, "propagationPolicy", str) or query.get("propagationPolicy") or ""
+    orphan = _typed(body, "orphanDependents", bool)
+    if orphan is None and "orphanDependents" in query:
+        orphan = paths.flag(query, "orphanDependents")
+    if policy and orphan is not None:
+        raise status.bad_request("orphanDependents and propagationPolicy cannot be both set")
+    if policy and policy not in PROPAGATION_POLICIES:
+        raise status.bad_request(f"propagationPolicy {policy!r} is none of {', '.join(PROPAGATION_POLICIES)}")
+    if grace is not None and grace < 0:
+        raise status.bad_request("gracePeriodSeconds must not be negative")
+    return DeleteOptions(
+        uid=_typed(preconditions, "uid", str) or "",
+        revision=parse_revision(_typed(preconditions, "resourceVersion", str) or "0"),
+        grace_seconds=grace,
+        propagation=policy or ("Orphan" if orphan else "Background"),
+        dry_run=checked_dry_run(dry_run),
+    )
+
+
+def checked_dry_run(values: Sequence[Any]) -> bool:
+    """`dryRun` as a client sends it: nothing, or All."""
+    if any(value != "All" for value in values):
+        raise status.bad_request(f'dryRun: Unsupported value: {values[0]!r}: supported values: "All"')
+    return bool(values)
+
+
+async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -> Deleted:
+    """Remove the object, or mark it when finalizers hold it. Raises StatusError."""
+    refuse(engine, kind, "delete", key)
+    for _ in range(engine.limits.retries):
+        entry = engine.cache.get(key)
+        if entry is None:
+            raise status.not_found(kind, key.name)
+        _check_preconditions(engine, kind, entry, options)
+        obj = entry.object
+        held = bool(entry.meta.finalizers) or holds_content(kind, obj)
+        if held and entry.meta.deletionTimestamp:
+            return _deleted(kind, entry, entry.value, gone=False)
+        value = encode(_marked(engine, kind, obj)) if held else None
+        shown = entry.value if value is None else stamp(value, entry.revision)
+        if options.dry_run:
+            return _deleted(kind, entry, shown, gone=not held)
+        try:
+            revision = await engine.commit(contract.Write(key.path(), value, entry.revision))
+        except contract.Conflict:
+            if options.revision:
+                raise status.conflict(kind, key.name) from None
+            await engine.cache.wait(engine.cache.revision + 1, 0.5)
+            continue
+        return _deleted(kind, entry, shown if value is None else stamp(value, revision), gone=not held)
+    raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
+
+
+async def delete_collection(
+    engine: Engine, kind: Kind, entries: Sequence[Entry], options: DeleteOptions
+) -> list[bytes]:
+    """Delete `entries`, many at a time; one that went meanwhile is no error. Answers the deleted objects."""
+    room = asyncio.Semaphore(COLLECTION_CONCURRENCY)
+
+    async def one(entry: Entry) -> bytes | None:
+        async with room:
+            try:
+                return (await delete(engine, kind, entry.key, options)).value
+            except status.StatusError as error:
+                if error.code == 404:
+                    return None
+                raise
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(entry)) for entry in entries]
+    except* status.StatusError as errors:
+        raise errors.exceptions[0] from None
+    return [value for value in (task.result() for task in tasks) if value is not None]
+
+
+def _check_preconditions(engine: Engine, kind: Kind, entry: Entry, options: DeleteOptions) -> None:
+    if options.uid and options.uid != entry.meta.uid:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {entry.meta.uid}"
+        raise status.conflict(kind, entry.key.name, why)
+    if options.revision and options.revision != entry.revision:
+        shown = engine.source(kind).get(entry.key)
+        if shown is None or shown.revision != options.revision:
+            why = (
+                f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
+                f"ResourceVersion in object meta: {entry.revision}"
+            )
+            raise status.conflict(kind, entry.key.name, why)
+
+
+def _marked(engine: Engine, kind: Kind, obj: Object) -> Object:
+    metadata = obj["metadata"]
+    marked = with_metadata(obj, deletionTimestamp=engine.timestamp())
+    if (kind.group, kind.plural) == NAMESPACES:
+        return {**marked, "status": {**(obj.get("status") or {}), "phase": "Terminating"}}
+    marked = with_metadata(marked, deletionGracePeriodSeconds=0)
+    if kind.generation:
+        marked = with_metadata(marked, generation=int(metadata.get("generation") or 0) + 1)
+    return marked
+
+
+def _deleted(kind: Kind, entry: Entry, value: bytes, *, gone: bool) -> Deleted:
+    return Deleted(as_version(value, kind), gone, entry.key.name, entry.meta.uid)
+
+
+def _typed(body: Mapping[str, Any], field: str, expected: type) -> Any:
+    value = body.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise status.bad_request(f"{field}: {value!r} is not of type {expected.__name__}")
+    return value

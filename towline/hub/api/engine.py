@@ -1,0 +1,114 @@
+"""The engine's parts that every verb needs, as one value: what it serves, where it reads and writes, who asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
+from towline.hub.api.status import too_large as too_large_error
+from towline.hub.store import contract
+from towline.hub.store.cache import Cache
+from towline.hub.store.watch import Source
+from towline.kube.kinds import Kind, KindTable
+from towline.kube.objects import Key
+
+Refuse = Callable[[str, Key], str | None]
+"""(verb, key) -> why this write is refused with 405, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as authentication found out."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+SYSTEM = User("system:towline", ("system:masters",))
+"""The hub itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one client, and all together, may take."""
+
+    body_bytes: int = 3 * 1024 * 1024
+    in_flight: int = 400
+    watches: int = 20_000
+    header_bytes: int = 16 * 1024
+    headers: int = 128
+    url_bytes: int = 16 * 1024
+    body_seconds: float = 30.0
+    """A body that does not arrive in this time is given up."""
+    write_seconds: float = 60.0
+    """A client that takes nothing for this long is cut off."""
+    watch_seconds: int = 3600
+    bookmark_seconds: float = 60.0
+    revision_wait_seconds: float = 3.0
+    """How long a read waits for a revision that this hub does not show yet."""
+    gzip_bytes: int = 128 * 1024
+    retries: int = 32
+    """Attempts of a write that names no revision and meets another one."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """`sources` override where a resource is read from; `refusals` refuse writes of computed objects."""
+
+    cache: Cache
+    kinds: KindTable
+    now: Callable[[], float]
+    new_uid: Callable[[], str]
+    sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
+    refusals: Mapping[tuple[str, str], Refuse] = field(default_factory=dict)
+    limits: Limits = Limits()
+    _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
+
+    def source(self, kind: Kind) -> Source:
+        return self.sources.get((kind.group, kind.plural), self.cache)
+
+    def storage(self, kind: Kind) -> Kind:
+        """The row of the version in which objects of this resource are stored: the first that the table lists."""
+        generation, rows = self._storage
+        if generation != self.kinds.generation:
+            rows = {}
+            for row in self.kinds:
+                rows.setdefault((row.group, row.plural), row)
+            self._storage = (self.kinds.generation, rows)
+        return rows.get((kind.group, kind.plural), kind)
+
+    def timestamp(self) -> str:
+        """Now, as objects say it."""
+        return rfc3339(self.now())
+
+    async def commit(self, *writes: contract.Write) -> int:
+        """Commit; raises contract.Conflict, and StatusError for what the client should hear of the store."""
+        try:
+            return await self.cache.commit(writes)
+        except contract.TooLarge as error:
+            raise _too_large(error) from None
+        except contract.Fenced as error:
+            raise unavailable(f"this hub may not write now: {error}") from None
+        except contract.Unavailable as error:
+            if error.maybe_committed:
+                raise timed_out(f"the store did not answer; the write may have happened: {error}") from None
+            raise unavailable(f"the store cannot be reached: {error}") from None
+
+    async def until(self, source: Source, revision: int) -> None:
+        """Wait until `source` shows `revision`; raises 504 Timeout as Kubernetes does for one from the future."""
+        if revision > source.revision and not await source.wait(revision, self.limits.revision_wait_seconds):
+            raise too_large_revision(revision, source.revision)
+
+
+def rfc3339(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _too_large(error: contract.TooLarge) -> StatusError:
+    status = too_large_error(contract.VALUE_BYTES_MAX)
+    status.message = f"the object is too large to be stored: {error}"
+    return status

@@ -1,0 +1,48 @@
+"""The API's counters, under the names that Kubernetes' dashboards know."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """One server's counters, in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        labels = ("verb", "group", "resource", "subresource", "code")
+        self._requests = Counter(
+            "apiserver_request", "Answered requests.", labels, registry=self.registry
+        )  # the client appends _total
+        self._seconds = Histogram(
+            "apiserver_request_duration_seconds",
+            "Time to the answer, watches apart.",
+            ("verb", "group", "resource"),
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "apiserver_current_inflight_requests",
+            "Requests under way, watches apart.",
+            registry=self.registry,
+        )
+        self.watches = Gauge("apiserver_longrunning_requests", "Open watches.", registry=self.registry)
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._timers: dict[tuple[str, ...], Histogram] = {}
+
+    def answered(self, verb: str, group: str, resource: str, subresource: str, code: int) -> None:
+        at = (verb, group, resource, subresource, str(code))
+        counter = self._children.get(at)
+        if counter is None:
+            counter = self._children[at] = self._requests.labels(*at)
+        counter.inc()
+
+    def took(self, verb: str, group: str, resource: str, seconds: float) -> None:
+        at = (verb, group, resource)
+        timer = self._timers.get(at)
+        if timer is None:
+            timer = self._timers[at] = self._seconds.labels(*at)
+        timer.observe(seconds)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

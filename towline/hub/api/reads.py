@@ -1,0 +1,190 @@
+"""Reads: one object or a list, joined from stored bytes and never encoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from towline.hub.api import paths, status, tables
+from towline.hub.api.bodies import Accepted, encode_yaml
+from towline.hub.api.engine import Engine
+from towline.hub.api.writes import as_version
+from towline.hub.store.watch import Entry, ParsedObjects
+from towline.kube import selectors
+from towline.kube.kinds import Kind
+from towline.kube.objects import Key, read_meta, revision_of
+
+NAME_FIELD = "metadata.name"
+NAMESPACE_FIELD = "metadata.namespace"
+_META_FIELDS = (NAME_FIELD, NAMESPACE_FIELD)
+
+FIELD_ALIASES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("", "events"): {
+        "source": "source.component",
+        "reportingComponent": "reportingComponent",
+    },
+}
+"""Field labels that stand for another path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a resource a list, watch or deletecollection means."""
+
+    namespace: str | None
+    labels: selectors.Selector
+    fields: selectors.FieldSelector
+    parsed: bool
+    """The fields lie outside name and namespace: the object has to be parsed."""
+
+    @property
+    def everything(self) -> bool:
+        return not self.labels and not self.fields
+
+    def holds(self, entry: Entry) -> bool:
+        if self.labels and not self.labels.matches(entry.meta.labels):
+            return False
+        if not self.fields:
+            return True
+        if self.parsed:
+            return self.fields.matches_object(entry.object)
+        return self.fields.matches(lambda path: entry.key.name if path == NAME_FIELD else entry.key.namespace)
+
+
+def selection(kind: Kind, namespace: str, query: Mapping[str, str], name: str = "") -> Selection:
+    """From a request's query. `name` restricts to one object (a watch of it). Raises 400."""
+    try:
+        labels = selectors.parse_query(query.get("labelSelector"))
+        text = query.get("fieldSelector") or ""
+        if name:
+            text = f"{NAME_FIELD}={name},{text}".rstrip(",")
+        fields = selectors.parse_fields(text)
+    except selectors.SelectorError as error:
+        raise status.bad_request(f"unable to parse the selector: {error}") from None
+    aliases = FIELD_ALIASES.get((kind.group, kind.plural))
+    if aliases:
+        requirements = [r._replace(path=aliases.get(r.path, r.path)) for r in fields]
+        fields = selectors.FieldSelector(tuple(requirements))
+    parsed = any(requirement.path not in _META_FIELDS for requirement in fields)
+    if parsed and kind.custom:
+        unknown = next(r.path for r in fields if r.path not in _META_FIELDS)
+        raise status.bad_request(f"field label not supported: {unknown}")
+    return Selection(namespace or None, labels, fields, parsed)
+
+
+def select(engine: Engine, kind: Kind, chosen: Selection) -> Sequence[Entry]:
+    """The entries of a selection, in order. One object that is named is looked up, not searched."""
+    source = engine.source(kind)
+    name = chosen.fields.equal_to(NAME_FIELD)
+    if name is not None and (chosen.namespace is not None or not kind.namespaced):
+        entry = source.get(kind.key(chosen.namespace or "", name))
+        return [entry] if entry is not None and chosen.holds(entry) else []
+    entries = source.list(kind.group, kind.plural, chosen.namespace)
+    if chosen.everything:
+        return entries
+    return [entry for entry in entries if chosen.holds(entry)]
+
+
+async def get(engine: Engine, kind: Kind, key: Key, accept: Accepted, query: Mapping[str, str]) -> bytes:
+    """The body for one object. Raises 404, 504."""
+    source = engine.source(kind)
+    if query.get("resourceVersion"):
+        await engine.until(source, revision(query))
+    entry = source.get(key)
+    if entry is None:
+        raise status.not_found(kind, key.name)
+    if accept.form == "table":
+        return tables.table(
+            kind,
+            [entry],
+            revision=entry.revision,
+            now=engine.now(),
+            version=accept.version,
+            include=included(query),
+        )
+    value = as_version(entry.value, kind)
+    return as_form(value, accept)
+
+
+async def list_objects(
+    engine: Engine, kind: Kind, chosen: Selection, accept: Accepted, query: Mapping[str, str]
+) -> bytes:
+    """The body for a list. Raises 400, 410, 504."""
+    source = engine.source(kind)
+    await _at_revision(engine, kind, query)
+    entries = select(engine, kind, chosen)
+    if accept.form == "table":
+        return tables.table(
+            kind,
+            entries,
+            revision=source.revision,
+            now=engine.now(),
+            version=accept.version,
+            include=included(query),
+        )
+    values = [as_version(entry.value, kind) for entry in entries]
+    if accept.form == "partial":
+        values = [tables.partial(value, accept.version) for value in values]
+        return list_of("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", source.revision, values)
+    return list_of(kind.list_kind, kind.api_version, source.revision, values)
+
+
+def list_of(kind: str, api_version: str, at: int, values: Sequence[bytes]) -> bytes:
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":{"resourceVersion":"%d"},"items":[' % (
+        kind.encode(),
+        api_version.encode(),
+        at,
+    )
+    return b"".join((head, b",".join(values), b"]}"))
+
+
+def table_of(engine: Engine, kind: Kind, value: bytes, accept: Accepted, query: Mapping[str, str]) -> bytes:
+    """A Table of one object that was just written."""
+    meta = read_meta(value)
+    key = kind.key(meta.namespace, meta.name)
+    stored = revision_of(orjson.loads(value))
+    entry = Entry(key, value, stored, meta, ParsedObjects(0))
+    return tables.table(
+        kind, [entry], revision=stored, now=engine.now(), version=accept.version, include=included(query)
+    )
+
+
+def as_form(value: bytes, accept: Accepted) -> bytes:
+    """An object's bytes as PartialObjectMetadata where that is asked for."""
+    return tables.partial(value, accept.version) if accept.form == "partial" else value
+
+
+def as_text(body: bytes, accept: Accepted) -> bytes:
+    return encode_yaml(orjson.loads(body)) if accept.yaml else body
+
+
+def included(query: Mapping[str, str]) -> str:
+    policy = query.get("includeObject") or "Metadata"
+    if policy not in ("None", "Metadata", "Object"):
+        raise status.bad_request(f"includeObject: {policy!r} is none of None, Metadata, Object")
+    return policy
+
+
+def revision(query: Mapping[str, str]) -> int:
+    """The query's resourceVersion; 0 for none."""
+    return paths.number(query, "resourceVersion") or 0
+
+
+async def _at_revision(engine: Engine, kind: Kind, query: Mapping[str, str]) -> None:
+    """Wait for, or refuse, the revision that a list asks for. There is one copy, the newest: an older exact revision
+    is gone, and "not older than" is always the newest."""
+    match = query.get("resourceVersionMatch")
+    wanted = revision(query)
+    if match and match not in ("Exact", "NotOlderThan"):
+        raise status.bad_request(f"resourceVersionMatch: {match!r} is none of Exact, NotOlderThan")
+    if match and "resourceVersion" not in query:
+        raise status.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+    if match == "Exact" and not wanted:
+        raise status.bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+    if wanted:
+        source = engine.source(kind)
+        await engine.until(source, wanted)
+        if match == "Exact" and wanted < source.revision:
+            raise status.expired(f"The resourceVersion for the provided list is too old: {wanted}")

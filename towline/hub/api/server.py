@@ -1,0 +1,400 @@
+"""The listener: HTTP on one side, the engine on the other.
+
+aiohttp's low-level server, because an API server routes by itself. A request goes through: health -> who asks -> routes of
+the hub's own -> what is asked -> may they -> is there room -> the answer. A write runs to its end even when its client has
+left, so that what was committed is also audited. A watch ends as soon as its client does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from towline.hub.api import bodies, paths, reads, requests, status, watching
+from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
+from towline.hub.api.cleanup import Cleanup
+from towline.hub.api.definitions import Definitions
+from towline.hub.api.discovery import Discovery
+from towline.hub.api.engine import Engine, Limits, Refuse, User
+from towline.hub.api.metrics import Metrics
+from towline.hub.api.openapi import OpenAPI
+from towline.hub.api.paths import Attributes
+from towline.hub.api.requests import Call, Reply
+from towline.hub.api.status import StatusError
+from towline.hub.store.cache import Cache
+from towline.hub.store.watch import Gone, Source, Watch
+from towline.kube.kinds import KindTable
+
+log = logging.getLogger(__name__)
+
+Route = Callable[[User | None, bytes], Awaitable[Reply]]
+"""A path of the hub's own: (who asks, the body) -> the answer. The user is None for nobody, and the route decides."""
+
+HEALTH = ("/livez", "/readyz", "/healthz")
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_STOP_SECONDS = 5.0
+
+
+class ApiServer:
+    """`sources` override where a resource is read, `refusals` refuse writes of what is computed. `ready` answers "" or why
+    not; `extra_routes` are by (method, path)."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        kinds: KindTable,
+        now: Callable[[], float],
+        new_uid: Callable[[], str],
+        sources: Mapping[tuple[str, str], Source] | None = None,
+        refusals: Mapping[tuple[str, str], Refuse] | None = None,
+        authenticate: Authenticate | None = None,
+        authorize: Authorize = masters_only,
+        audit: Callable[[dict[str, Any]], None] = lambda event: None,
+        extra_routes: Mapping[tuple[str, str], Route] | None = None,
+        ready: Callable[[], str] = lambda: "",
+        limits: Limits = Limits(),
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.engine = Engine(cache, kinds, now, new_uid, sources or {}, refusals or {}, limits)
+        self.metrics = metrics or Metrics()
+        self._authenticate = authenticate or certificates_and_tokens()
+        self._authorize = authorize
+        self._audit = audit
+        self._routes = dict(extra_routes or {})
+        self._ready = ready
+        self._discovery = Discovery(kinds)
+        self._openapi = OpenAPI(kinds)
+        self._definitions = Definitions(self.engine)
+        self._cleanup = Cleanup(self.engine)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._watches: set[Watch] = set()
+        self._in_flight = 0
+        self._stopping = False
+        self._server: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listen; answers the address that it came to (`port` 0 takes a free one). The cache must be loaded."""
+        limits = self.engine.limits
+        self._definitions.start()
+        self._own(self._cleanup.run())
+        self._server = web.Server(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=limits.url_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.headers,
+            lingering_time=2.0,
+        )
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._server, host, port, ssl=tls, backlog=1024)
+        address = self._listener.sockets[0].getsockname()
+        return address[0], address[1]
+
+    async def stop(self) -> None:
+        """End watches, finish what is under way, close connections."""
+        self._stopping = True
+        self._definitions.stop()
+        self._cleanup.stop()
+        if self._listener is not None:
+            self._listener.close()
+        for watch in list(self._watches):
+            watch.close()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(_STOP_SECONDS)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- one request -----------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        at = Attributes(request.method.lower(), request.path)
+        started = asyncio.get_running_loop().time()
+        code = 0
+        try:
+            if at.path in HEALTH:
+                return self._health(at.path)
+            user = self._authenticate(request)
+            route = self._routes.get((request.method, at.path))
+            if route is not None:
+                return _response(request, await self._run(route(user, await self._body(request))))
+            if user is None:
+                raise status.unauthorized()
+            query = request.query
+            at = paths.attributes(request.method, at.path, query)
+            self._check_allowed(user, at)
+            if at.verb == "watch":
+                return await self._watch(request, at)
+            response = await self._bounded(request, user, at, query)
+        except StatusError as error:
+            code = error.code
+            return _response(request, Reply(error.encoded(), code, headers=error.headers))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            code = 500
+            incident = self.engine.new_uid()
+            log.exception("incident %s: %s %s failed", incident, request.method, at.path)
+            return _response(request, Reply(status.internal(incident).encoded(), code))
+        else:
+            code = response.status
+            return response
+        finally:
+            if code:
+                group, resource = (at.group, at.resource) if at.resource_request else ("", "")
+                known = code != 404 or self.engine.kinds.resource(group, at.version, resource) is not None
+                shown = (group, resource, at.subresource) if known else ("", "", "")
+                self.metrics.answered(at.verb, *shown, code)
+                if at.verb != "watch":
+                    self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - started)
+
+    def _health(self, path: str) -> web.Response:
+        why = "" if path == "/livez" else self._why_not_ready()
+        return web.Response(text=why or "ok", status=503 if why else 200)
+
+    def _why_not_ready(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if not self.engine.cache.synced.is_set():
+            return "the store is not loaded yet"
+        return self._ready()
+
+    def _check_allowed(self, user: User, at: Attributes) -> None:
+        decision = self._authorize(user, at)
+        if decision.allowed:
+            return
+        if not at.resource_request:
+            raise status.forbidden_path(user.name, at.verb, at.path)
+        where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
+        message = (
+            f'User "{user.name}" cannot {at.verb} resource "{at.resource}" in API group "{at.group}"{where}'
+        )
+        if decision.reason:
+            message += f": {decision.reason}"
+        raise status.forbidden(at.resource, at.group, at.name, message)
+
+    async def _bounded(
+        self, request: web.BaseRequest, user: User, at: Attributes, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if self._in_flight >= self.engine.limits.in_flight:
+            raise status.too_many_requests("Too many requests, please try again later.")
+        self._in_flight += 1
+        self.metrics.in_flight.inc()
+        try:
+            if not at.resource_request:
+                return await self._document(request, at, query)
+            headers = request.headers
+            call = Call(
+                user,
+                at,
+                query,
+                headers.get("Accept", ""),
+                headers.get("Content-Type", ""),
+                headers.get("User-Agent", ""),
+                await self._body(request) if request.can_read_body else b"",
+            )
+            if at.verb in _WRITES:
+                return _response(request, await self._run(self._write(call)))
+            reply = await requests.answer(self.engine, call, self._authorize)
+            return await self._sized(request, reply)
+        finally:
+            self._in_flight -= 1
+            self.metrics.in_flight.dec()
+
+    async def _write(self, call: Call) -> Reply:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        code = 500
+        try:
+            reply = await requests.answer(self.engine, call, self._authorize)
+            code = reply.code
+            return reply
+        except StatusError as error:
+            code = error.code
+            raise
+        finally:
+            at = call.attributes
+            self._audit(
+                {
+                    "user": call.user.name,
+                    "groups": list(call.user.groups),
+                    "verb": at.verb,
+                    "group": at.group,
+                    "version": at.version,
+                    "resource": at.resource,
+                    "subresource": at.subresource,
+                    "namespace": at.namespace,
+                    "name": at.name,
+                    "code": code,
+                    "latency_seconds": loop.time() - started,
+                }
+            )
+
+    async def _run(self, work: Awaitable[Reply]) -> Reply:
+        """Carry `work` to its end, also when the client is gone."""
+
+        async def carried() -> Reply:
+            return await work
+
+        return await asyncio.shield(self._own(carried()))
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        limit = self.engine.limits.body_bytes
+        length = request.content_length
+        if length is not None and length > limit:
+            raise status.too_large(limit)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.engine.limits.body_seconds):
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > limit:
+                        raise status.too_large(limit)
+                    parts.append(chunk)
+        except TimeoutError:
+            raise status.StatusError(408, "Timeout", "the request's body did not arrive in time") from None
+        except web.RequestPayloadError as error:
+            raise status.bad_request(f"the request's body cannot be read: {error}") from None
+        return b"".join(parts)
+
+    # --- what is no resource ---------------------------------------------------------------------------------
+
+    async def _document(
+        self, request: web.BaseRequest, at: Attributes, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if at.verb not in ("get", "head"):
+            raise status.method_not_allowed(f"{request.method} cannot be used on {at.path}")
+        if at.path == "/metrics":
+            return _response(request, Reply(self.metrics.render(), content_type="text/plain"))
+        accept = request.headers.get("Accept", "")
+        found = self._discovery.get(at.path, accept)
+        if found is None and at.path.startswith("/openapi/"):
+            found = self._openapi.get(at.path, accept)
+        if found is None:
+            raise status.unknown_resource()
+        body, content_type, etag = found
+        headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "public"}
+        if "hash" in query:
+            headers["Cache-Control"] = "public, immutable"
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers=headers)
+        return await self._sized(request, Reply(body, content_type=content_type, headers=headers))
+
+    async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        """Large answers are compressed, beside the event loop."""
+        large = len(reply.body) >= self.engine.limits.gzip_bytes
+        if large and "gzip" in request.headers.get("Accept-Encoding", ""):
+            reply.body = await asyncio.to_thread(gzip.compress, reply.body, 1)
+            reply.headers["Content-Encoding"] = "gzip"
+        return _response(request, reply)
+
+    # --- watches ---------------------------------------------------------------------------------------------
+
+    async def _watch(self, request: web.BaseRequest, at: Attributes) -> web.StreamResponse:
+        if len(self._watches) >= self.engine.limits.watches:
+            raise status.too_many_requests("Too many watches, please try again later.")
+        kind = requests.kind_of(self.engine, at)
+        query = request.query
+        chosen = reads.selection(kind, at.namespace, query, at.name)
+        accept = bodies.accepted(request.headers.get("Accept", ""))
+        feed = watching.Feed(self.engine, kind, chosen, accept, query)
+        seconds = watching.seconds(self.engine, query)
+        response = web.StreamResponse(
+            headers={"Content-Type": bodies.JSON, "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        try:
+            first = await feed.open()
+        except StatusError as error:
+            if error.code != 410:
+                raise
+            await response.prepare(request)
+            await response.write(watching.error_line(error))
+            await response.write_eof()
+            return response
+        self._watches.add(feed.watch)
+        self.metrics.watches.inc()
+        self.metrics.answered(at.verb, at.group, at.resource, at.subresource, 200)
+        try:
+            await response.prepare(request)
+            await self._send(request, response, first)
+            await self._follow(request, response, feed, seconds)
+            await response.write_eof()
+        finally:
+            feed.watch.close()
+            self._watches.discard(feed.watch)
+            self.metrics.watches.dec()
+        return response
+
+    async def _follow(
+        self, request: web.BaseRequest, response: web.StreamResponse, feed: watching.Feed, seconds: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        bookmark_seconds = self.engine.limits.bookmark_seconds
+        while not self._stopping:
+            try:
+                async with asyncio.timeout_at(min(until, loop.time() + bookmark_seconds)):
+                    events = await anext(feed.watch)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                await self._send(request, response, feed.idle_bookmark())
+                if loop.time() >= until:
+                    return
+                continue
+            except Gone as gone:
+                await self._send(request, response, watching.error_line(status.expired(str(gone))))
+                return
+            await self._send(request, response, feed.lines(events))
+
+    async def _send(self, request: web.BaseRequest, response: web.StreamResponse, lines: bytes) -> None:
+        if not lines:
+            return
+        try:
+            async with asyncio.timeout(self.engine.limits.write_seconds):
+                await response.write(lines)
+        except TimeoutError:
+            # A client that takes nothing would keep its events in memory for ever.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the watcher does not read") from None
+
+
+def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
+    headers = CIMultiDict(reply.headers)
+    headers["Content-Type"] = reply.content_type
+    headers.setdefault("Cache-Control", "no-cache, private")
+    for warning in reply.warnings:
+        headers.add("Warning", _warning(warning))
+    return web.Response(body=reply.body, status=reply.code, headers=headers)
+
+
+def _warning(text: str) -> str:
+    """A warning as the header says it: quoted, and without what would end the header."""
+    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    quoted = shown.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'

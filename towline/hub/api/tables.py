@@ -1,0 +1,151 @@
+"""Objects as clients of tables see them: `meta.k8s.io` Table and PartialObjectMetadata. Pure."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from towline.hub.store.watch import Entry
+from towline.kube import jsonpath
+from towline.kube.kinds import Column, Kind
+
+NAME = {
+    "name": "Name",
+    "type": "string",
+    "format": "name",
+    "description": "The object's name, unique in its namespace.",
+    "priority": 0,
+}
+AGE = Column("Age", "date", ".metadata.creationTimestamp", description="Time since the object was created.")
+UNKNOWN_AGE = "<unknown>"
+
+
+class _Head(msgspec.Struct, frozen=True):
+    metadata: msgspec.Raw
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def partial(value: bytes, version: str = "v1") -> bytes:
+    """PartialObjectMetadata from an object's stamped bytes."""
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
+        version.encode(),
+        bytes(_head.decode(value).metadata),
+    )
+
+
+def table(
+    kind: Kind,
+    entries: Iterable[Entry],
+    *,
+    revision: int,
+    now: float,
+    version: str = "v1",
+    include: str = "Metadata",
+    headers: bool = True,
+) -> bytes:
+    """A Table. `include` is includeObject: None, Metadata or Object. Watches send `headers` with the first only."""
+    columns = columns_of(kind)
+    rows = [row(columns, entry, now, version, include) for entry in entries]
+    head = orjson.dumps(
+        {
+            "kind": "Table",
+            "apiVersion": f"meta.k8s.io/{version}",
+            "metadata": {"resourceVersion": str(revision)},
+            "columnDefinitions": definitions(kind) if headers else None,
+        }
+    )
+    return head[:-1] + b',"rows":[' + b",".join(rows) + b"]}"
+
+
+def columns_of(kind: Kind) -> Sequence[Column]:
+    return kind.columns or (AGE,)
+
+
+def definitions(kind: Kind) -> list[dict[str, Any]]:
+    described = [
+        {
+            "name": column.name,
+            # A date's cell is an age in words. A CRD's columns keep the type that the CRD gives them all the same.
+            "type": "string" if column.type == "date" and not kind.custom else column.type,
+            "format": "",
+            "description": column.description,
+            "priority": column.priority,
+        }
+        for column in columns_of(kind)
+    ]
+    return [NAME, *described]
+
+
+def row(columns: Sequence[Column], entry: Entry, now: float, version: str, include: str) -> bytes:
+    obj = entry.object
+    cells = [entry.key.name, *(_cell(column, obj, now) for column in columns)]
+    encoded = orjson.dumps({"cells": cells}, default=str)
+    if include == "None":
+        return encoded
+    shown = entry.value if include == "Object" else partial(entry.value, version)
+    return encoded[:-1] + b',"object":' + shown + b"}"
+
+
+def _cell(column: Column, obj: Any, now: float) -> Any:
+    value = column.value(obj) if callable(column.value) else _found(column.value, obj)
+    if column.type == "date":
+        return age(value, now)
+    if value is None:
+        return None if isinstance(column.value, str) else ""
+    if column.type == "string" and not isinstance(value, str):
+        return orjson.dumps(value).decode()
+    return value
+
+
+def _found(path: str, obj: Any) -> Any:
+    try:
+        return jsonpath.first(path, obj)
+    except jsonpath.PathError:
+        return None
+
+
+def age(timestamp: Any, now: float) -> str:
+    """The time since an RFC 3339 time, as kubectl writes durations."""
+    if not isinstance(timestamp, str) or len(timestamp) < 19:
+        return UNKNOWN_AGE
+    try:
+        then = calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return UNKNOWN_AGE
+    return duration(now - then)
+
+
+def duration(seconds: float) -> str:
+    """`5m12s`, `3h`, `2d4h`: two units at most, and one where the second says little. The steps are kubectl's."""
+    if seconds < 0:
+        return "<invalid>" if seconds < -1 else "0s"
+    whole = int(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return _pair(minutes, "m", whole % 60, "s")
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return _pair(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _pair(days, "d", hours % 24, "h")
+    if days < 730:
+        return f"{days}d"
+    if days < 2920:
+        return _pair(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"

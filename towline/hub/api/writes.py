@@ -1,0 +1,511 @@
+"""Writes: create, update, patch, apply and delete, each one commit on the revision it was decided on.
+
+A client that names a resourceVersion gets 409 when the object is at another one. A client that names none is tried again
+on the newer object, as in Kubernetes. A write that changes nothing commits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from towline.hub.api import admission, status
+from towline.hub.api.engine import Engine
+from towline.hub.store import contract
+from towline.hub.store.watch import Entry
+from towline.kube import apply as server_side
+from towline.kube import patches, schemas
+from towline.kube.kinds import Kind
+from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+from towline.kube.schemas import FieldError
+
+NAMESPACES = ("", "namespaces")
+GENERATED_NAME_ATTEMPTS = 8
+
+_SYSTEM_METADATA = (
+    "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
+)  # fmt: skip
+_REVISION_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a write is done. `validation` is fieldValidation; `force` belongs to apply."""
+
+    manager: str = "towline"
+    dry_run: bool = False
+    validation: str = "Warn"
+    force: bool = False
+
+
+class Written(NamedTuple):
+    """The stored bytes with their resourceVersion (of a dry run: what would be stored)."""
+
+    value: bytes
+    created: bool
+    warnings: tuple[str, ...]
+
+
+class Patch(NamedTuple):
+    """A decoded patch. `type`: json, merge, strategic or apply."""
+
+    type: str
+    content: Any
+
+
+class Changed(NamedTuple):
+    object: Object
+    warnings: tuple[str, ...]
+
+
+# --- create ----------------------------------------------------------------------------------------------------
+
+
+async def create(
+    engine: Engine, kind: Kind, namespace: str, obj: Object, options: Options, name: str = ""
+) -> Written:
+    """Raises StatusError. `name` is the URL's, for what is created by an apply."""
+    obj = in_namespace(kind, admission.check_envelope(kind, obj), namespace)
+    metadata = obj["metadata"]
+    if metadata.get("resourceVersion"):
+        raise status.bad_request("resourceVersion should not be set on objects to be created")
+    prefix = metadata.get("generateName") if not metadata.get("name") else ""
+    attempt = 1
+    while True:
+        if prefix:
+            obj = with_metadata(obj, name=admission.generated_name(prefix, engine.new_uid()))
+        try:
+            return await _create(engine, kind, namespace, obj, options)
+        except status.StatusError as error:
+            if not prefix or error.reason != "AlreadyExists" or attempt == GENERATED_NAME_ATTEMPTS:
+                raise
+        attempt += 1
+
+
+async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, options: Options) -> Written:
+    key = kind.key(namespace, obj["metadata"].get("name") or "")
+    refuse(engine, kind, "create", key)
+    check_namespace(engine, kind, key)
+    admitted = _admit_new(engine, kind, obj, options)
+    new = server_side.track(
+        kind.schema,
+        None,
+        admitted.object,
+        manager=options.manager,
+        now=engine.timestamp(),
+        api_version=kind.api_version,
+        has_status=kind.status,
+    )
+    return await _insert(engine, kind, key, new, options, admitted.warnings)
+
+
+def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> admission.Admitted:
+    unknown = None
+    if kind.status and "status" in obj:
+        obj = {field: value for field, value in obj.items() if field != "status"}
+    uid = engine.new_uid()
+    obj = with_metadata(
+        obj,
+        uid=uid,
+        creationTimestamp=engine.timestamp(),
+        generation=1 if kind.generation else None,
+        deletionTimestamp=None,
+        deletionGracePeriodSeconds=None,
+        resourceVersion=None,
+        selfLink=None,
+    )
+    return admission.admit(
+        kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid, unknown=unknown
+    )
+
+
+async def _insert(
+    engine: Engine, kind: Kind, key: Key, new: Object, options: Options, warnings: tuple[str, ...]
+) -> Written:
+    present = engine.cache.get(key)
+    if present is not None:
+        raise _exists(kind, present)
+    value = _stored_form(engine, kind, new)
+    if options.dry_run:
+        return Written(value, True, warnings)
+    try:
+        revision = await engine.commit(contract.Write(key.path(), value, 0))
+    except contract.Conflict:
+        raise status.already_exists(kind, key.name) from None
+    return Written(stamp(value, revision), True, warnings)
+
+
+def _exists(kind: Kind, present: Entry) -> status.StatusError:
+    error = status.already_exists(kind, present.key.name)
+    if present.meta.deletionTimestamp:
+        error.message = f"object is being deleted: {error.message}"
+    return error
+
+
+def in_namespace(kind: Kind, obj: Object, namespace: str) -> Object:
+    """`obj` in the request's namespace. Raises 400 where it names another one."""
+    given = obj["metadata"].get("namespace") or ""
+    if not kind.namespaced:
+        return with_metadata(obj, namespace=None) if "namespace" in obj["metadata"] else obj
+    if given == namespace:
+        return obj
+    if given:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    return with_metadata(obj, namespace=namespace)
+
+
+def check_namespace(engine: Engine, kind: Kind, key: Key) -> None:
+    """404 or 403 unless objects may be created in the key's namespace."""
+    if not kind.namespaced:
+        return
+    namespace = engine.cache.get(Key(*NAMESPACES, "", key.namespace))
+    if namespace is None:
+        raise status.StatusError(
+            404,
+            "NotFound",
+            f'namespaces "{key.namespace}" not found',
+            {"name": key.namespace, "kind": "namespaces"},
+        )
+    if namespace.meta.deletionTimestamp:
+        raise status.namespace_terminating(kind, key.name, key.namespace)
+
+
+def refuse(engine: Engine, kind: Kind, verb: str, key: Key) -> None:
+    """405 for writes of objects that are computed."""
+    refusal = engine.refusals.get((kind.group, kind.plural))
+    why = refusal(verb, key) if refusal is not None else None
+    if why is not None:
+        raise status.method_not_allowed(why, {"name": key.name, "group": kind.group, "kind": kind.plural})
+
+
+# --- update ----------------------------------------------------------------------------------------------------
+
+
+async def update(
+    engine: Engine, kind: Kind, key: Key, obj: Object, options: Options, subresource: str = ""
+) -> Written:
+    """Replace the object, or with `subresource` "status" or "finalize" that part of it."""
+    obj = check_name(in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key)
+    named = named_revision(obj)
+    if not named and kind.custom:
+        told = "Invalid value: 0x0: must be specified for an update"
+        error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
+        raise status.invalid(kind, key.name, [error])
+
+    def change(old: Object) -> Changed:
+        check_identity(kind, key, old, obj)
+        return next_object(engine, kind, old, obj, options, subresource)
+
+    return await change_stored(engine, kind, key, "update", change, options, named)
+
+
+async def patch(
+    engine: Engine, kind: Kind, key: Key, patch: Patch, options: Options, subresource: str = ""
+) -> Written:
+    if patch.type == "apply":
+        return await _apply(engine, kind, key, patch.content, options, subresource)
+
+    def change(old: Object) -> Changed:
+        obj = check_name(admission.check_envelope(kind, patched(kind, old, patch, key.name)), key)
+        if (obj["metadata"].get("namespace") or "") != key.namespace:
+            raise status.bad_request("the namespace of the object cannot be changed")
+        check_revision(engine, kind, key, old, named_revision(obj))
+        check_identity(kind, key, old, obj)
+        return next_object(engine, kind, old, obj, options, subresource)
+
+    return await change_stored(engine, kind, key, "patch", change, options, 0)
+
+
+def patched(kind: Kind, doc: Object, patch: Patch, name: str) -> Object:
+    """`doc` with `patch`. Raises 400 for a malformed patch and 422 for one that does not fit."""
+    try:
+        if patch.type == "json":
+            result = patches.json_patch(doc, patch.content)
+        elif not isinstance(patch.content, dict):
+            raise patches.PatchError("", "the patch is not an object")
+        elif patch.type == "merge":
+            result = patches.merge_patch(doc, patch.content)
+        else:
+            result = patches.strategic_merge(kind.schema, doc, patch.content)
+    except patches.PatchError as error:
+        if error.unprocessable:
+            told = [FieldError(error.path, "FieldValueInvalid", error.message)]
+            raise status.invalid(kind, name, told) from None
+        raise status.bad_request(f"the patch cannot be applied: {error}") from None
+    if not isinstance(result, dict):
+        raise status.bad_request("the patch leaves no object")
+    return result
+
+
+async def _apply(
+    engine: Engine, kind: Kind, key: Key, content: Any, options: Options, subresource: str
+) -> Written:
+    """Server-side apply; creates what is not there."""
+    if not isinstance(content, dict):
+        raise status.bad_request("the applied configuration is not an object")
+    if not content.get("apiVersion") or not content.get("kind"):
+        raise status.bad_request("an applied configuration names its apiVersion and kind")
+    applied = check_name(in_namespace(kind, admission.check_envelope(kind, content), key.namespace), key)
+    if applied["metadata"].get("managedFields"):
+        raise status.bad_request("metadata.managedFields must be nil")
+    pruned = schemas.prune(kind.schema, applied)
+    unknown = admission.unknown_fields(kind, applied, pruned, options.validation)
+    admission.reported(kind, unknown, options.validation)
+    admission.type_errors(kind, pruned)
+    applied = _applicable(kind, pruned, subresource)
+    named = named_revision(applied)
+
+    def change(old: Object) -> Changed:
+        check_identity(kind, key, old, applied)
+        merged = _merge_applied(engine, kind, old, applied, options, subresource)
+        if merged is old:
+            return Changed(old, admission.reported(kind, unknown, options.validation))
+        return next_object(engine, kind, old, merged, options, subresource, unknown=unknown)
+
+    while True:
+        if engine.cache.get(key) is not None:
+            try:
+                return await change_stored(engine, kind, key, "patch", change, options, named)
+            except status.StatusError as error:
+                if error.code != 404 or subresource:
+                    raise  # otherwise it went meanwhile, and is made again
+        if subresource:
+            raise status.not_found(kind, key.name)
+        if named:
+            raise status.conflict(kind, key.name, "the object does not exist at the resourceVersion named")
+        refuse(engine, kind, "create", key)
+        check_namespace(engine, kind, key)
+        merged = _merge_applied(engine, kind, None, applied, options, "")
+        admitted = _admit_new(engine, kind, merged, replace(options, validation="Ignore"))
+        warnings = admission.reported(kind, unknown, options.validation)
+        try:
+            return await _insert(engine, kind, key, admitted.object, options, warnings)
+        except status.StatusError as error:
+            if error.reason != "AlreadyExists" or options.dry_run:
+                raise
+            await engine.cache.wait(engine.cache.revision + 1, _REVISION_WAIT_SECONDS)
+
+
+def _applicable(kind: Kind, applied: Object, subresource: str) -> Object:
+    """The part of an applied configuration that this resource or subresource takes."""
+    if subresource:
+        kept = ("apiVersion", "kind", "metadata", subresource)
+        return {field: applied[field] for field in kept if field in applied}
+    if kind.status and "status" in applied:
+        return {field: value for field, value in applied.items() if field != "status"}
+    return applied
+
+
+def _merge_applied(
+    engine: Engine, kind: Kind, old: Object | None, applied: Object, options: Options, subresource: str
+) -> Object:
+    applied = with_metadata(applied, resourceVersion=None, uid=None)
+    try:
+        return server_side.apply(
+            kind.schema,
+            old,
+            applied,
+            manager=options.manager,
+            force=options.force,
+            now=engine.timestamp(),
+            api_version=kind.api_version,
+            subresource=subresource,
+            has_status=kind.status,
+        )
+    except server_side.ApplyConflict as error:
+        raise status.apply_conflict(str(error), error.causes) from None
+    except server_side.ApplyError as error:
+        raise status.bad_request(f"the applied configuration cannot be merged: {error}") from None
+
+
+# --- the shared way of a change --------------------------------------------------------------------------------
+
+
+async def change_stored(
+    engine: Engine,
+    kind: Kind,
+    key: Key,
+    verb: str,
+    change: Callable[[Object], Changed],
+    options: Options,
+    named: int,
+) -> Written:
+    """Read, change, commit; again where somebody else was faster and the client named no revision."""
+    refuse(engine, kind, verb, key)
+    for _ in range(engine.limits.retries):
+        entry = engine.cache.get(key)
+        if entry is None:
+            raise status.not_found(kind, key.name)
+        old = _as_version(entry.object, kind)
+        check_revision(engine, kind, key, old, named)
+        new, warnings = change(old)
+        if new is old:
+            return Written(as_version(entry.value, kind), False, warnings)
+        value = _stored_form(engine, kind, new)
+        if options.dry_run:
+            return Written(stamp(as_version(value, kind), entry.revision), False, warnings)
+        gone = _is_gone(kind, new)
+        try:
+            write = contract.Write(key.path(), None if gone else value, entry.revision)
+            revision = await engine.commit(write)
+        except contract.Conflict:
+            if named:
+                raise status.conflict(kind, key.name) from None
+            await engine.cache.wait(engine.cache.revision + 1, _REVISION_WAIT_SECONDS)
+            continue
+        return Written(stamp(as_version(value, kind), revision), False, warnings)
+    raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
+
+
+def next_object(
+    engine: Engine,
+    kind: Kind,
+    old: Object,
+    new: Object,
+    options: Options,
+    subresource: str = "",
+    unknown: tuple[str, ...] | None = None,
+) -> Changed:
+    """What `new`, sent for `old`, becomes in the store; `old` itself when nothing changes. With `unknown` the managers
+    are brought up to date already (apply)."""
+    before = old["metadata"]
+    if subresource:
+        new = _only(subresource, old, new)
+    elif kind.status:
+        new = _with_field(new, "status", old)
+    kept = {field: before[field] for field in _SYSTEM_METADATA if field in before}
+    metadata = {k: v for k, v in new["metadata"].items() if k not in _SYSTEM_METADATA}
+    new = {**new, "metadata": {**metadata, **kept, "resourceVersion": before["resourceVersion"]}}
+    admitted = admission.admit(
+        kind,
+        new,
+        old,
+        validation=options.validation,
+        now=engine.timestamp(),
+        uid=engine.new_uid(),
+        unknown=unknown,
+    )
+    new = admitted.object
+    if new == old:
+        return Changed(old, admitted.warnings)
+    if kind.generation and _spec_changed(kind, old, new):
+        new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
+    if unknown is None:
+        new = server_side.track(
+            kind.schema,
+            old,
+            new,
+            manager=options.manager,
+            now=engine.timestamp(),
+            api_version=kind.api_version,
+            subresource=subresource,
+            has_status=kind.status,
+        )
+    return Changed(old if new == old else new, admitted.warnings)
+
+
+def _only(subresource: str, old: Object, new: Object) -> Object:
+    """`old` with the one part that a subresource may change."""
+    field = {"finalize": "spec", "status": "status"}.get(subresource)
+    metadata = dict(old["metadata"])
+    if "managedFields" in new["metadata"]:
+        metadata["managedFields"] = new["metadata"]["managedFields"]
+    changed = {**old, "metadata": metadata}
+    if field is None:
+        return {**new, "metadata": metadata}
+    return _with_field(changed, field, new)
+
+
+def _with_field(obj: Object, field: str, source: Object) -> Object:
+    if field in source:
+        return {**obj, field: source[field]}
+    return {name: value for name, value in obj.items() if name != field} if field in obj else obj
+
+
+def _spec_changed(kind: Kind, old: Object, new: Object) -> bool:
+    """Anything outside metadata, and outside status where that is a subresource."""
+    apart = ("metadata", "status") if kind.status else ("metadata",)
+    fields = {*old, *new}.difference(apart)
+    return any(old.get(field) != new.get(field) for field in fields)
+
+
+def _is_gone(kind: Kind, obj: Object) -> bool:
+    """Being deleted, and nobody holds it any more."""
+    metadata = obj["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+        return False
+    return not holds_content(kind, obj)
+
+
+def holds_content(kind: Kind, obj: Object) -> bool:
+    """Namespaces stay until their content is gone: the finalizers in their spec say so."""
+    return (kind.group, kind.plural) == NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
+
+
+# --- what the client claims about the object -------------------------------------------------------------------
+
+
+def check_name(obj: Object, key: Key) -> Object:
+    """`obj` with the URL's name. Raises 400 where it says another one."""
+    name = obj["metadata"].get("name")
+    if not name:
+        return with_metadata(obj, name=key.name)
+    if name != key.name:
+        raise status.bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({key.name})"
+        )
+    return obj
+
+
+def check_identity(kind: Kind, key: Key, old: Object, new: Object) -> None:
+    """409 where the client means an object of the same name that is gone."""
+    uid, actual = new["metadata"].get("uid"), old["metadata"].get("uid")
+    if uid and uid != actual:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
+        raise status.conflict(kind, key.name, why)
+
+
+def named_revision(obj: Object) -> int:
+    """The resourceVersion in what the client sent; 0 for none."""
+    return parse_revision(obj["metadata"].get("resourceVersion") or "0")
+
+
+def parse_revision(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise status.bad_request(
+            f'Invalid value: "{text}": a resourceVersion is a number that this server gave'
+        )
+    return int(text)
+
+
+def check_revision(engine: Engine, kind: Kind, key: Key, old: Object, named: int) -> None:
+    if not named or named == int(old["metadata"]["resourceVersion"]):
+        return
+    # A computed resource counts revisions of its own, and shows stored objects under these.
+    shown = engine.source(kind).get(key)
+    if shown is None or shown.revision != named:
+        raise status.conflict(kind, key.name)
+
+
+# --- versions --------------------------------------------------------------------------------------------------
+# All versions of a resource share the stored bytes; they differ in apiVersion only (conversion strategy None).
+
+
+def as_version(value: bytes, kind: Kind) -> bytes:
+    """Stored bytes with the apiVersion of `kind`."""
+    head = b'{"apiVersion":"%b",' % kind.api_version.encode()
+    return value if value.startswith(head) else head + value[value.index(b",") + 1 :]
+
+
+def _as_version(obj: Object, kind: Kind) -> Object:
+    return obj if obj["apiVersion"] == kind.api_version else {**obj, "apiVersion": kind.api_version}
+
+
+def _stored_form(engine: Engine, kind: Kind, obj: Object) -> bytes:
+    stored = engine.storage(kind)
+    if stored is kind or stored.version == kind.version:
+        return encode(obj)
+    return encode({**obj, "apiVersion": stored.api_version})
