@@ -1,0 +1,251 @@
+"""Scheduling: affinity, terms, division, what is refused and why (Karmada 3.0 to 3.5)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.decide.world import cluster
+from towline.hub.decide.scheduling import Outcome, Request, schedule
+from towline.hub.decide.scheduling.affinity import matcher
+from towline.hub.decide.scheduling.division import divide
+from towline.kube.names import fnv32a
+
+EVEN, ODD = "uid-0", "uid-1"
+FLEET = [
+    cluster("m1", {"tier": "gold"}, region="eu", provider="aws", zones=["a", "b"]),
+    cluster("m2", {"tier": "gold"}, region="us", provider="gcp", zones=["c"]),
+    cluster("m3", {"tier": "iron"}, region="eu"),
+]
+
+
+def request(placement: dict[str, Any], replicas: int = 6, **fields: Any) -> Request:
+    return Request(**{"workload": True, "current": {}, "uid": EVEN} | {"placement": placement, "replicas": replicas} | fields)
+
+
+def divided(*weights: tuple[str, int]) -> dict[str, Any]:
+    rules = [{"targetCluster": {"clusterNames": [name]}, "weight": weight} for name, weight in weights]
+    return {
+        "replicaScheduling": {
+            "replicaSchedulingType": "Divided",
+            "replicaDivisionPreference": "Weighted",
+            **({"weightPreference": {"staticWeightList": rules}} if rules else {}),
+        }
+    }
+
+
+def test_the_uids_of_these_tests_hash_as_they_say() -> None:
+    assert fnv32a(EVEN) & 1 == 0 and fnv32a(ODD) & 1 == 1
+
+
+# --- affinity ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("affinity", "expected"),
+    [
+        (None, "m1 m2 m3"),
+        ({}, "m1 m2 m3"),
+        ({"clusterNames": ["m2", "m3", "gone"]}, "m2 m3"),
+        ({"exclude": ["m2"]}, "m1 m3"),
+        ({"clusterNames": ["m1", "m2"], "exclude": ["m2"]}, "m1"),
+        ({"labelSelector": {"matchLabels": {"tier": "gold"}}}, "m1 m2"),
+        ({"labelSelector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["gold"]}]}}, "m3"),
+        ({"labelSelector": {"matchExpressions": [{"key": "tier", "operator": "Broken"}]}}, ""),
+        ({"fieldSelector": {"matchExpressions": [{"key": "region", "operator": "In", "values": ["eu"]}]}}, "m1 m3"),
+        ({"fieldSelector": {"matchExpressions": [{"key": "provider", "operator": "NotIn", "values": ["aws"]}]}}, "m2 m3"),
+        ({"fieldSelector": {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b", "x"]}]}}, "m1"),
+        ({"fieldSelector": {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["b"]}]}}, "m2 m3"),
+        ({"labelSelector": {"matchLabels": {"tier": "gold"}}, "clusterNames": ["m2"]}, "m2"),
+    ],
+)  # fmt: skip
+def test_affinity_matches(affinity: Any, expected: str) -> None:
+    matches = matcher(affinity)
+    assert " ".join(c["metadata"]["name"] for c in FLEET if matches(c)) == expected
+
+
+# --- terms ---------------------------------------------------------------------------------------------------
+
+TERMS = {
+    "clusterAffinities": [
+        {"affinityName": "none", "clusterNames": ["gone"]},
+        {"affinityName": "first", "clusterNames": ["m2"]},
+        {"affinityName": "second", "clusterNames": ["m1"]},
+    ]
+}
+
+
+def test_terms_are_tried_in_order_until_one_fits() -> None:
+    outcome = schedule(request(TERMS), FLEET)
+    assert (outcome.affinity, outcome.targets) == ("first", {"m2": 6})
+
+
+def test_terms_before_the_observed_one_are_not_tried_again() -> None:
+    observed = schedule(request(TERMS, observed_affinity="second"), FLEET)
+    assert (observed.affinity, observed.targets) == ("second", {"m1": 6})
+
+
+def test_a_triggered_reschedule_starts_with_the_first_term() -> None:
+    assert schedule(request(TERMS, observed_affinity="second", fresh=True), FLEET).affinity == "first"
+
+
+def test_a_renamed_term_starts_with_the_first() -> None:
+    assert schedule(request(TERMS, observed_affinity="renamed"), FLEET).affinity == "first"
+
+
+def test_when_all_terms_fail_the_first_failure_is_told() -> None:
+    outcome = schedule(request({"clusterAffinities": TERMS["clusterAffinities"][:1]}), FLEET)
+    assert outcome == Outcome("NoClusterFit", outcome.message, {}, "none", outcome.reasons)
+
+
+# --- no fit, terminating -------------------------------------------------------------------------------------
+
+
+def test_no_cluster_fit_counts_the_refusals() -> None:
+    outcome = schedule(request({"clusterAffinity": {"clusterNames": ["gone"]}}), FLEET)
+    assert (outcome.reason, outcome.targets) == ("NoClusterFit", {})
+    assert outcome.message == (
+        "0/3 clusters are available: 3 cluster(s) did not match the placement cluster affinity constraint."
+    )
+    assert outcome.reasons["clusters"]["m1"]["filter"] == "ClusterAffinity"
+
+
+def test_no_cluster_at_all() -> None:
+    assert schedule(request({}), []).message == "0/0 clusters are available: no cluster has joined."
+
+
+def test_terminating_clusters_are_skipped() -> None:
+    leaving = cluster("m1")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    outcome = schedule(request({}), [leaving, *FLEET[1:]])
+    assert outcome.targets == {"m2": 6, "m3": 6}
+    assert outcome.reasons["clusters"]["m1"] == {"filter": "Terminating", "message": "cluster is being removed"}
+    assert "1 cluster(s) are being removed" in schedule(request({}), [leaving]).message
+
+
+def test_a_cluster_being_evicted_from_is_no_target() -> None:
+    assert schedule(request({}, evicting=frozenset({"m1"})), FLEET).targets == {"m2": 6, "m3": 6}
+
+
+# --- strategies ----------------------------------------------------------------------------------------------
+
+
+def test_duplicated_gives_everybody_everything() -> None:
+    assert schedule(request({}), FLEET).targets == {"m1": 6, "m2": 6, "m3": 6}
+    explicit = {"replicaScheduling": {"replicaSchedulingType": "Duplicated"}}
+    assert schedule(request(explicit), FLEET).targets == {"m1": 6, "m2": 6, "m3": 6}
+
+
+def test_no_workload_goes_everywhere_without_replicas() -> None:
+    assert schedule(request(divided(), 0, workload=False), FLEET).targets == {"m1": 0, "m2": 0, "m3": 0}
+
+
+def test_scaled_to_zero_stays_everywhere() -> None:
+    assert schedule(request(divided(), 0), FLEET).targets == {"m1": 0, "m2": 0, "m3": 0}
+
+
+@pytest.mark.parametrize(
+    ("rules", "replicas", "expected"),
+    [
+        ((), 6, {"m1": 2, "m2": 2, "m3": 2}),
+        ((("m1", 2), ("m2", 1)), 6, {"m1": 4, "m2": 2}),  # unmatched clusters are out
+        ((("gone", 5),), 6, {"m1": 2, "m2": 2, "m3": 2}),  # nothing matches: all weigh the same
+        ((("m1", 1), ("m1", 3), ("m2", 1)), 8, {"m1": 6, "m2": 2}),  # the largest matching weight counts
+        ((("m1", 12), ("m2", 3), ("m3", 1)), 2, {"m1": 2}),  # clusters that get nothing are dropped
+    ],
+)
+def test_static_weights(rules: Any, replicas: int, expected: dict[str, int]) -> None:
+    assert schedule(request(divided(*rules), replicas), FLEET).targets == expected
+
+
+def test_a_static_weight_rule_may_select_by_label() -> None:
+    placement = divided()
+    rule = {"targetCluster": {"labelSelector": {"matchLabels": {"tier": "gold"}}}, "weight": 1}
+    placement["replicaScheduling"]["weightPreference"] = {"staticWeightList": [rule]}
+    assert schedule(request(placement), FLEET).targets == {"m1": 3, "m2": 3}
+
+
+@pytest.mark.parametrize(
+    ("placement", "word"),
+    [
+        ({"replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}}, "Aggregated"),
+        (
+            {
+                "replicaScheduling": {
+                    "replicaSchedulingType": "Divided",
+                    "replicaDivisionPreference": "Weighted",
+                    "weightPreference": {"dynamicWeight": "AvailableReplicas"},
+                }
+            },
+            "dynamicWeight",
+        ),
+        ({"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}, "spreadConstraints"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_says_so_and_leaves_the_targets(placement: Any, word: str) -> None:
+    outcome = schedule(request(placement), FLEET)
+    assert (outcome.reason, outcome.targets) == ("Unschedulable", None)
+    assert word in outcome.message and "not supported yet" in outcome.message
+
+
+def test_static_weights_ignore_spread_constraints() -> None:
+    placement = divided() | {"spreadConstraints": [{"spreadByField": "cluster", "maxGroups": 1}]}
+    assert schedule(request(placement), FLEET).targets == {"m1": 2, "m2": 2, "m3": 2}
+
+
+# --- the dispenser -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "count", "uid", "expected"),
+    [
+        ({"Alpha": 1200, "Beta": 900, "Gamma": 400}, 4, EVEN, [2, 1, 1]),
+        ({"A": 100000, "B": 80000, "C": 30000, "D": 20000}, 8, EVEN, [3, 3, 1, 1]),
+        ({"m1": 1, "m2": 1}, 3, EVEN, [2, 1]),
+        ({"m1": 1, "m2": 1}, 3, ODD, [1, 2]),
+        ({"m1": 1, "m2": 1}, 3, "", [2, 1]),
+        ({"m1": 2, "m2": 1, "m3": 1}, 7, EVEN, [3, 2, 2]),
+        ({"m1": 6, "m2": 10, "m3": 1}, 10, EVEN, [3, 6, 1]),
+        ({"m1": 12, "m2": 3}, 9, EVEN, [7, 2]),
+        ({"m1": 12, "m2": 3, "m3": 1}, 2, EVEN, [2, 0, 0]),
+        ({"m1": 0, "m2": 0}, 5, EVEN, [0, 0]),
+        *(({f"m{i}": i for i in range(1, k + 1)}, k * (k + 1) // 2, EVEN, list(range(1, k + 1))) for k in range(1, 9)),
+    ],
+)  # fmt: skip
+def test_webster(weights: dict[str, int], count: int, uid: str, expected: list[int]) -> None:
+    assert list(divide(count, weights, uid).values()) == expected
+
+
+def test_webster_keeps_seats_held_before() -> None:
+    assert divide(2, {"m1": 1, "m2": 1}, EVEN, {"m1": 3, "old": 1}) == {"m1": 3, "m2": 2, "old": 1}
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(0, 1000), min_size=1, max_size=8),
+    st.integers(0, 200),
+    st.sampled_from([EVEN, ODD, ""]),
+    st.randoms(),
+)
+def test_division_gives_out_everything_whatever_the_order(
+    weights: dict[str, int], count: int, uid: str, shuffler: random.Random
+) -> None:
+    result = divide(count, weights, uid)
+    assert sum(result.values()) == (count if any(weights.values()) else 0)
+    assert all(weights[name] or not seats for name, seats in result.items())
+    shuffled = list(weights.items())
+    shuffler.shuffle(shuffled)
+    assert divide(count, dict(shuffled), uid) == result
+    bigger = divide(count + 1, weights, uid)
+    assert all(bigger[name] >= seats for name, seats in result.items()), "one more replica moves none"
+
+
+@given(st.permutations(FLEET), st.integers(1, 30), st.sampled_from([divided(), divided(("m1", 3), ("m3", 2)), {}]))
+def test_scheduling_does_not_depend_on_the_clusters_order(fleet: Any, replicas: int, placement: Any) -> None:
+    outcome = schedule(request(placement, replicas), fleet)
+    assert outcome.targets == schedule(request(placement, replicas), FLEET).targets
+    if placement:
+        assert sum((outcome.targets or {}).values()) == replicas
