@@ -1,7 +1,7 @@
 """What the workload rules look things up by, kept up to date change by change.
 
-The rules never scan: children are found by their owner's uid, what a namespace holds by its name, room on a node
-by a running sum. Only Pods and Services are parsed for it; of everything else the metadata is enough.
+The rules never scan: children are found by their owner's uid, room on a node by a running sum. Only Pods and
+Services are parsed for it; of everything else the metadata is enough.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ class Cluster:
         self._facts: dict[Key, _Facts] = {}
         self._by_uid: dict[str, Key] = {}
         self._children: dict[str, dict[Key, None]] = {}
-        self._by_namespace: dict[str, dict[Key, None]] = {}
         self._use: dict[str, Use] = {}
         self._addresses: set[str] = set()
 
@@ -93,9 +92,6 @@ class Cluster:
         """Keys of all objects with an ownerReference to `uid`."""
         return self._children.get(uid, ())
 
-    def in_namespace(self, namespace: str) -> Iterable[Key]:
-        return self._by_namespace.get(namespace, ())
-
     def use_of(self, node: str) -> Use:
         """The sum of what this node's Pods ask for."""
         return self._use.get(node, Use())
@@ -111,8 +107,6 @@ class Cluster:
         self._by_uid[facts.uid] = key
         for owner in facts.owners:
             self._children.setdefault(owner, {})[key] = None
-        if key.namespace:
-            self._by_namespace.setdefault(key.namespace, {})[key] = None
         if facts.node:
             self._use[facts.node] = self.use_of(facts.node).plus(facts.use)
         if facts.waiting:
@@ -127,8 +121,6 @@ class Cluster:
             del self._by_uid[facts.uid]
         for owner in facts.owners:
             _drop(self._children, owner, key)
-        if key.namespace:
-            _drop(self._by_namespace, key.namespace, key)
         if facts.node:
             self._use[facts.node] = self.use_of(facts.node).plus(facts.use, -1)
         self.unscheduled.discard(key)

@@ -1,4 +1,4 @@
-"""Garbage collection: what has lost its owner or its namespace goes, and what is going takes its children along."""
+"""Garbage collection: what has lost its owner or its node goes, and what is going takes its children along."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from towline.kube.objects import (
     Object,
     finalizers_of,
     is_deleting,
-    name_of,
     uid_of,
     with_metadata,
     without_finalizer,
@@ -20,13 +19,11 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
 def collect(round: Round, key: Key, obj: Object) -> bool:
-    """True when `obj` went (or was only marked) because nothing it belongs to is left."""
+    """True when `obj` went, or was marked, because nothing that it belongs to is left."""
     if is_deleting(obj):
         return _finish(round, key, obj)
     owners = owner_uids(obj)
     lost = bool(owners) and all(round.key_of(uid) is None for uid in owners)
-    if key.namespace and round.get(Key("", "namespaces", "", key.namespace)) is None:
-        lost = True
     if (key.group, key.resource) == ("", "pods"):
         node = (obj.get("spec") or {}).get("nodeName")
         lost = lost or bool(node and round.get(Key("", "nodes", "", node)) is None)
@@ -36,14 +33,19 @@ def collect(round: Round, key: Key, obj: Object) -> bool:
 
 
 def run_namespace(round: Round, key: Key, namespace: Object) -> None:
-    """A live namespace has a default ServiceAccount; one that is going takes everything in it along."""
-    if is_deleting(namespace):
-        _empty(round, key, namespace)
-        return
+    """A live namespace has a default ServiceAccount. (What one that is going holds, the API server deletes.)"""
     account = Key("", "serviceaccounts", key.name, "default")
-    if round.get(account) is None:
+    if not is_deleting(namespace) and round.is_free(account):
         metadata = {"name": "default", "namespace": key.name}
         round.create(account, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+
+def is_closed(round: Round, key: Key) -> bool:
+    """Nothing is made in a namespace that is going or gone."""
+    if not key.namespace:
+        return False
+    namespace = round.get(Key("", "namespaces", "", key.namespace))
+    return namespace is None or is_deleting(namespace)
 
 
 def _finish(round: Round, key: Key, obj: Object) -> bool:
@@ -72,15 +74,3 @@ def _release(round: Round, child: Key, uid: str) -> None:
     if obj is not None:
         refs: list[Any] = [r for r in obj["metadata"]["ownerReferences"] if r.get("uid") != uid]
         round.put(child, with_metadata(obj, ownerReferences=refs or None))
-
-
-def _empty(round: Round, key: Key, namespace: Object) -> None:
-    inside = list(round.cluster.in_namespace(name_of(namespace)))
-    for held in inside:
-        round.remove(held)
-    if any(round.get(held) is not None for held in inside):
-        return  # something in it has a finalizer; its removal brings us back
-    spec = namespace.get("spec") or {}
-    if spec.get("finalizers"):
-        namespace = round.put(key, {**namespace, "spec": {**spec, "finalizers": []}})
-    round.remove(key)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from towline.hub.decide.plan import Delete, Put
 from towline.hub.sim.cluster import Cluster
-from towline.hub.sim.collection import collect, run_namespace
+from towline.hub.sim.collection import collect, is_closed, run_namespace
 from towline.hub.sim.daemons import run_daemon_set
 from towline.hub.sim.jobs import run_job
 from towline.hub.sim.ordinals import run_stateful_set
@@ -64,7 +64,7 @@ def settle(
         if obj is None or collect(round, key, obj):
             continue
         rule = RULES.get((key.group, key.resource))
-        if rule is not None:
+        if rule is not None and not is_closed(round, key):
             rule(round, key, obj)
     return Step(round.writes(), round.wakes)
 
@@ -92,10 +92,6 @@ def affected(cluster: Cluster, key: Key, before: Meta | None, after: Meta | None
             keys.update(dict.fromkeys(cluster.pods_on(key.name)))
     if key.resource == "pods" and key.group == "" and cluster.unscheduled:
         keys.update(dict.fromkeys(cluster.unscheduled))  # room may have come free
-    if key.namespace and after is None:
-        keys[Key("", "namespaces", "", key.namespace)] = None  # one that is going waits for what it holds
-    if key.resource == "namespaces" and key.group == "" and after is None:
-        keys.update(dict.fromkeys(cluster.in_namespace(key.name)))
     if key.resource == "serviceaccounts" and after is None:
         keys[Key("", "namespaces", "", key.namespace)] = None
     return keys
