@@ -46,13 +46,16 @@ RELEASE_DELETIONS = "towline.io/release-deletions"
 """While a Cluster has this annotation, the delete breaker lets everything pass."""
 DELETIONS_HELD = "DeletionsHeld"
 """The condition of a Cluster whose deletions are held back; its reason is the breaker's."""
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+"""A larger message of an agent ends its session, and is audited."""
+_RECEIVED_BYTES_MAX = 32 * 1024 * 1024
+"""What gRPC takes in at all. Beyond it the stream ends before we see anything of the message."""
 _TICK_SECONDS_MAX = 5.0
 _GOODBYE_SECONDS = 3.0
 """How long a session that ends may take to deliver its GoAway."""
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", _RECEIVED_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -165,8 +168,8 @@ class Gateway:
 
     async def stop(self) -> None:
         """Say goodbye to all agents; they come back when there is a hub again."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
         for live in list(self._live.values()):
             live.close("the hub is stopping")
         if self._server is not None:
@@ -210,6 +213,7 @@ class Gateway:
         breaker = live.session.breaker
         if released and breaker.hold == EPOCH_REGRESSION and live.session.hello is not None:
             live.raise_epoch_to = live.session.hello.epoch + 1
+            live.urgent.set()
         breaker.release(released)
         live.wake.set()
 
@@ -324,19 +328,27 @@ class Gateway:
 
     async def _read(self, live: _Live, context: Any, writer: asyncio.Task[None]) -> None:
         while (message := await self._message(context)) is not None:
-            try:
-                batch = fleet.AgentBatch.FromString(message)
-            except DecodeError:
-                live.session.close("a message that is not a batch", reconnect=False, violation=True)
-            else:
-                self._metrics.count("in", len(batch.frames), len(message))
-                live.session.receive(batch, self._given.now())
+            self._take_in(live, message)
             self._carry_out(live)
             live.wake.set()
         writer.cancel()
 
+    def _take_in(self, live: _Live, message: bytes) -> None:
+        if len(message) > MESSAGE_BYTES_MAX:
+            live.session.close(
+                f"a message of {len(message)} bytes is too large", reconnect=False, violation=True
+            )
+            return
+        try:
+            batch = fleet.AgentBatch.FromString(message)
+        except DecodeError:
+            live.session.close("a message that is not a batch", reconnect=False, violation=True)
+            return
+        self._metrics.count("in", len(batch.frames), len(message))
+        live.session.receive(batch, self._given.now())
+
     async def _message(self, context: Any) -> bytes | None:
-        """The agent's next message; None when it hung up, or sent more than is allowed."""
+        """The agent's next message; None when it hung up, or sent more than gRPC takes in."""
         try:
             message = await context.read()
         except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
@@ -360,6 +372,7 @@ class Gateway:
     async def _keep_time(self, live: _Live, writer: asyncio.Task[None]) -> None:
         """Ticks; and ends a writer that cannot deliver its GoAway because nobody reads."""
         while live.session.closed is None:
+            live.urgent.clear()
             now = self._given.now()
             if now >= live.certificate_ends_at:
                 live.close("the agent's certificate has ended")
