@@ -194,7 +194,7 @@ def _translated(error: Any) -> FieldError:
     if value is None and name == "type":
         return FieldError(path, "FieldValueRequired", "Required value")
     if name == "type":
-        expected = " or ".join(sorted({"integer": "integer"}.get(t, t) for t in kind.types if t != "null"))
+        expected = " or ".join(sorted(t for t in kind.types if t != "null"))
         return FieldError(
             path, "FieldValueTypeInvalid", f"Invalid value: {_shown(value)}: must be of type {expected}"
         )
@@ -225,16 +225,11 @@ _CONSTRAINTS: Mapping[str, Callable[[Any], str]] = {
     "minItems": lambda kind: f"should have at least {kind.limit} items",
     "minProperties": lambda kind: f"should have at least {kind.limit} properties",
     "maxProperties": lambda kind: f"should have at most {kind.limit} properties",
-    "pattern": lambda kind: (
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        if kind.pattern == _QUANTITY
-        else f"should match '{kind.pattern}'"
-    ),
+    "pattern": lambda kind: f"should match '{kind.pattern}'",
     "multipleOf": lambda kind: f"should be a multiple of {kind.multiple_of}",
     "format": lambda kind: f"must be of format {kind.format}",
     "anyOf": lambda _: "must validate at least one schema (anyOf)",
-    "oneOfNotValid": lambda _: "must validate one and only one schema (oneOf)",
-    "oneOfMultipleValid": lambda _: "must validate one and only one schema (oneOf)",
+    "oneOf": lambda _: "must validate one and only one schema (oneOf)",
     "not": lambda _: "must not validate the schema (not)",
 }
 
@@ -337,8 +332,30 @@ def _has_keyed_lists(schema: Schema) -> bool:
 def unknown_fields(schema: Schema, obj: Any) -> list[str]:
     """Paths of all fields that the schema does not know, in the object's order: `spec.replica`."""
     found: list[str] = []
-    _unknown(schema, obj, (), found)
+    if not _known(schema, obj):
+        _unknown(schema, obj, (), found)
     return found
+
+
+def _known(schema: Schema, value: Any) -> bool:
+    """Whether there is nothing unknown: the usual case, without making paths."""
+    if value.__class__ is dict:
+        properties, additional, keeps = schema.properties, schema.additional, schema.preserve_unknown
+        if additional is Schema.ANY and not properties:
+            return True
+        for field, item in value.items():
+            child = properties.get(field) or additional
+            if child is None:
+                if not keeps:
+                    return False
+            elif (item.__class__ is dict or item.__class__ is list) and not _known(child, item):
+                return False
+    elif schema.items is not None:
+        items = schema.items
+        for item in value:
+            if (item.__class__ is dict or item.__class__ is list) and not _known(items, item):
+                return False
+    return True
 
 
 def _unknown(schema: Schema, value: Any, path: tuple[str | int, ...], found: list[str]) -> None:
@@ -434,7 +451,7 @@ def _defaulted_dict(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
                 changed = dict(value)
             changed[field] = kept
     additional = schema.additional
-    if additional is not None and additional is not Schema.ANY and _has_defaults(additional):
+    if additional is not None and _defaults_values(additional):
         for field, item in value.items():
             if field not in schema.properties:
                 kept = default(additional, item)
@@ -466,12 +483,12 @@ def _has_defaults(schema: Schema) -> bool:
     return bool(
         schema._defaulting
         or (items is not None and _has_defaults(items))
-        or (
-            additional is not None
-            and additional is not Schema.ANY
-            and (additional.default is not UNSET or _has_defaults(additional))
-        )
+        or (additional is not None and _defaults_values(additional))
     )
+
+
+def _defaults_values(additional: Schema) -> bool:
+    return additional is not Schema.ANY and (additional.default is not UNSET or _has_defaults(additional))
 
 
 def _fresh(value: Any) -> Any:
