@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
 import orjson
 
 from towline.agent import execution
@@ -234,10 +233,7 @@ class Applier:
 
     def _index(self, work: _Work, row: HeldWork) -> None:
         """Note which objects this Work has, so that the watches' news find it."""
-        try:
-            refs = row.refs
-        except msgspec.DecodeError:
-            refs = ()  # a manifest that is no object; its reconciliation says so
+        refs = row.refs
         self._unindex(work, row)
         work.refs = refs
         for ref in dict.fromkeys((*refs, *work.applied, *row.leftovers)):

@@ -54,8 +54,8 @@ class HeldWork:
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        """The objects in `manifests`, in their order."""
-        return tuple(ref_of(manifest) for manifest in self.manifests)
+        """The objects in `manifests`, in their order; what is not an object's JSON has none."""
+        return tuple(ref for manifest in self.manifests if (ref := ref_of(manifest)) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +278,12 @@ class _Manifest(msgspec.Struct):
 _manifests = msgspec.json.Decoder(_Manifest)
 
 
-def ref_of(manifest: bytes) -> Ref:
-    """The object that a manifest is about. Raises msgspec.DecodeError for what is not an object's JSON."""
-    parsed = _manifests.decode(manifest)
+def ref_of(manifest: bytes) -> Ref | None:
+    """The object that a manifest is about; None for what is not an object's JSON."""
+    try:
+        parsed = _manifests.decode(manifest)
+    except msgspec.DecodeError:
+        return None
     return Ref(parsed.apiVersion, parsed.kind, parsed.metadata.namespace, parsed.metadata.name)
 
 
