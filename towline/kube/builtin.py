@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from towline.kube import builtin_defaults, builtin_validation, schemas
+from towline.kube import builtin_defaults, builtin_validation, crds, schemas
 from towline.kube.columns import COLUMNS
 from towline.kube.kinds import Kind, Scale, Strategy
 
@@ -101,6 +101,7 @@ def _cluster_wide() -> list[Kind]:
     ]  # fmt: skip
 
 
+_VALIDATIONS = {**builtin_validation.VALIDATIONS, "CustomResourceDefinition": crds.validate_crd}
 _DEFINITION_PREFIXES = {
     "": "io.k8s.api.core",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
@@ -127,6 +128,6 @@ def _row(
         singular=kind.lower(),
         short_names=short_names,
         columns=COLUMNS.get(kind, ()),
-        strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), builtin_validation.VALIDATIONS.get(kind)),
+        strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), _VALIDATIONS.get(kind)),
     )
     return replace(row, **fields)

@@ -1,0 +1,367 @@
+"""CustomResourceDefinitions: whether one is right, the kinds that it makes, and the status that it gets.
+
+Pure: the API server calls `validate_crd` from the kind's admission, puts the rows of `kinds_of` into its table
+and writes what `established` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from towline.kube import errors, names
+from towline.kube.cells import at, maps, table
+from towline.kube.columns import AGE
+from towline.kube.kinds import Column, Kind, Scale
+from towline.kube.objects import Object, copy, name_of
+from towline.kube.schemas import FieldError, Schema
+
+_SCOPES = ("Cluster", "Namespaced")
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_FORBIDDEN_KEYWORDS = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties",
+                       "readOnly", "writeOnly", "xml")  # fmt: skip
+_DEPTH_MAX = 100
+
+
+# --- the kinds of a CRD --------------------------------------------------------------------------------------
+
+
+def kinds_of(crd: Object) -> list[Kind]:
+    """One row for each served version of an established, valid CRD."""
+    spec = table(crd.get("spec"))
+    return [_kind(spec, version) for version in maps(spec.get("versions")) if version.get("served")]
+
+
+def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
+    said = table(spec.get("names"))
+    kind = str(said.get("kind"))
+    scale = at(version, "subresources", "scale")
+    return Kind(
+        group=str(spec.get("group")),
+        version=str(version.get("name")),
+        kind=kind,
+        plural=str(said.get("plural")),
+        namespaced=spec.get("scope") == "Namespaced",
+        schema=Schema.of_kind(at(version, "schema", "openAPIV3Schema")),
+        singular=str(said.get("singular") or kind.lower()),
+        short_names=tuple(said.get("shortNames") or ()),
+        categories=tuple(said.get("categories") or ()),
+        columns=_columns(version),
+        status=at(version, "subresources", "status") is not None,
+        scale=_scale(scale) if isinstance(scale, Mapping) else None,
+        custom=True,
+    )
+
+
+def _columns(version: Mapping[str, Any]) -> tuple[Column, ...]:
+    columns = tuple(
+        Column(
+            str(column.get("name")),
+            str(column.get("type")),
+            str(column.get("jsonPath")),
+            column.get("priority") or 0,
+            str(column.get("description") or ""),
+        )
+        for column in maps(version.get("additionalPrinterColumns"))
+    )
+    return columns or (AGE,)
+
+
+def _scale(scale: Mapping[str, Any]) -> Scale:
+    return Scale(
+        str(scale.get("specReplicasPath")),
+        str(scale.get("statusReplicasPath")),
+        scale.get("labelSelectorPath"),
+    )
+
+
+# --- status --------------------------------------------------------------------------------------------------
+
+
+def established(crd: Object, others: Iterable[Object], now: str) -> Object:
+    """`crd` with its status brought up to date: the names it got, its stored versions, and whether it is served.
+    `others` are the CRDs that may hold names already; `now` is an RFC 3339 time for conditions that change.
+    The same object if nothing changes."""
+    status: Object = copy(table(crd.get("status")))
+    wanted = table(at(crd, "spec", "names"))
+    clash = _clash(crd, others)
+    if clash is None:
+        status["acceptedNames"] = dict(wanted)
+        accepted = _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found")
+    else:
+        status.setdefault("acceptedNames", {"plural": "", "kind": ""})
+        accepted = _condition("NamesAccepted", "False", *clash)
+    serves = clash is None or is_established(crd)
+    if serves:
+        ready = _condition(
+            "Established", "True", "InitialNamesAccepted", "the initial names have been accepted"
+        )
+    else:
+        ready = _condition("Established", "False", "NotAccepted", "not all names are accepted")
+    status["conditions"] = _merged(maps(status.get("conditions")), (accepted, ready), now)
+    storage = [str(v.get("name")) for v in maps(at(crd, "spec", "versions")) if v.get("storage")]
+    stored = status.get("storedVersions") or []
+    status["storedVersions"] = [*stored, *(name for name in storage if name not in stored)]
+    return crd if status == crd.get("status") else {**crd, "status": status}
+
+
+def is_established(crd: Object) -> bool:
+    """Whether its kinds are served."""
+    return any(
+        c.get("type") == "Established" and c.get("status") == "True"
+        for c in maps(at(crd, "status", "conditions"))
+    )
+
+
+def _clash(crd: Object, others: Iterable[Object]) -> tuple[str, str] | None:
+    """(reason, message) when another CRD of the group holds one of the names."""
+    said = table(at(crd, "spec", "names"))
+    words = {str(said.get("plural")), str(said.get("singular") or ""), *(said.get("shortNames") or ())} - {""}
+    for other in others:
+        if name_of(other) == name_of(crd) or at(other, "spec", "group") != at(crd, "spec", "group"):
+            continue
+        held = table(at(other, "status", "acceptedNames"))
+        taken = {str(held.get("plural")), str(held.get("singular") or ""), *(held.get("shortNames") or ())}
+        for word in sorted(words & taken):
+            reason = "PluralConflict" if word == said.get("plural") else "NameConflict"
+            return reason, f'"{word}" is already in use'
+        for field in ("kind", "listKind"):
+            if said.get(field) and said.get(field) in (held.get("kind"), held.get("listKind")):
+                return f"{field[0].upper()}{field[1:]}Conflict", f'"{said[field]}" is already in use'
+    return None
+
+
+def _condition(name: str, status: str, reason: str, message: str) -> Object:
+    return {"type": name, "status": status, "reason": reason, "message": message}
+
+
+def _merged(present: list[Mapping[str, Any]], wanted: tuple[Object, ...], now: str) -> list[Object]:
+    """Conditions keep their place, and their time while the status is the same."""
+    found = {str(condition.get("type")): dict(condition) for condition in present}
+    for condition in wanted:
+        before = found.get(condition["type"], {})
+        same = before.get("status") == condition["status"]
+        since = before.get("lastTransitionTime") if same else None
+        found[condition["type"]] = {**condition, "lastTransitionTime": since or now}
+    return list(found.values())
+
+
+# --- validation ----------------------------------------------------------------------------------------------
+
+
+def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
+    """What is wrong with a CRD beyond its own schema."""
+    spec = table(crd.get("spec"))
+    group, plural = str(spec.get("group") or ""), str(at(spec, "names", "plural") or "")
+    found: list[FieldError] = []
+    if name_of(crd) != f"{plural}.{group}":
+        found.append(
+            errors.invalid("metadata.name", name_of(crd), 'must be spec.names.plural+"."+spec.group')
+        )
+    if "." not in group:
+        found.append(errors.invalid("spec.group", group, "should be a domain with at least one dot"))
+    found += [errors.invalid("spec.group", group, message) for message in names.validate_subdomain(group)]
+    if spec.get("scope") not in _SCOPES:
+        found.append(errors.unsupported("spec.scope", spec.get("scope"), _SCOPES))
+    found += _names(table(spec.get("names")))
+    versions = maps(spec.get("versions"))
+    found += _versions(versions)
+    for n, version in enumerate(versions):
+        found += _version(version, f"spec.versions[{n}]")
+    if spec.get("preserveUnknownFields"):
+        found.append(errors.invalid("spec.preserveUnknownFields", True, "must be false"))
+    return found + _fixed(crd, old)
+
+
+def _names(said: Mapping[str, Any]) -> list[FieldError]:
+    words = [("plural", said.get("plural")), ("singular", said.get("singular"))]
+    words += [(f"{f}[{n}]", w) for f in ("shortNames", "categories") for n, w in enumerate(said.get(f) or ())]
+    found = [errors.required(f"spec.names.{field}") for field in ("plural", "kind") if not said.get(field)]
+    for field, word in words:
+        if word:
+            path = f"spec.names.{field}"
+            found += [errors.invalid(path, word, message) for message in names.validate_label1035(str(word))]
+    for field in ("kind", "listKind"):
+        if said.get(field):
+            path, word = f"spec.names.{field}", str(said[field])
+            messages = names.validate_label1035(word.lower())
+            found += [
+                errors.invalid(path, word, f"may have mixed case, but should otherwise match: {m}")
+                for m in messages
+            ]
+    if said.get("kind") and said.get("kind") == said.get("listKind"):
+        found.append(
+            errors.invalid("spec.names.listKind", said["listKind"], "kind and listKind may not be the same")
+        )
+    return found
+
+
+def _versions(versions: list[Mapping[str, Any]]) -> list[FieldError]:
+    if not versions:
+        return [errors.required("spec.versions", "must have exactly one version marked as storage version")]
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for n, version in enumerate(versions):
+        name = str(version.get("name") or "")
+        found += [errors.invalid(f"spec.versions[{n}].name", name, m) for m in names.validate_label1035(name)]
+        if name in seen:
+            found.append(errors.invalid("spec.versions", name, "must contain unique version names"))
+        seen.add(name)
+    if sum(1 for version in versions if version.get("storage")) != 1:
+        listed = [version.get("name") for version in versions]
+        found.append(
+            errors.invalid("spec.versions", listed, "must have exactly one version marked as storage version")
+        )
+    return found
+
+
+def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
+    schema = at(version, "schema", "openAPIV3Schema")
+    if not isinstance(schema, Mapping):
+        return [errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")]
+    where = f"{path}.schema.openAPIV3Schema"
+    found: list[FieldError] = []
+    if schema.get("type") != "object":
+        found.append(errors.invalid(f"{where}.type", schema.get("type"), "must be object at the root"))
+    found += _structural(schema, where, 0)
+    for n, column in enumerate(maps(version.get("additionalPrinterColumns"))):
+        found += _column(column, f"{path}.additionalPrinterColumns[{n}]")
+    scale = at(version, "subresources", "scale")
+    for field, prefix in (
+        ("specReplicasPath", ".spec."),
+        ("statusReplicasPath", ".status."),
+        ("labelSelectorPath", (".spec.", ".status.")),
+    ):
+        value = at(scale, field)
+        if scale is None or (value is None and field == "labelSelectorPath"):
+            continue
+        if not value:
+            found.append(errors.required(f"{path}.subresources.scale.{field}"))
+        elif not str(value).startswith(prefix):
+            shown = prefix if isinstance(prefix, str) else " or ".join(prefix)
+            message = f"should be a json path under {shown.rstrip('.')}"
+            found.append(errors.invalid(f"{path}.subresources.scale.{field}", value, message))
+    return found
+
+
+def _column(column: Mapping[str, Any], path: str) -> list[FieldError]:
+    found = [
+        errors.required(f"{path}.{field}") for field in ("name", "type", "jsonPath") if not column.get(field)
+    ]
+    if column.get("type") and column["type"] not in _COLUMN_TYPES:
+        found.append(errors.unsupported(f"{path}.type", column["type"], _COLUMN_TYPES))
+    if column.get("jsonPath") and not str(column["jsonPath"]).startswith("."):
+        found.append(
+            errors.invalid(f"{path}.jsonPath", column["jsonPath"], "is invalid: must start with '.'")
+        )
+    return found
+
+
+def _structural(node: Any, path: str, depth: int) -> list[FieldError]:
+    """Each node says its type, or that it is left open; nothing is said that a structural schema may not say."""
+    if not isinstance(node, Mapping):
+        return [errors.required(path)]
+    if depth > _DEPTH_MAX:
+        return [errors.invalid(path, "", "nested too deeply")]
+    found = [
+        errors.forbidden(f"{path}.{word}", f"{word} is not supported")
+        for word in _FORBIDDEN_KEYWORDS
+        if word in node
+    ]
+    kind = node.get("type")
+    preserves = node.get("x-kubernetes-preserve-unknown-fields") is True
+    if kind and kind not in _TYPES:
+        found.append(errors.unsupported(f"{path}.type", kind, _TYPES))
+    if not kind and not node.get("x-kubernetes-int-or-string") and not preserves:
+        found.append(errors.required(f"{path}.type", "must not be empty for specified object fields"))
+    if kind and node.get("x-kubernetes-int-or-string"):
+        found.append(
+            errors.invalid(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
+        )
+    if node.get("x-kubernetes-preserve-unknown-fields") is False:
+        message = "must be true or undefined"
+        found.append(errors.invalid(f"{path}.x-kubernetes-preserve-unknown-fields", False, message))
+    if node.get("properties") and node.get("additionalProperties") not in (None, False):
+        found.append(
+            errors.forbidden(
+                f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
+            )
+        )
+    if node.get("uniqueItems") is True:
+        found.append(
+            errors.forbidden(
+                f"{path}.uniqueItems",
+                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+            )
+        )
+    if kind == "array" and node.get("items") is None and not preserves:
+        found.append(errors.required(f"{path}.items", "must be specified"))
+    found += _list(node, path)
+    for field, child in table(node.get("properties")).items():
+        if depth == 0 and field in ("apiVersion", "kind", "metadata"):
+            continue  # these are Kubernetes' own whatever the schema says
+        found += _structural(child, f"{path}.properties[{field}]", depth + 1)
+    if isinstance(node.get("items"), list):
+        found.append(errors.forbidden(f"{path}.items", "items must be a schema object and not an array"))
+    elif node.get("items") is not None:
+        found += _structural(node["items"], f"{path}.items", depth + 1)
+    if isinstance(node.get("additionalProperties"), Mapping):
+        found += _structural(node["additionalProperties"], f"{path}.additionalProperties", depth + 1)
+    return found
+
+
+def _list(node: Mapping[str, Any], path: str) -> list[FieldError]:
+    kind, keys = node.get("x-kubernetes-list-type"), node.get("x-kubernetes-list-map-keys")
+    where = f"{path}.x-kubernetes-list-map-keys"
+    if kind is not None and node.get("type") != "array":
+        return [
+            errors.invalid(
+                f"{path}.type", node.get("type"), "must be array if x-kubernetes-list-type is specified"
+            )
+        ]
+    if kind not in (None, "atomic", "set", "map"):
+        return [errors.unsupported(f"{path}.x-kubernetes-list-type", kind, ("atomic", "set", "map"))]
+    if kind != "map":
+        return (
+            [errors.invalid(where, keys, "must be used only if x-kubernetes-list-type is map")]
+            if keys
+            else []
+        )
+    if not keys:
+        return [errors.required(where, "must not be empty if x-kubernetes-list-type is map")]
+    items = table(node.get("items"))
+    fields, must = table(items.get("properties")), items.get("required") or ()
+    found = [
+        errors.invalid(where, key, "entries must all be names of item properties")
+        for key in keys
+        if key not in fields
+    ]
+    return found + [
+        errors.required(
+            f"{path}.items.properties[{key}].default",
+            "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        )
+        for key in keys
+        if key in fields and key not in must and "default" not in table(fields[key])
+    ]
+
+
+def _fixed(crd: Object, old: Object | None) -> list[FieldError]:
+    """What never changes once a CRD is served: group, scope, and the names that objects were stored under."""
+    if old is None or not is_established(old):
+        return []
+    return [
+        errors.invalid(".".join(path), at(crd, *path), errors.IMMUTABLE)
+        for path in (
+            ("spec", "group"),
+            ("spec", "scope"),
+            ("spec", "names", "plural"),
+            ("spec", "names", "kind"),
+        )
+        if at(crd, *path) != at(old, *path)
+    ] + [
+        errors.invalid("status.storedVersions", stored, f"must appear in spec.versions: {stored}")
+        for stored in at(old, "status", "storedVersions") or ()
+        if stored not in [version.get("name") for version in maps(at(crd, "spec", "versions"))]
+    ]
