@@ -101,7 +101,6 @@ async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, optio
 
 
 def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> admission.Admitted:
-    unknown = None
     if kind.status and "status" in obj:
         obj = {field: value for field, value in obj.items() if field != "status"}
     uid = engine.new_uid()
@@ -115,9 +114,10 @@ def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> adm
         resourceVersion=None,
         selfLink=None,
     )
-    return admission.admit(
-        kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid, unknown=unknown
+    admitted = admission.admit(
+        kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid
     )
+    return admission.Admitted(engine.shaped(kind, admitted.object, None), admitted.warnings)
 
 
 async def _insert(
@@ -276,6 +276,9 @@ async def _apply(
             raise status.not_found(kind, key.name)
         if named:
             raise status.conflict(kind, key.name, "the object does not exist at the resourceVersion named")
+        if uid := applied["metadata"].get("uid"):
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise status.conflict(kind, key.name, why)
         refuse(engine, kind, "create", key)
         check_namespace(engine, kind, key)
         merged = _merge_applied(engine, kind, None, applied, options, "")
@@ -388,7 +391,7 @@ def next_object(
         uid=engine.new_uid(),
         unknown=unknown,
     )
-    new = admitted.object
+    new = engine.shaped(kind, admitted.object, old)
     if new == old:
         return Changed(old, admitted.warnings)
     if kind.generation and _spec_changed(kind, old, new):
