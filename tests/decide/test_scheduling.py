@@ -24,7 +24,11 @@ FLEET = [
 
 
 def request(placement: dict[str, Any], replicas: int = 6, **fields: Any) -> Request:
-    return Request(**{"workload": True, "current": {}, "uid": EVEN} | {"placement": placement, "replicas": replicas} | fields)
+    return Request(
+        **{"workload": True, "current": {}, "uid": EVEN}
+        | {"placement": placement, "replicas": replicas}
+        | fields
+    )
 
 
 def divided(*weights: tuple[str, int]) -> dict[str, Any]:
@@ -123,7 +127,10 @@ def test_terminating_clusters_are_skipped() -> None:
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     outcome = schedule(request({}), [leaving, *FLEET[1:]])
     assert outcome.targets == {"m2": 6, "m3": 6}
-    assert outcome.reasons["clusters"]["m1"] == {"filter": "Terminating", "message": "cluster is being removed"}
+    assert outcome.reasons["clusters"]["m1"] == {
+        "filter": "Terminating",
+        "message": "cluster is being removed",
+    }
     assert "1 cluster(s) are being removed" in schedule(request({}), [leaving]).message
 
 
@@ -243,7 +250,11 @@ def test_division_gives_out_everything_whatever_the_order(
     assert all(bigger[name] >= seats for name, seats in result.items()), "one more replica moves none"
 
 
-@given(st.permutations(FLEET), st.integers(1, 30), st.sampled_from([divided(), divided(("m1", 3), ("m3", 2)), {}]))
+@given(
+    st.permutations(FLEET),
+    st.integers(1, 30),
+    st.sampled_from([divided(), divided(("m1", 3), ("m3", 2)), {}]),
+)
 def test_scheduling_does_not_depend_on_the_clusters_order(fleet: Any, replicas: int, placement: Any) -> None:
     outcome = schedule(request(placement, replicas), fleet)
     assert outcome.targets == schedule(request(placement, replicas), FLEET).targets

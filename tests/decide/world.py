@@ -150,7 +150,9 @@ class World:
         return obj
 
     def _store(self, key: Key, obj: Object) -> None:
-        assert key == self.key(obj), f"{key} is not the key of {obj['kind']} {namespace_of(obj)}/{name_of(obj)}"
+        assert key == self.key(obj), (
+            f"{key} is not the key of {obj['kind']} {namespace_of(obj)}/{name_of(obj)}"
+        )
         self.revision += 1
         self.objects[key] = with_metadata(copy(obj), resourceVersion=str(self.revision))
 

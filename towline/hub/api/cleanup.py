@@ -31,8 +31,9 @@ _OPTIONS = Options(manager="towline")
 class Cleanup:
     """One routine for all that is terminating."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, namespaces: bool = True) -> None:
         self._engine = engine
+        self._namespaces = namespaces
         self._dirty: set[Key] = set()
         self._woken = asyncio.Event()
         self._terminating: set[Key] = set()
@@ -74,7 +75,8 @@ class Cleanup:
                 self._wake_owner(key)
 
     def _look(self, entry: Entry) -> None:
-        if entry.meta.deletionTimestamp:
+        ours = self._namespaces or entry.key[:2] != NAMESPACES
+        if ours and entry.meta.deletionTimestamp:
             self._terminating.add(entry.key)
             self._wake(entry.key)
 

@@ -1,6 +1,7 @@
 """CRDs made real: the table of kinds follows the CustomResourceDefinition objects.
 
-A kind is served from the moment its CRD is committed, because the table follows the cache synchronously.
+A CRD's status is part of the commit that creates it, and the table follows the cache synchronously: a kind is established and
+served as soon as its CRD's write is answered.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from towline.hub.api.cleanup import DEFINITIONS
+from towline.hub.api.cleanup import DEFINITIONS, INSTANCES_FINALIZER
 from towline.hub.api.engine import Engine
 from towline.hub.store.watch import Entry, WatchEvent
+from towline.kube import crds
 from towline.kube.kinds import Kind
+from towline.kube.objects import Object, with_finalizer
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +29,18 @@ class Definitions:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
+        self._engine.shapes[DEFINITIONS] = self._shape
         self._unsubscribe = self._engine.cache.subscribe(self._changed)
         for entry in self._engine.cache.list(*DEFINITIONS):
             self._define(entry)
 
     def stop(self) -> None:
         self._unsubscribe()
+
+    def _shape(self, crd: Object, old: Object | None) -> Object:
+        others = [entry.object for entry in self._engine.cache.list(*DEFINITIONS)]
+        crd = crds.established(crd, others, self._engine.timestamp())
+        return with_finalizer(crd, INSTANCES_FINALIZER) if old is None else crd
 
     def _changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
         for event in events:
@@ -43,10 +52,8 @@ class Definitions:
                 self._define(event.entry)
 
     def _define(self, entry: Entry) -> None:
-        from towline.kube import crds
-
         try:
-            rows = tuple(crds.kinds_of(entry.object))
+            rows = _rows(entry.object)
         except Exception:
             # One CRD that slipped through admission must not take the others down.
             log.exception("%s defines no kind", entry.key)
@@ -76,3 +83,11 @@ class Definitions:
         table = self._engine.kinds
         others = (table.resource(row.group, row.version, row.plural), table.named(row.api_version, row.kind))
         return any(other is not None and other not in known for other in others)
+
+
+def _rows(crd: Object) -> tuple[Kind, ...]:
+    """The served versions, the one that is stored first: objects are stored in the version of the table's first row."""
+    if not crds.is_established(crd):
+        return ()
+    stored = next((v.get("name") for v in crd["spec"]["versions"] if v.get("storage")), None)
+    return tuple(sorted(crds.kinds_of(crd), key=lambda row: row.version != stored))

@@ -12,10 +12,13 @@ from towline.hub.store import contract
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Source
 from towline.kube.kinds import Kind, KindTable
-from towline.kube.objects import Key
+from towline.kube.objects import Key, Object
 
 Refuse = Callable[[str, Key], str | None]
 """(verb, key) -> why this write is refused with 405, or None."""
+
+Shape = Callable[[Object, Object | None], Object]
+"""(admitted, old) -> what is stored. For kinds whose objects change the API itself; pure but for what is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,15 @@ class Engine:
     sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
     refusals: Mapping[tuple[str, str], Refuse] = field(default_factory=dict)
     limits: Limits = Limits()
+    shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
 
     def source(self, kind: Kind) -> Source:
         return self.sources.get((kind.group, kind.plural), self.cache)
+
+    def shaped(self, kind: Kind, obj: Object, old: Object | None) -> Object:
+        shape = self.shapes.get((kind.group, kind.plural))
+        return obj if shape is None else shape(obj, old)
 
     def storage(self, kind: Kind) -> Kind:
         """The row of the version in which objects of this resource are stored: the first that the table lists."""

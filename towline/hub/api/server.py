@@ -44,7 +44,8 @@ _STOP_SECONDS = 5.0
 
 class ApiServer:
     """`sources` override where a resource is read, `refusals` refuse writes of what is computed. `ready` answers "" or why
-    not; `extra_routes` are by (method, path)."""
+    not; `extra_routes` are by (method, path). `cleans_namespaces`: whether deleted namespaces are emptied and let go here, or
+    by somebody else who knows more about what hangs on them."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class ApiServer:
         ready: Callable[[], str] = lambda: "",
         limits: Limits = Limits(),
         metrics: Metrics | None = None,
+        cleans_namespaces: bool = True,
     ) -> None:
         self.engine = Engine(cache, kinds, now, new_uid, sources or {}, refusals or {}, limits)
         self.metrics = metrics or Metrics()
@@ -73,7 +75,7 @@ class ApiServer:
         self._discovery = Discovery(kinds)
         self._openapi = OpenAPI(kinds)
         self._definitions = Definitions(self.engine)
-        self._cleanup = Cleanup(self.engine)
+        self._cleanup = Cleanup(self.engine, namespaces=cleans_namespaces)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._in_flight = 0

@@ -120,7 +120,7 @@ class Loop:
 
     def reasons(self, key: Key, controller: str = "propagation") -> Mapping[str, Any]:
         """Why things are as they are with a key: what the last decision gave."""
-        for chapter in reversed(self._stories.get(key, ())):
+        for chapter in reversed(self.story(key)):
             if chapter.controller == controller and chapter.reasons:
                 return chapter.reasons
         return {}
@@ -212,7 +212,8 @@ class Loop:
             self._errors.pop(item, None)
         if plan.requeue_after_seconds is not None:
             self.queue.add(item, Urgency.RESYNC, plan.requeue_after_seconds)
-        self.queue.done(item)
+        # A decision that wrote nothing must not delay the next one.
+        self.queue.done(item, spaced=bool(plan.writes))
 
     def _failed(self, item: Item, revision: int, error: str, failure: BaseException | None) -> None:
         """Said once, not on every attempt: a retry that fails the same way is no news."""

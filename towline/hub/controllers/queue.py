@@ -34,7 +34,7 @@ class Queue:
     two decide the same key at once.
 
     Within an urgency, lanes (controller and namespace) take turns: one namespace's burst cannot starve another's. `spacing`
-    answers the least seconds between two runs of an item; the first runs at once.
+    answers the least seconds after a run that asked for it; the first runs at once.
     """
 
     def __init__(self, now: Callable[[], float], spacing: Callable[[Item], float] = lambda item: 0.0) -> None:
@@ -72,7 +72,7 @@ class Queue:
         """Run `item` again after its backoff: 5 ms, doubling up to a minute. Answers the seconds."""
         failures = self._failures.get(item, 0)
         self._failures[item] = failures + 1
-        seconds = min(BACKOFF_FIRST_SECONDS * 2 ** min(failures, 30), BACKOFF_LAST_SECONDS)
+        seconds = min(BACKOFF_FIRST_SECONDS * (1 << min(failures, 30)), BACKOFF_LAST_SECONDS)
         self.add(item, urgency, seconds)
         return seconds
 
@@ -98,10 +98,10 @@ class Queue:
                 return item
         return None
 
-    def done(self, item: Item) -> None:
-        """Work on `item` ended."""
+    def done(self, item: Item, *, spaced: bool = False) -> None:
+        """Work on `item` ended. `spaced`: keep the item's least distance to its next run."""
         again = self._running.pop(item)
-        spacing = self._spacing(item)
+        spacing = self._spacing(item) if spaced else 0.0
         if spacing:
             self._earliest[item] = self._now() + spacing
             if len(self._earliest) > 10_000:

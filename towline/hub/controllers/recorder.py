@@ -38,7 +38,7 @@ class _Kept(NamedTuple):
     """An event that waits to be written."""
 
     note: EventNote
-    count: int
+    times: int
     first: float
     last: float
 
@@ -72,7 +72,7 @@ class Recorder:
             self.dropped += 1
             return
         now = self._now()
-        self._pending[at] = _Kept(note, known.count + 1 if known else 1, known.first if known else now, now)
+        self._pending[at] = _Kept(note, known.times + 1 if known else 1, known.first if known else now, now)
         self._wake.set()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class Recorder:
         if known is not None:
             event = {
                 **known,
-                "count": int(known.get("count") or 0) + kept.count,
+                "count": int(known.get("count") or 0) + kept.times,
                 "lastTimestamp": rfc3339(kept.last),
             }
             return Write(key.path(), encode(event), revision_of(known))
@@ -163,7 +163,7 @@ class Recorder:
             "source": {"component": COMPONENT},
             "firstTimestamp": rfc3339(kept.first),
             "lastTimestamp": rfc3339(kept.last),
-            "count": kept.count,
+            "count": kept.times,
             "type": kept.note.type,
             "eventTime": None,
             "reportingComponent": COMPONENT,

@@ -59,7 +59,7 @@ class Controller:
     on_contact: Callable[[str], Iterable[Key]] = _no_keys
     """This cluster's session or facts changed."""
     min_interval_seconds: float = 0.0
-    """The least time between two decisions on one key; the first comes at once."""
+    """The least time from a decision that wrote something to the next on the same key."""
 
 
 # --- propagation: keys are templates -------------------------------------------------------------------------
@@ -149,8 +149,9 @@ def _policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if key.group == names.POLICY_GROUP and key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
         yield key
-    elif event.previous is not None and (before := _claim(event.previous)) is not None:
-        if event.type == "DELETED" or _claim(event.entry) != before:
+    else:
+        before = _claim(event.previous) if event.previous is not None else None
+        if before is not None and (event.type == "DELETED" or _claim(event.entry) != before):
             yield before.key
 
 

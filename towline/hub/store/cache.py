@@ -185,6 +185,8 @@ class Cache:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waits = 0
         self._stopped = False
+        self.commits = 0
+        """Commits made through this cache."""
         self.synced = asyncio.Event()
         self.snapshot = CacheSnapshot(self, kinds)
 
@@ -233,6 +235,7 @@ class Cache:
     async def commit(self, writes: Sequence[Write], *, fence: Lease | None = None) -> int:
         """`Store.commit`, and then the wait until this cache shows it: the writer's next read sees its write."""
         revision = await self._store.commit(writes, fence=fence)
+        self.commits += 1
         if self._revision < revision and not self._stopped:
             await self._shown(revision)
         return revision

@@ -53,7 +53,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 3000),  # how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 1000),
     (
         "grpc.keepalive_time_ms",
