@@ -327,7 +327,6 @@ class Cache:
             log.error("the store went back from revision %d to %d: all watches end", self._revision, now_at)
             for shelf in self._shelves.values():
                 shelf.ring.clear(now_at)
-                shelf.ring.wake()
             self._order.clear()
             self._floor = self._revision = now_at
         changed.sort(key=lambda change: change.revision)

@@ -149,6 +149,7 @@ class Ring:
         """Forget all events and cut off who has not read them, and who has: history starts again."""
         self.first = self.end + 1
         self._events, self._dropped, self.floor = [], 0, floor
+        self.wake()
 
     def wait(self, watch: Watch) -> None:
         self._waiting[watch] = None
