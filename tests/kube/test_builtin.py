@@ -394,8 +394,9 @@ def test_namespace_defaults() -> None:
     assert created["metadata"]["labels"] == {"kubernetes.io/metadata.name": "team"}
     assert created["spec"] == {"finalizers": ["kubernetes"]}
     assert created["status"] == {"phase": "Active"}
-    finalized = {**created, "spec": {"finalizers": []}}
-    assert defaulted(finalized, created)["spec"] == {"finalizers": []}
+    assert defaulted({"kind": "Namespace", "metadata": {"name": "team"}}, created)["spec"] == created["spec"]
+    deleting = {**created, "metadata": {"name": "team", "deletionTimestamp": NOW}}
+    assert defaulted({**deleting, "spec": {}}, deleting)["spec"] == {}
 
 
 def test_service_defaults() -> None:
@@ -403,6 +404,19 @@ def test_service_defaults() -> None:
     assert spec["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
     assert (spec["sessionAffinity"], spec["externalTrafficPolicy"]) == ("None", "Cluster")
     assert "clusterIP" not in spec
+
+
+def test_service_updates_keep_what_was_allocated() -> None:
+    port = {"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30080}
+    old = {
+        "kind": "Service",
+        "spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [port]},
+    }
+    replaced = defaulted({"kind": "Service", "spec": {"type": "NodePort", "ports": [{"port": 80}]}}, old)
+    assert (replaced["spec"]["clusterIP"], replaced["spec"]["ports"]) == ("10.0.0.1", [port])
+    assert wrong(replaced, old) == {}
+    external = defaulted({"kind": "Service", "spec": {"type": "ExternalName", "externalName": "a"}}, old)
+    assert "clusterIP" not in external["spec"]
 
 
 def test_defaulted_objects_pass_the_schema() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from towline.kube.names import NAMESPACE_NAME
-from towline.kube.objects import Object, copy
+from towline.kube.objects import Object, copy, is_deleting
 
 Default = Callable[[Object, Object | None, str, str], Object]
 
@@ -225,7 +225,8 @@ def _fill_volume(volume: Object) -> None:
 
 
 def _service(obj: Object, old: Object | None) -> None:
-    """Addresses and node ports are given by the member; here is only what follows from what is said."""
+    """Addresses and node ports are given by the member; here is only what follows from what is said, and what an
+    update that does not mention them keeps."""
     spec = _below(obj, "spec")
     _put(spec, type="ClusterIP", sessionAffinity="None")
     if spec.get("sessionAffinity") == "ClientIP":
@@ -240,6 +241,22 @@ def _service(obj: Object, old: Object | None) -> None:
         _put(port, protocol="TCP")
         if port.get("targetPort") in (None, "", 0):
             port["targetPort"] = port.get("port")
+    if old is not None:
+        _keep_allocated(spec, _below(copy(old), "spec"))
+
+
+def _keep_allocated(spec: Object, before: Object) -> None:
+    if "ExternalName" in (spec.get("type"), before.get("type")):
+        return
+    if not spec.get("clusterIP") and before.get("clusterIP"):
+        spec["clusterIP"] = before["clusterIP"]
+        _put(spec, clusterIPs=before.get("clusterIPs") or [before["clusterIP"]])
+    if spec.get("type") in _SECOND_SERVICE_TYPES:
+        given = {(str(p.get("port")), p.get("protocol")): p.get("nodePort") for p in _each(before, "ports")}
+        for port in _each(spec, "ports"):
+            found = given.get((str(port.get("port")), port.get("protocol")))
+            if found and not port.get("nodePort"):
+                port["nodePort"] = found
 
 
 def _secret(obj: Object, old: Object | None) -> None:
@@ -260,6 +277,9 @@ def _namespace(obj: Object, old: Object | None) -> None:
     if old is None:
         _put(_below(obj, "spec"), finalizers=["kubernetes"])
         _put(_below(obj, "status"), phase="Active")
+    elif not is_deleting(old):
+        # Only the deletion takes them away: without them the content would be left behind.
+        _put(_below(obj, "spec"), finalizers=_below(copy(old), "spec").get("finalizers"))
 
 
 def _persistent_volume_claim(obj: Object, old: Object | None) -> None:
@@ -409,5 +429,5 @@ def _each(parent: Object, field: str) -> list[Object]:
 
 def _put(target: Object, **defaults: Any) -> None:
     for field, value in defaults.items():
-        if target.get(field) is None:
+        if target.get(field) is None and value is not None:
             target[field] = copy(value) if isinstance(value, dict | list) else value

@@ -155,10 +155,9 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     spec = table(crd.get("spec"))
     group, plural = str(spec.get("group") or ""), str(at(spec, "names", "plural") or "")
     found: list[FieldError] = []
-    if name_of(crd) != f"{plural}.{group}":
-        found.append(
-            errors.invalid("metadata.name", name_of(crd), 'must be spec.names.plural+"."+spec.group')
-        )
+    name = at(crd, "metadata", "name")
+    if name != f"{plural}.{group}":
+        found.append(errors.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     if "." not in group:
         found.append(errors.invalid("spec.group", group, "should be a domain with at least one dot"))
     found += [errors.invalid("spec.group", group, message) for message in names.validate_subdomain(group)]
