@@ -1,0 +1,457 @@
+"""The hub's composition root: starts the parts in order, stops them in reverse. Only here the clock and entropy are read.
+
+Order of the start, and why: the store and the cache, because everything reads them; the epoch, so that no agent meets a hub without
+one; the table of Works, which must see every change; the controllers; the gateway, whose sessions sync only once the table is
+loaded; the API last, so that whoever gets in finds everything there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import orjson
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from towline.certs import authority, kubeconfig
+from towline.hub import epoch
+from towline.hub.api import writes
+from towline.hub.api.authentication import certificates_and_tokens, masters_only
+from towline.hub.api.engine import User
+from towline.hub.api.metrics import Metrics
+from towline.hub.api.requests import Reply
+from towline.hub.api.server import ApiServer, Route
+from towline.hub.audit import AuditLog
+from towline.hub.config import HubConfig
+from towline.hub.controllers.loop import Loop
+from towline.hub.controllers.recorder import Recorder
+from towline.hub.controllers.table import World
+from towline.hub.gateway.effects import HubIdentity
+from towline.hub.gateway.enrolment import Answer, Enrolment
+from towline.hub.gateway.server import Gateway, Surroundings
+from towline.hub.members import Members
+from towline.hub.store import connect
+from towline.hub.store.cache import Cache
+from towline.hub.store.contract import Conflict, Fenced, Lease, Store, Unavailable, Write
+from towline.hub.store.fleet import Fleet
+from towline.hub.store.works import WorkTable
+from towline.hub.store.workview import WorkView
+from towline.kube import builtin, karmada
+from towline.kube.kinds import KindTable
+from towline.kube.objects import Key, Object, decode, encode
+
+log = logging.getLogger(__name__)
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "karmada-system", "karmada-cluster")
+LEADER = "controllers"
+
+
+async def run(config: HubConfig) -> None:
+    """Run one hub until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(config) as hub:
+        print(
+            f"Serving at {hub.url}, sessions at {hub.gateway_address}, kubeconfig {hub.kubeconfig}",
+            flush=True,
+        )
+        await stop.wait()
+        log.info("stopping")
+
+
+class Hub:
+    """A hub that serves."""
+
+    def __init__(self, url: str, gateway_address: str, kubeconfig: Path) -> None:
+        self.url = url
+        self.gateway_address = gateway_address
+        self.kubeconfig = kubeconfig
+
+
+@contextlib.asynccontextmanager
+async def serving(config: HubConfig) -> AsyncIterator[Hub]:
+    """A hub that serves as long as the context lasts."""
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ca = authority.load_or_create(config.data_dir / "pki", time.time())
+    audit = AuditLog(
+        config.data_dir, bytes_max=config.audit_bytes_max, files=config.audit_files, now=time.time
+    )
+    store = connect(
+        config.store, data_dir=config.data_dir, now=time.time,
+        ca=config.etcd_ca, cert=config.etcd_cert, key=config.etcd_key,
+    )  # fmt: skip
+    kinds = KindTable.of([*builtin.kinds(), *karmada.kinds()])
+    await store.open()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(audit.close)
+        stack.push_async_callback(store.close)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        cache = Cache(store, kinds, window_events=config.window_events)
+        works = WorkTable(
+            cache,
+            first_revision=time.time_ns() // 1000,
+            namespace_sync=cast('Literal["all", "needed"]', config.namespace_sync),
+        )
+        view = WorkView(works)
+        started = asyncio.Event()
+        background = [tasks.create_task(cache.run(started), name="cache")]
+        stack.callback(lambda: [task.cancel() for task in background])
+        await _first(started, background[0])
+        await _ensure_namespaces(cache)
+        store_id, number = await epoch.raise_epoch(cache, _new_uid)
+        works.load()
+
+        fleet = Fleet(time.time())
+        recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
+        leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
+        controllers = Loop(
+            World(cache, works, fleet), recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease
+        )
+        metrics = Metrics()
+        metrics.registry.register(_Collector(cache, controllers, recorder, works))
+        background += [
+            tasks.create_task(recorder.run(), name="recorder"),
+            tasks.create_task(leading.run(controllers), name="leading"),
+            tasks.create_task(_compact(store, cache, config.compact_seconds), name="compaction"),
+        ]
+
+        api = _Api(config, ca, cache, kinds, works, view, audit, metrics)
+        gateway = Gateway(
+            HubIdentity(store_id, number),
+            Surroundings(
+                works=works,
+                clusters=cache,
+                members=Members(fleet),
+                bundle_pem=lambda: ca.bundle_pem,
+                leaf=lambda: api.leaf,
+                issue=ca.issue_agent,
+                raise_epoch=lambda at_least: _raised(cache, at_least),
+                audit=audit,
+                now=time.time,
+                registry=cast(CollectorRegistry, metrics.registry),
+            ),
+        )
+        await gateway.start(config.gateway_address)
+        stack.push_async_callback(gateway.stop)
+        url = await api.start()
+        stack.push_async_callback(api.stop)
+        _settle_memory()
+        yield Hub(url, config.gateway_address, api.kubeconfig)
+
+
+class Leading:
+    """Holds the leader's lease while it can, and runs the controllers meanwhile. One hub alone always leads."""
+
+    def __init__(self, store: Store, holder: str, ttl_seconds: float) -> None:
+        self._store = store
+        self._holder = holder
+        self._ttl_seconds = ttl_seconds
+        self.lease: Lease | None = None
+
+    async def run(self, controllers: Loop) -> None:
+        try:
+            while True:
+                try:
+                    self.lease = await self._store.acquire(LEADER, self._holder, self._ttl_seconds)
+                except Unavailable as error:
+                    log.warning("the store cannot be asked for leadership: %s", error)
+                if self.lease is not None:
+                    await self._lead(self.lease, controllers)
+                    self.lease = None
+                await asyncio.sleep(self._ttl_seconds / 3)
+        finally:
+            if self.lease is not None:
+                with contextlib.suppress(Unavailable):
+                    await self._store.release(self.lease)
+
+    async def _lead(self, lease: Lease, controllers: Loop) -> None:
+        log.info("this hub leads")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep(lease))
+                group.create_task(controllers.run())
+        except* Fenced:
+            log.warning("another hub leads now")
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renews; a store that cannot be reached is asked again, because only the lease's loss ends leadership."""
+        while True:
+            await asyncio.sleep(self._ttl_seconds / 3)
+            try:
+                await self._store.renew(lease, self._ttl_seconds)
+            except Unavailable as error:
+                log.warning("the lease cannot be renewed now: %s", error)
+
+
+class _Api:
+    """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
+
+    def __init__(
+        self, config: HubConfig, ca: authority.Authority, cache: Cache, kinds: KindTable, works: WorkTable,
+        view: WorkView, audit: AuditLog, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._ca = ca
+        self._cache = cache
+        self._host, port = _split(config.api_address)
+        self._port = port
+        self._advertised = _advertised(config)
+        self.leaf = ca.issue_server(_server_names(config), time.time(), config.server_certificate_days)
+        self.kubeconfig = config.data_dir / "admin.kubeconfig"
+        gateway_port = _split(config.gateway_address)[1]
+        self._enrolment = Enrolment(
+            authority=ca,
+            store=cache,
+            clusters=_Clusters(self, cache),
+            api_address=_joined(self._advertised[0], port),
+            gateways=[_joined(host, gateway_port) for host in self._advertised],
+            audit=audit,
+            now=time.time,
+        )
+        self.server = ApiServer(
+            cache=cache,
+            kinds=kinds,
+            sources={("work.karmada.io", "works"): view},
+            refusals={("work.karmada.io", "works"): view.refuse},
+            authenticate=certificates_and_tokens(),
+            authorize=masters_only,
+            audit=audit,
+            now=time.time,
+            new_uid=_new_uid,
+            extra_routes=self._routes(),
+            ready=lambda: "" if works.synced else "the Works are not computed yet",
+            metrics=metrics,
+            cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
+        )
+
+    async def start(self) -> str:
+        """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
+        await self.server.start(self._host, self._port, self._tls())
+        url = f"https://{_joined(self._advertised[0], self._port)}"
+        self._write_kubeconfig(url)
+        return url
+
+    async def stop(self) -> None:
+        await self.server.stop()
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self._ca.bundle_pem.decode())
+        pair = self._config.data_dir / "pki" / "server.pem"
+        authority.write_private(pair, self.leaf.certificate_pem + self.leaf.key_pem)
+        context.load_cert_chain(pair)
+        return context
+
+    def _write_kubeconfig(self, url: str) -> None:
+        """Made at the first start. Made again only when it no longer fits, because people copy it."""
+        if self.kubeconfig.exists() and url in self.kubeconfig.read_text():
+            return
+        admin = self._ca.issue_admin(time.time(), self._config.admin_certificate_days)
+        kubeconfig.write(self.kubeconfig, kubeconfig.admin_kubeconfig(url, self._ca.bundle_pem, admin))
+
+    def _routes(self) -> dict[tuple[str, str], Route]:
+        async def ca(user: User | None, body: bytes) -> Reply:
+            return _reply(self._enrolment.ca())
+
+        async def join(user: User | None, body: bytes) -> Reply:
+            groups = user.groups if user is not None else ()
+            name = user.name if user is not None else ""
+            return _reply(await self._enrolment.create_token(_parsed(body), user=name, groups=groups))
+
+        async def enroll(user: User | None, body: bytes) -> Reply:
+            return _reply(await self._enrolment.enroll(_parsed(body)))
+
+        return {
+            ("GET", "/towline/v1/ca"): ca,
+            ("POST", "/towline/v1/jointokens"): join,
+            ("POST", "/towline/v1/enroll"): enroll,
+        }
+
+
+class _Clusters:
+    """Cluster objects for enrolment, written through the API's admission."""
+
+    def __init__(self, api: _Api, cache: Cache) -> None:
+        self._api = api
+        self._cache = cache
+
+    def get(self, name: str) -> Object | None:
+        return self._cache.snapshot.get(Key("cluster.karmada.io", "clusters", "", name))
+
+    def list(self) -> Sequence[Object]:
+        return self._cache.snapshot.list("cluster.karmada.io", "clusters")
+
+    async def write(self, obj: Object) -> Object:
+        engine = self._api.server.engine
+        kind = engine.kinds.named(str(obj["apiVersion"]), str(obj["kind"]))
+        assert kind is not None
+        key = kind.key_of(obj)
+        options = writes.Options(manager="towline")
+        if "resourceVersion" in obj["metadata"]:
+            stored = await writes.update(engine, kind, key, obj, options)
+        else:
+            stored = await writes.create(engine, kind, key.namespace, obj, options)
+        return decode(stored.value)
+
+
+class _Collector:
+    """Counters that parts keep as plain numbers, read when somebody asks."""
+
+    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, works: WorkTable) -> None:
+        self._cache = cache
+        self._controllers = controllers
+        self._recorder = recorder
+        self._works = works
+
+    def collect(self) -> Iterable[Metric]:
+        commits = CounterMetricFamily(
+            "towline_store_commits", "Commits to the store, by who made them.", labels=["writer"]
+        )
+        others = self._recorder.commits
+        commits.add_metric(["events"], self._recorder.commits)
+        for controller, count in self._controllers.commits.items():
+            commits.add_metric([controller], count)
+            others += count
+        commits.add_metric(["api"], self._cache.commits - others)
+        yield commits
+        yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
+        yield GaugeMetricFamily(
+            "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
+        )
+        objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
+        for (group, resource), count in self._cache.counts().items():
+            objects.add_metric([group, resource], count)
+        yield objects
+
+
+# --- steps ---------------------------------------------------------------------------------------------------
+
+
+async def _first(event: asyncio.Event, task: asyncio.Task[Any]) -> None:
+    """Waits for `event`; raises what `task` raised if it ends before."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait((waiting, task), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        waiting.cancel()
+        task.result()
+
+
+async def _raised(cache: Cache, at_least: int) -> int:
+    return (await epoch.raise_epoch(cache, _new_uid, at_least))[1]
+
+
+async def _ensure_namespaces(cache: Cache) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    missing = [name for name in NAMESPACES if cache.get(Key("", "namespaces", "", name)) is None]
+    rows = [
+        Write(
+            Key("", "namespaces", "", name).path(),
+            encode(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {
+                        "name": name,
+                        "uid": _new_uid(),
+                        "creationTimestamp": stamp,
+                        "labels": {"kubernetes.io/metadata.name": name},
+                    },
+                    "spec": {"finalizers": ["kubernetes"]},
+                    "status": {"phase": "Active"},
+                }
+            ),
+            0,
+        )
+        for name in missing
+    ]
+    if rows:
+        with contextlib.suppress(Conflict):  # another hub made them just now
+            await cache.commit(rows)
+
+
+async def _compact(store: Store, cache: Cache, every_seconds: float) -> None:
+    """Forgets the changes of the round before the last: whoever reads slower than that loads again."""
+    before = cache.revision
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            await store.compact(before)
+        except Unavailable as error:
+            log.warning("old changes are not forgotten now: %s", error)
+        before = cache.revision
+
+
+def _settle_memory() -> None:
+    """What is loaded at the start lives as long as the process: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _holder(data_dir: Path) -> str:
+    """Who holds the lease: the same after a restart on the same data, so that a killed hub leads again at once."""
+    path = data_dir / "hub-id"
+    if not path.exists():
+        authority.write_private(path, _new_uid().encode())
+    return path.read_text().strip()
+
+
+def _new_uid() -> str:
+    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+
+# --- addresses -----------------------------------------------------------------------------------------------
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _advertised(config: HubConfig) -> list[str]:
+    """Where others reach this hub: what was given, else the API's own host (a wildcard is no address to dial)."""
+    if config.advertise:
+        return list(config.advertise)
+    host = _split(config.api_address)[0]
+    return ["127.0.0.1" if host in ("0.0.0.0", "::", "") else host]
+
+
+def _server_names(config: HubConfig) -> list[str]:
+    hosts = [
+        _split(config.api_address)[0],
+        _split(config.gateway_address)[0],
+        *_advertised(config),
+        "localhost",
+        "127.0.0.1",
+    ]
+    return [host for host in dict.fromkeys(hosts) if host not in ("0.0.0.0", "::", "")]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _reply(answer: Answer) -> Reply:
+    return Reply(orjson.dumps(answer.body), answer.status)

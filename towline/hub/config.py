@@ -1,0 +1,40 @@
+"""Everything that one hub can be told: the flags of `towline hub`, and the bounds of what it holds, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """How one hub runs. Only `data_dir` is always needed."""
+
+    data_dir: Path
+    """Holds the certificate authority, the administrator's kubeconfig, the audit log and, with sqlite, the store.
+    Created with mode 0700."""
+    store: str = "sqlite"
+    """`sqlite` (one file in data_dir) or `etcd://HOST:PORT[,HOST:PORT…]`."""
+    etcd_ca: Path | None = None
+    etcd_cert: Path | None = None
+    etcd_key: Path | None = None
+    api_address: str = "127.0.0.1:6443"
+    gateway_address: str = "127.0.0.1:7443"
+    advertise: tuple[str, ...] = ()
+    """Names or addresses under which clients and agents reach this hub; empty: the hosts of the two addresses."""
+    namespace_sync: str = "all"
+    """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
+
+    server_certificate_days: int = 365
+    """Renewed at every start."""
+    admin_certificate_days: int = 365
+    lease_ttl_seconds: float = 15.0
+    """The leader's lease. It is renewed at a third of that."""
+    compact_seconds: float = 300.0
+    """How often changes older than the last round are forgotten."""
+    window_events: int = 10_000
+    """Changes that watchers can resume from."""
+    audit_bytes_max: int = 32 * 1024 * 1024
+    audit_files: int = 4
+    stop_seconds: float = 10.0
+    """How long a graceful stop may take before what is left is cut off."""

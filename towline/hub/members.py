@@ -1,0 +1,41 @@
+"""What sessions show of their members, translated from the protocol into the fleet's own values."""
+
+from __future__ import annotations
+
+from towline.hub.store.fleet import ClusterFacts, Fleet
+from towline.proto import fleet_pb2 as wire
+
+
+class Members:
+    """The gateway's word on members goes into the Fleet, which decisions read."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def connected(self, cluster: str, hello: wire.Hello, now: float) -> None:
+        self._fleet.connected(cluster, now)
+
+    def disconnected(self, cluster: str, now: float) -> None:
+        self._fleet.disconnected(cluster, now)
+
+    def facts(self, cluster: str, facts: wire.Facts, now: float) -> None:
+        enablements = tuple(
+            sorted(
+                (row.group_version, tuple((r.name, r.kind) for r in row.resources))
+                for row in facts.api_enablements
+            )
+        )
+        described = ClusterFacts(
+            kubernetes_version=facts.kubernetes_version,
+            api_server_ready=facts.api_server_ready,
+            api_server_message=facts.api_server_message,
+            api_enablements=enablements,
+            api_enablements_complete=facts.api_enablements_complete,
+        )
+        self._fleet.facts(cluster, described, now)
+
+    def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None:
+        self._fleet.heard(cluster, now, api_server_ready=api_server_ready)
+
+    def deletions_held(self, cluster: str, count: int, reason: str) -> None:
+        self._fleet.deletions_held(cluster, count, reason)
