@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,7 +69,8 @@ class Loop:
         self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
         self._errors: dict[Item, str] = {}
         self.decisions = 0
-        self.commits = 0
+        self.commits: Counter[str] = Counter()
+        """Commits by controller."""
 
     # --- running ---------------------------------------------------------------------------------------------
 
@@ -122,7 +123,8 @@ class Loop:
         """Why things are as they are with a key: what the last decision gave."""
         for chapter in reversed(self.story(key)):
             if chapter.controller == controller and chapter.reasons:
-                return chapter.reasons
+                found: Mapping[str, Any] = chapter.reasons
+                return found
         return {}
 
     # --- one turn --------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class Loop:
             for start in range(0, len(written), COMMIT_WRITES_MAX):
                 part = [write for write, _ in written[start : start + COMMIT_WRITES_MAX]]
                 await self._world.cache.commit(part, fence=self._fence())
-                self.commits += 1
+                self.commits[item.controller] += 1
             self._finish(item, plan, revision, [obj for _, obj in written if obj is not None])
         except Conflict:
             self.queue.add(item)

@@ -34,6 +34,8 @@ class Contact:
     since: float
     heard: float
     facts: ClusterFacts | None = None
+    deletions_held: tuple[int, str] = (0, "")
+    """How many Works unknown to the hub the delete breaker keeps in the member, and why."""
 
 
 def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hub_started: float) -> Plan:
@@ -55,6 +57,9 @@ def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hu
         apis = _enablement_condition(facts)
         if _says(status, "CompleteAPIEnablements") != apis:
             conditions = with_condition(conditions, "CompleteAPIEnablements", *apis, now)
+    breaker = _breaker_condition(contact, status)
+    if breaker is not None and _says(status, "DeletionsHeld") != breaker:
+        conditions = with_condition(conditions, "DeletionsHeld", *breaker, now)
     if conditions is not None:
         status["conditions"] = conditions
     if status == (cluster.get("status") or {}):
@@ -117,6 +122,19 @@ def _enablement_condition(facts: ClusterFacts) -> tuple[str, str, str]:
     if facts.api_enablements:
         return "False", "Partial", "might collect partial APIEnablements"
     return "False", "Empty", "collected empty APIEnablements"
+
+
+def _breaker_condition(contact: Contact | None, status: Any) -> tuple[str, str, str] | None:
+    """Said from the first time that the breaker held something; None before."""
+    if contact is None:
+        return None
+    count, why = contact.deletions_held
+    if count:
+        hint = "annotate the Cluster with towline.io/release-deletions=true to let them go"
+        return "True", "DeleteBreaker", f"{count} objects unknown to the hub are kept: {why}; {hint}"
+    return (
+        None if condition(status, "DeletionsHeld") is None else ("False", "Released", "no deletions are held")
+    )
 
 
 def _says(status: Any, kind: str) -> tuple[str | None, str, str]:

@@ -42,8 +42,8 @@ class Fleet:
 
     def connected(self, cluster: str, now: float) -> None:
         """A session began."""
-        facts = contact.facts if (contact := self._contacts.get(cluster)) else None
-        self._set(cluster, Contact(connected=True, since=now, heard=now, facts=facts), True)
+        before = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
+        self._set(cluster, replace(before, connected=True, since=now, heard=now), True)
 
     def heard(self, cluster: str, now: float, *, api_server_ready: bool | None = None) -> None:
         """A message came; a heartbeat also says whether the member's API server is ready."""
@@ -64,6 +64,13 @@ class Fleet:
         contact = self._contacts.get(cluster)
         if contact is not None:
             self._set(cluster, replace(contact, connected=False, since=now), contact.connected)
+
+    def deletions_held(self, cluster: str, count: int, reason: str) -> None:
+        """The delete breaker keeps `count` Works in the member; 0 when none (any more)."""
+        contact = self._contacts.get(cluster)
+        if contact is not None:
+            held = replace(contact, deletions_held=(count, reason if count else ""))
+            self._set(cluster, held, held != contact)
 
     def forget(self, cluster: str) -> None:
         """The cluster is no member any more."""

@@ -367,9 +367,9 @@ class WorkTable:
                 )
             return
         if (before is None and work is None) or (
-            before is not None and work is not None and _same(before.work, work)
+            before is not None and work is not None and owner[:2] != WORKS and _same(before.work, work)
         ):
-            return
+            return  # (of a stored Work any change shows in the API)
         self._changed.setdefault(at, before)
         self.revision += 1
         if work is None:
