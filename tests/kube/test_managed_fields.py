@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from towline.kube.apply import ANCIENT_CHANGES, BEFORE_FIRST_APPLY, UPDATERS_MAX, ApplyConflict, apply, track
+from towline.kube.apply import (
+    ANCIENT_CHANGES,
+    BEFORE_FIRST_APPLY,
+    UPDATERS_MAX,
+    ApplyConflict,
+    ApplyError,
+    apply,
+    track,
+)
 from towline.kube.objects import with_metadata
 from towline.kube.schemas import Schema, builtin
 
@@ -131,3 +139,14 @@ def test_many_updaters_become_one() -> None:
     assert len(managers) == UPDATERS_MAX
     assert managers[0] == ANCIENT_CHANGES and managers[-1] == "u14"
     assert {"f:k", "f:k1"} <= owned(live, ANCIENT_CHANGES, "Update")["f:data"].keys()
+
+
+def test_deep_objects_are_refused_and_do_not_crash() -> None:
+    deep: dict[str, Any] = {"a": 1}
+    for _ in range(2_000):
+        deep = {"a": deep}
+    obj = {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "x"}, "spec": deep}
+    with pytest.raises(ApplyError, match="nested too deeply"):
+        apply(Schema.ANY, None, obj, manager="a", force=False, now=T1, api_version="x/v1")
+    with pytest.raises(ApplyError, match="nested too deeply"):
+        track(Schema.ANY, None, obj, manager="a", now=T1, api_version="x/v1")

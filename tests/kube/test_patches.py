@@ -324,3 +324,12 @@ def test_large_lists_stay_linear() -> None:
     many = [{"name": f"c{n}", "image": "i"} for n in range(20_000)]
     merged = strategic_merge(POD, pod(*many), pod(*({**c, "image": "j"} for c in reversed(many))))
     assert len(merged["spec"]["containers"]) == 20_000
+
+
+def test_deep_patches_are_refused_and_do_not_crash() -> None:
+    deep: Any = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    for merge in (merge_patch, lambda doc, patch: strategic_merge(Schema.ANY, doc, patch)):
+        with pytest.raises(PatchError, match="nested too deeply"):
+            merge({}, deep)

@@ -141,13 +141,17 @@ def track(
     The manager gains every field whose value it changed, and others lose these. managedFields given in `new` replace those of
     `old` first (kubectl migrates ownership that way; `[{}]` forgets everything, empty or unreadable ones count as not given), except
     through a subresource. An existing object without managedFields is not tracked until somebody applies to it.
+    Raises ApplyError for what is nested too deeply to be divided.
     """
     if old is not None and subresource == "" and _is_reset(new):
         return _with_entries(new, [])
     entries = list(_entries_for(old, new, subresource))
     if old is not None and not entries:
         return _with_entries(new, [])
-    difference = fields.compare(kind_schema, old or {}, new)
+    try:
+        difference = fields.compare(kind_schema, old or {}, new)
+    except FieldsError as error:
+        raise ApplyError(error.path, error.message) from None
     added = _owned(difference.added, subresource, has_status)
     modified = _owned(difference.modified, subresource, has_status)
     changed = fields.union(added, modified)

@@ -224,7 +224,10 @@ def _read(fields: Mapping[str, Any], depth: int) -> FieldSet:
 def of_object(schema: Schema, obj: Mapping[str, Any]) -> FieldSet:
     """The set that applying `obj` claims: every leaf, and every item of a list and entry of a map, but not the objects,
     lists and maps around them. Raises FieldsError for lists whose items lack their keys or repeat them."""
-    return _children(schema, obj, False)
+    try:
+        return _children(schema, obj, False)
+    except RecursionError:
+        raise FieldsError("nested too deeply") from None
 
 
 def _node(schema: Schema, value: Any, whole: bool) -> FieldSet:
@@ -333,9 +336,13 @@ def _key_of_values(keys: tuple[str, ...], values: tuple[Any, ...]) -> str | None
 
 
 def compare(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-    """What `new` adds to, changes in and lacks of `old`. Parts that are the same object, or equal, are not walked."""
+    """What `new` adds to, changes in and lacks of `old`. Parts that are the same object, or equal, are not walked.
+    Raises FieldsError for objects that are nested too deeply."""
     result = Comparison({}, {}, {})
-    _compare_objects(schema, old, new, result)
+    try:
+        _compare_objects(schema, old, new, result)
+    except (RecursionError, orjson.JSONEncodeError):
+        raise FieldsError("nested too deeply") from None
     return result
 
 

@@ -179,7 +179,15 @@ def json_equal(a: Any, b: Any) -> bool:
 
 
 def merge_patch(doc: Any, patch: Any) -> Any:
-    """`doc` with the merge patch of RFC 7386: null removes, objects merge, everything else replaces."""
+    """`doc` with the merge patch of RFC 7386: null removes, objects merge, everything else replaces. Raises PatchError
+    only for a patch that is nested too deeply."""
+    try:
+        return _merge_patch(doc, patch)
+    except RecursionError:
+        raise PatchError("", "nested too deeply") from None
+
+
+def _merge_patch(doc: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     merged = dict(doc) if isinstance(doc, dict) else {}
@@ -187,7 +195,7 @@ def merge_patch(doc: Any, patch: Any) -> Any:
         if value is None:
             merged.pop(field, None)
         elif isinstance(value, dict):
-            merged[field] = merge_patch(merged.get(field), value)
+            merged[field] = _merge_patch(merged.get(field), value)
         else:
             merged[field] = value
     return merged
@@ -203,7 +211,10 @@ def strategic_merge(schema: Schema, doc: Any, patch: Any) -> Any:
     orders, `$retainKeys` keeps only the named fields. Raises PatchError."""
     if not isinstance(patch, dict):
         raise PatchError("", "a strategic merge patch is an object")
-    return _merge_objects(schema, doc if isinstance(doc, dict) else {}, patch, "")
+    try:
+        return _merge_objects(schema, doc if isinstance(doc, dict) else {}, patch, "")
+    except RecursionError:
+        raise PatchError("", "nested too deeply") from None
 
 
 def _merge_objects(schema: Schema, doc: dict[str, Any], patch: dict[str, Any], path: str) -> dict[str, Any]:

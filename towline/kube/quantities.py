@@ -85,16 +85,17 @@ def canonical(quantity: str | int | float) -> str | int | float:
     """`quantity` as Kubernetes stores it: `1000m` -> `1`, `0.5` -> `500m`, `1024Mi` -> `1Gi`, 2 -> `2`. What is no
     quantity stays as it is, for validation to complain about."""
     try:
-        return _canonical(quantity if isinstance(quantity, str) else _number(quantity))
+        written = _canonical(quantity if isinstance(quantity, str) else _number(quantity))
     except QuantityError:
         return quantity
+    return (
+        quantity if written == quantity else written
+    )  # the same object, so that unchanged objects stay shared
 
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    value, style = _parse(text)
-    written = format_quantity(value, style)
-    return text if written == text else written  # the same object, so that unchanged objects stay shared
+    return format_quantity(*_parse(text))
 
 
 def add(quantities: Iterable[str | int | float]) -> str:

@@ -7,7 +7,6 @@ defaulting are walks of our own, because they need every path, or a changed copy
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -177,7 +176,7 @@ def _branch(node: Mapping[str, Any]) -> dict[str, Any]:
 def _is_base64(text: str) -> bool:
     try:
         base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return False
     return True
 
@@ -250,7 +249,10 @@ def _join(path: str, field: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = orjson.dumps(value, default=str).decode()
+    try:
+        text = orjson.dumps(value, default=str).decode()
+    except TypeError:  # nested deeper than orjson writes
+        text = "{...}"
     return text if len(text) <= _VALUE_SHOWN_MAX else text[:_VALUE_SHOWN_MAX] + "..."
 
 
@@ -443,7 +445,7 @@ def _defaulted_dict(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
         if item is UNSET or (item is None and not child.nullable):
             if child.default is UNSET:
                 continue
-            kept = default(child, _fresh(child.default))
+            kept = default(child, copy(child.default))
         else:
             kept = default(child, item)
         if kept is not item:
@@ -456,7 +458,7 @@ def _defaulted_dict(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
             if field not in schema.properties:
                 kept = default(additional, item)
                 if item is None and not additional.nullable and additional.default is not UNSET:
-                    kept = _fresh(additional.default)
+                    kept = copy(additional.default)
                 if kept is not item:
                     if changed is None:
                         changed = dict(value)
@@ -489,10 +491,6 @@ def _has_defaults(schema: Schema) -> bool:
 
 def _defaults_values(additional: Schema) -> bool:
     return additional is not Schema.ANY and (additional.default is not UNSET or _has_defaults(additional))
-
-
-def _fresh(value: Any) -> Any:
-    return copy(value) if isinstance(value, (dict, list)) else value
 
 
 def _same(a: Iterable[Any], b: Iterable[Any]) -> bool:
