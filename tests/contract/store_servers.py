@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 class EtcdServer:
-    """One etcd process on loopback ports of its own. `kill` and `start` keep its data."""
+    """One etcd process on loopback ports of its own, alone or a member of a cluster. Killed, it keeps its data."""
 
     def __init__(self, data: Path, tls: Sequence[str] = ()) -> None:
         binary = Path(sys.executable).with_name("etcd")
@@ -41,23 +41,40 @@ class EtcdServer:
         scheme = "https" if tls else "http"
         self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
-        peer = f"http://127.0.0.1:{free_port()}"
+        self.peer = f"{data.name}=http://127.0.0.1:{free_port()}"
+        name, peer = self.peer.split("=")
         self._log = data.with_suffix(".log")
         self._command = [
-            found, f"--data-dir={data}", "--name=test", "--max-request-bytes=10485760", "--log-level=error",
+            found, f"--data-dir={data}", f"--name={name}", "--max-request-bytes=10485760", "--log-level=error",
             f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=test={peer}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
             "--heartbeat-interval=50", "--election-timeout=250", *tls,
         ]  # fmt: skip
+        self._cluster = [self.peer]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @classmethod
+    def cluster(cls, directory: Path, members: int) -> list[EtcdServer]:
+        servers = [cls(directory / f"member{i}") for i in range(members)]
+        for server in servers:
+            server._cluster = [other.peer for other in servers]
+        return servers
+
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        self.spawn()
+        self.wait()
+
+    def spawn(self) -> None:
+        if self._process is None:
+            command = [*self._command, f"--initial-cluster={','.join(self._cluster)}"]
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Until it serves; a member of a cluster serves when most members do."""
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            if self._answers():
-                return
+        while not self._answers():
             assert self._process.poll() is None, self._log.read_text()[-2000:]
             assert time.monotonic() < deadline, "etcd did not start"
             time.sleep(0.02)
