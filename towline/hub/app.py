@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import orjson
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from towline.certs import authority, kubeconfig
@@ -141,7 +140,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
                 raise_epoch=lambda at_least: _raised(cache, at_least),
                 audit=audit,
                 now=time.time,
-                registry=cast(CollectorRegistry, metrics.registry),
+                registry=metrics.registry,
             ),
         )
         await gateway.start(config.gateway_address)

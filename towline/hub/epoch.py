@@ -20,7 +20,7 @@ async def raise_epoch(cache: Cache, new_uid: Callable[[], str], at_least: int = 
     two starts share one."""
     while True:
         entry = cache.get(HUB_ROW)
-        spec = entry.object["spec"] if entry is not None else {"storeID": new_uid(), "epoch": 0}
+        spec: Object = entry.object["spec"] if entry is not None else {"storeID": new_uid(), "epoch": 0}
         raised = {**spec, "epoch": max(int(spec["epoch"]) + 1, at_least)}
         row: Object = {
             "apiVersion": "towline.io/v1",
