@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import towline.hub  # noqa: F401  (first: what it tells grpc counts only before grpc is imported)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -236,6 +238,25 @@ async def test_the_handshake_refuses(hub: Hub, who: str) -> None:
         code, _ = await code_of(call)
         assert code == grpc.StatusCode.UNAVAILABLE
     assert hub.told.log == [] and hub.table.reports == []
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"), [(ssl.TLSVersion.TLSv1_2, False), (ssl.TLSVersion.TLSv1_3, True)]
+)
+async def test_tls_is_1_3(hub: Hub, tmp_path: Path, version: ssl.TLSVersion, taken: bool) -> None:
+    leaf = hub.agent_leaf("member1")
+    (tmp_path / "agent.pem").write_bytes(leaf.certificate_pem + leaf.key_pem)
+    context = ssl.create_default_context(cadata=CA.bundle_pem.decode())
+    context.load_cert_chain(tmp_path / "agent.pem")
+    context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", hub.port, ssl=context)
+        writer.close()
+        connected = True
+    except OSError:
+        connected = False
+    assert connected is taken
 
 
 async def test_an_administrators_certificate_is_no_agents(hub: Hub) -> None:
