@@ -308,6 +308,19 @@ def test_sums_do_not_depend_on_order_and_rest(statuses: list[Object | None], shu
     assert interpreter.aggregate(found, items(*statuses)) is found
 
 
+@pytest.mark.parametrize("kind", [*API, "Pod", "Service", "PersistentVolume", "PersistentVolumeClaim"])
+@pytest.mark.parametrize("junk", ["x", -1, [], {}, True, [1], [{}], {"ingress": "x"}])
+def test_a_member_that_reports_nonsense_stops_nobody(kind: str, junk: Any) -> None:
+    fields = (
+        "replicas", "observedGeneration", "generation", "resourceTemplateGeneration", "numberReady", "active",
+        "succeeded", "conditions", "startTime", "completionTime", "loadBalancer", "phase", "containerStatuses",
+        "disruptedPods", "expectedPods", "currentReplicas", "lastScheduleTime",
+    )  # fmt: skip
+    template = make(kind, {"type": "LoadBalancer"}, {})
+    interpreter.aggregate(template, items(dict.fromkeys(fields, junk), {"replicas": 1}))
+    interpreter.aggregate(template, items(junk))
+
+
 def test_kinds_without_aggregation() -> None:
     for kind in ("ConfigMap", "Widget", "Secret"):
         assert interpreter.aggregate(make(kind), items({"a": 1})) is None
@@ -537,6 +550,19 @@ def test_prune_by_kind(template: Object, expected: Object) -> None:
     assert interpreter.prune(template) == expected
     assert template == before
     assert interpreter.prune(expected) == expected
+
+
+@pytest.mark.parametrize(
+    "kind", [*API, "Pod", "Service", "Secret", "ServiceAccount", "PersistentVolumeClaim"]
+)
+@pytest.mark.parametrize("junk", ["x", 1, [1], {"template": "x", "selector": 1}])
+def test_prune_stands_any_manifest(kind: str, junk: Any) -> None:
+    obj = {"apiVersion": API.get(kind, "v1"), "kind": kind}
+    for field in ("metadata", "spec", "secrets", "type"):
+        interpreter.prune({**obj, field: junk})
+    interpreter.prune(
+        {**obj, "metadata": {"name": 1, "annotations": junk, "labels": junk}, "secrets": [{"name": 1}]}
+    )
 
 
 def test_record_managed() -> None:

@@ -471,6 +471,26 @@ def test_works_hold_manifests() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("manifest", "field"),
+    [
+        ("junk", ""),
+        ({"kind": "ConfigMap", "metadata": {"name": "a"}}, ".apiVersion"),
+        ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}, ".metadata.name"),
+        (
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": "x"}},
+            ".metadata.labels",
+        ),
+    ],
+)
+def test_works_hold_objects(manifest: Any, field: str) -> None:
+    kind = row("Work")
+    work = {**FULL_WORK, "spec": {"workload": {"manifests": [manifest]}}}
+    assert kind.strategy.validate is not None
+    errors = schemas.validate(kind.schema, work) or kind.strategy.validate(work, None)
+    assert [e.path for e in errors] == [f"spec.workload.manifests[0]{field}"]
+
+
 def test_cluster_defaults() -> None:
     spec = admitted(
         cluster(zone="a", taints=[{"key": "k", "effect": "NoExecute"}, {"key": "k", "effect": "NoSchedule"}])

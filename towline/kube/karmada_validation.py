@@ -14,12 +14,11 @@ import orjson
 
 from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
-from towline.kube.objects import Object, annotations_of, labels_of
+from towline.kube.objects import Object
+from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.schemas import FieldError
 
-_AFFINITY_FIELDS = ("provider", "region", "zone")
-_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
@@ -56,10 +55,10 @@ def _propagation_policy(label: str) -> Callable[[Object, Object | None], list[Fi
 
 
 def _permanent_id(new: Object, old: Object | None, label: str) -> list[FieldError]:
-    path, value = f"metadata.labels[{label}]", labels_of(new).get(label)
+    path, value = f"metadata.labels[{label}]", at(new, "metadata", "labels", label)
     if not value:
         return [errors.required(path)]
-    before = labels_of(old or {}).get(label)
+    before = at(old, "metadata", "labels", label)
     return [errors.invalid(path, value, errors.IMMUTABLE)] if before and before != value else []
 
 
@@ -114,186 +113,6 @@ def _suspension(suspension: Any, path: str) -> list[FieldError]:
         message = "suspension dispatching cannot co-exist with dispatchingOnClusters.clusterNames"
         return [errors.invalid(path, suspension, message)]
     return []
-
-
-# --- placement -----------------------------------------------------------------------------------------------
-
-
-def validate_placement(placement: Any, path: str) -> list[FieldError]:
-    """The rules of a placement at `path`."""
-    if not isinstance(placement, Mapping):
-        return []
-    found: list[FieldError] = []
-    if placement.get("clusterAffinity") is not None and placement.get("clusterAffinities"):
-        message = "clusterAffinities cannot co-exist with clusterAffinity"
-        found.append(errors.invalid(path, placement.get("clusterAffinity"), message))
-    found += validate_affinity(placement.get("clusterAffinity"), f"{path}.clusterAffinity")
-    found += _affinity_terms(placement, f"{path}.clusterAffinities")
-    found += _tolerations(placement.get("clusterTolerations"), f"{path}.clusterTolerations")
-    found += _spread_constraints(placement.get("spreadConstraints"), f"{path}.spreadConstraints")
-    weights = at(placement, "replicaScheduling", "weightPreference", "staticWeightList")
-    for n, weight in enumerate(maps(weights)):
-        where = f"{path}.replicaScheduling.weightPreference.staticWeightList[{n}].targetCluster"
-        found += validate_affinity(weight.get("targetCluster"), where)
-    return found + _workload_affinity(placement.get("workloadAffinity"), f"{path}.workloadAffinity")
-
-
-def validate_affinity(affinity: Any, path: str) -> list[FieldError]:
-    """The rules of a ClusterAffinity at `path`."""
-    found: list[FieldError] = []
-    for n, term in enumerate(maps(at(affinity, "fieldSelector", "matchExpressions"))):
-        where = f"{path}.fieldSelector.matchExpressions[{n}]"
-        if term.get("key") not in _AFFINITY_FIELDS:
-            found.append(errors.unsupported(f"{where}.key", term.get("key"), _AFFINITY_FIELDS))
-        if term.get("operator") not in ("In", "NotIn"):
-            found.append(errors.unsupported(f"{where}.operator", term.get("operator"), ("In", "NotIn")))
-        if not term.get("values"):
-            found.append(
-                errors.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-            )
-    return found + _label_selector(at(affinity, "labelSelector"), f"{path}.labelSelector")
-
-
-def _label_selector(selector: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for n, term in enumerate(maps(at(selector, "matchExpressions"))):
-        where, operator, values = f"{path}.matchExpressions[{n}]", term.get("operator"), term.get("values")
-        if operator in ("In", "NotIn"):
-            if not values:
-                found.append(
-                    errors.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-                )
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                found.append(
-                    errors.forbidden(
-                        f"{where}.values",
-                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                    )
-                )
-        else:
-            found.append(errors.invalid(f"{where}.operator", operator, "not a valid selector operator"))
-    return found
-
-
-def _affinity_terms(placement: Mapping[str, Any], path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    seen: set[str] = set()
-    for n, term in enumerate(maps(placement.get("clusterAffinities"))):
-        where = f"{path}[{n}]"
-        found += _affinity_name(term, where, seen)
-        found += validate_affinity(term, where)
-        overflows = maps(term.get("overflowAffinities"))
-        if not overflows:
-            continue
-        if not _divides_by_room(placement):
-            message = (
-                "only takes effect when replicas are divided and the preference is Aggregated, or Weighted with a "
-                "dynamicWeight"
-            )
-            found.append(errors.forbidden(f"{where}.overflowAffinities", message))
-        if not any(
-            term.get(field) for field in ("labelSelector", "fieldSelector", "clusterNames", "exclude")
-        ):
-            found.append(
-                errors.invalid(where, term.get("affinityName"), "must select clusters when it overflows")
-            )
-        inner = {str(term.get("affinityName"))}
-        for m, overflow in enumerate(overflows):
-            found += _affinity_name(overflow, f"{where}.overflowAffinities[{m}]", inner)
-            found += validate_affinity(overflow, f"{where}.overflowAffinities[{m}]")
-    return found
-
-
-def _affinity_name(term: Mapping[str, Any], path: str, seen: set[str]) -> list[FieldError]:
-    name = str(term.get("affinityName") or "")
-    found = [errors.invalid(f"{path}.affinityName", name, m) for m in names.validate_qualified_name(name)]
-    if name in seen:
-        found.append(
-            errors.invalid(
-                f"{path}.affinityName", name, "each affinity term in a policy must have a unique name"
-            )
-        )
-    seen.add(name)
-    return found
-
-
-def _divides_by_room(placement: Mapping[str, Any]) -> bool:
-    scheduling = table(placement.get("replicaScheduling"))
-    preference = scheduling.get("replicaDivisionPreference")
-    dynamic = at(scheduling, "weightPreference", "dynamicWeight")
-    return scheduling.get("replicaSchedulingType") == "Divided" and (
-        preference == "Aggregated" or (preference == "Weighted" and bool(dynamic))
-    )
-
-
-def _tolerations(tolerations: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for n, toleration in enumerate(maps(tolerations)):
-        where = f"{path}[{n}]"
-        key, operator, value = (str(toleration.get(f) or "") for f in ("key", "operator", "value"))
-        if key:
-            found += [errors.invalid(f"{where}.key", key, m) for m in names.validate_qualified_name(key)]
-        elif operator != "Exists":
-            message = (
-                'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            )
-            found.append(errors.invalid(f"{where}.operator", operator, message))
-        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
-            message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            found.append(errors.invalid(f"{where}.effect", toleration.get("effect"), message))
-        if operator not in ("", "Equal", "Exists"):
-            found.append(errors.unsupported(f"{where}.operator", operator, ("Equal", "Exists")))
-        elif operator == "Exists" and value:
-            message = "value must be empty when `operator` is 'Exists'"
-            found.append(errors.invalid(f"{where}.operator", operator, message))
-        elif operator != "Exists":
-            found += [errors.invalid(f"{where}.value", value, m) for m in names.validate_label_value(value)]
-        if toleration.get("effect") and toleration.get("effect") not in _TAINT_EFFECTS:
-            found.append(errors.unsupported(f"{where}.effect", toleration.get("effect"), _TAINT_EFFECTS))
-    return found
-
-
-def _spread_constraints(constraints: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    fields: list[str] = []
-    for n, constraint in enumerate(maps(constraints)):
-        where = f"{path}[{n}]"
-        field, label = constraint.get("spreadByField"), constraint.get("spreadByLabel")
-        if field and label:
-            found.append(
-                errors.invalid(where, constraint, "spreadByLabel should not co-exist with spreadByField")
-            )
-        if field in fields:
-            found.append(errors.duplicate(f"{where}.spreadByField", field))
-        if field:
-            fields.append(str(field))
-        low, high = constraint.get("minGroups") or 0, constraint.get("maxGroups") or 0
-        for name, count in (("minGroups", low), ("maxGroups", high)):
-            if isinstance(count, int) and count < 0:
-                found.append(errors.invalid(f"{where}.{name}", count, f"{name} lower than 0"))
-        if isinstance(low, int) and isinstance(high, int) and 0 < high < low:
-            found.append(errors.invalid(f"{where}.maxGroups", high, "maxGroups lower than minGroups"))
-    if fields and "cluster" not in fields:
-        message = "the cluster spread constraint must be enabled in one of the constraints in case of SpreadByField is enabled"
-        found.append(errors.invalid(path, constraints, message))
-    return found
-
-
-def _workload_affinity(affinity: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    keys = [at(affinity, part, "groupByLabelKey") for part in ("affinity", "antiAffinity")]
-    for part, key in zip(("affinity", "antiAffinity"), keys, strict=True):
-        if key is not None:
-            where = f"{path}.{part}.groupByLabelKey"
-            found += [errors.invalid(where, key, m) for m in names.validate_qualified_name(str(key))]
-    if keys[0] is not None and keys[0] == keys[1]:
-        found.append(
-            errors.invalid(
-                f"{path}.antiAffinity.groupByLabelKey", keys[1], "must differ from the affinity's key"
-            )
-        )
-    return found
 
 
 # --- override policies ---------------------------------------------------------------------------------------
@@ -375,15 +194,23 @@ def _pointer(pointer: Any, path: str) -> list[FieldError]:
 
 def _binding(new: Object, old: Object | None) -> list[FieldError]:
     found = _suspension(at(new, "spec", "suspension"), "spec.suspension")
-    dependencies = annotations_of(new).get(_DEPENDENCIES)
+    dependencies = at(new, "metadata", "annotations", _DEPENDENCIES)
     if dependencies is not None:
         try:
-            orjson.loads(dependencies)
+            orjson.loads(str(dependencies))
         except orjson.JSONDecodeError:
             found.append(
                 errors.invalid(f"metadata.annotations[{_DEPENDENCIES}]", dependencies, "must be JSON")
             )
     return found
+
+
+def _work(new: Object, old: Object | None) -> list[FieldError]:
+    return [
+        errors.required(f"spec.workload.manifests[{n}].metadata.name")
+        for n, manifest in enumerate(maps(at(new, "spec", "workload", "manifests")))
+        if not at(manifest, "metadata", "name")
+    ]
 
 
 def _cluster(new: Object, old: Object | None) -> list[FieldError]:
@@ -441,8 +268,8 @@ def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
         found += [
             errors.invalid(f"{path}.value", taint.get("value"), m) for m in _label_value(taint.get("value"))
         ]
-        if effect not in _TAINT_EFFECTS:
-            found.append(errors.unsupported(f"{path}.effect", effect, _TAINT_EFFECTS))
+        if effect not in TAINT_EFFECTS:
+            found.append(errors.unsupported(f"{path}.effect", effect, TAINT_EFFECTS))
         if (key, str(effect)) in seen:
             found.append(errors.duplicate(path, {"key": key, "effect": effect}))
         seen.add((key, str(effect)))
@@ -495,4 +322,5 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ClusterOverridePolicy": _override_policy,
     "ResourceBinding": _binding,
     "ClusterResourceBinding": _binding,
+    "Work": _work,
 }

@@ -115,10 +115,16 @@ def retain(desired: Object, observed: Object) -> Object:
 
 
 def prune(template: Object) -> Object:
-    """`template` as a manifest: without what the hub's API server put in and a member must not get."""
+    """`template` as a manifest: without what the hub's API server put in and a member must not get. A manifest of
+    a wrong shape (a user's own Work may hold one) stays as it is, for the member to refuse."""
     manifest = pruning.prune_metadata(template)
     operation = _of(template).prune
-    return manifest if operation is None else operation(manifest)
+    if operation is None:
+        return manifest
+    try:
+        return operation(manifest)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        return manifest
 
 
 def _of(obj: Mapping[str, Any]) -> Operations:

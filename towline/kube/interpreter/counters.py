@@ -8,10 +8,9 @@ generation of the template that the member's copy was made from (an annotation o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from towline.kube import names
-from towline.kube.interpreter.operations import Items, reported, without_zeros
+from towline.kube.interpreter.operations import Items, number, reported, without_zeros
 from towline.kube.objects import Object, annotations_of, generation_of
 
 _TEMPLATE_GENERATION = "resourceTemplateGeneration"
@@ -43,12 +42,12 @@ def aggregate(counters: Sequence[str]) -> Callable[[Object, Items], Object]:
     def aggregate_status(template: Object, items: Items) -> Object:
         generation = generation_of(template)
         statuses = [status for _, status in reported(items)]
-        sums = {name: sum(_number(status.get(name)) for status in statuses) for name in counters}
+        sums = {name: sum(number(status.get(name)) for status in statuses) for name in counters}
         seen = sum(
             1
             for status in statuses
-            if _number(status.get("observedGeneration")) >= _number(status.get("generation"))
-            and _number(status.get(_TEMPLATE_GENERATION)) >= generation
+            if number(status.get("observedGeneration")) >= number(status.get("generation"))
+            and number(status.get(_TEMPLATE_GENERATION)) >= generation
         )
         merged = {**(template.get("status") or {}), **sums}
         if seen == len(items):
@@ -61,18 +60,14 @@ def aggregate(counters: Sequence[str]) -> Callable[[Object, Items], Object]:
 def rolled_out(obj: Object) -> bool:
     """healthy: the newest template runs everywhere and is available."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    updated = _number(status.get("updatedReplicas"))
+    updated = number(status.get("updatedReplicas"))
     return (
         observed(obj)
-        and updated >= _number(spec.get("replicas", 1))
-        and _number(status.get("availableReplicas")) >= updated
+        and updated >= number(spec.get("replicas", 1))
+        and number(status.get("availableReplicas")) >= updated
     )
 
 
 def observed(obj: Object) -> bool:
     """The member's controller has seen the object's newest generation."""
-    return _number((obj.get("status") or {}).get("observedGeneration")) >= generation_of(obj)
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return number((obj.get("status") or {}).get("observedGeneration")) >= generation_of(obj)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towline.kube.interpreter.operations import Items, Operations, reported
+from towline.kube.interpreter.operations import Items, Operations, number, reported
 from towline.kube.objects import Object
 
 _COUNTERS = ("currentReplicas", "desiredReplicas")
@@ -14,7 +14,7 @@ def _reflect_status(obj: Object) -> Object | None:
 
 
 def _aggregate(template: Object, items: Items) -> Object:
-    sums = {name: sum(status.get(name) or 0 for _, status in reported(items)) for name in _COUNTERS}
+    sums = {name: sum(number(status.get(name)) for _, status in reported(items)) for name in _COUNTERS}
     return {**(template.get("status") or {}), **sums}
 
 

@@ -10,6 +10,7 @@ from towline.kube.interpreter.operations import (
     Items,
     Operations,
     Replicas,
+    number,
     reported,
     with_spec,
     without_zeros,
@@ -55,7 +56,7 @@ def _aggregate(template: Object, items: Items) -> Object:
     if _finished(template):
         return before
     statuses = reported(items)
-    sums = {name: sum(status.get(name) or 0 for _, status in statuses) for name in _COUNTERS}
+    sums = {name: sum(number(status.get(name)) for _, status in statuses) for name in _COUNTERS}
     merged = {k: v for k, v in {**before, **sums}.items() if v or k not in _COUNTERS}
     if statuses and len(statuses) == len(items):
         starts = [status.get("startTime") for _, status in statuses]

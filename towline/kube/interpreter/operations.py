@@ -36,6 +36,11 @@ def reported(items: Items) -> list[tuple[str, Mapping[str, Any]]]:
     ]
 
 
+def number(value: Any) -> int:
+    """`value` if it is a whole number, else 0: a member may report anything, and must not stop the others' sums."""
+    return value if isinstance(value, int) else 0
+
+
 def with_spec(obj: Object, **fields: Any) -> Object:
     """`obj` with fields of its spec replaced; one given as None is removed."""
     spec = {**(obj.get("spec") or {}), **fields}

@@ -11,7 +11,7 @@ _PHASES = ("Failed", "Pending", "Available", "Bound", "Released")
 
 def _aggregate(template: Object, items: Items) -> Object:
     """The phase that wants the most attention."""
-    phases = {status.get("phase") for _, status in reported(items)}
+    phases = {str(status.get("phase")) for _, status in reported(items)}
     before: Object = template.get("status") or {}
     found = next((phase for phase in _PHASES if phase in phases), None)
     return {**before, "phase": found} if found else before

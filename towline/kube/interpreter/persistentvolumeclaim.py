@@ -16,7 +16,7 @@ def _healthy(obj: Object) -> bool:
 
 def _aggregate(template: Object, items: Items) -> Object:
     """Bound when it is bound in every member that reported."""
-    phases = {status.get("phase") for _, status in reported(items)}
+    phases = {str(status.get("phase")) for _, status in reported(items)}
     before: Object = template.get("status") or {}
     found = next((phase for phase in _PHASES if phase in phases), None)
     return {**before, "phase": found} if found else before

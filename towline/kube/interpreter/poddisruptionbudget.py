@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.kube.cells import at, table
-from towline.kube.interpreter.operations import Items, Operations, reported
+from towline.kube.interpreter.operations import Items, Operations, number, reported
 from towline.kube.objects import Object
 
 _COUNTERS = ("disruptionsAllowed", "expectedPods", "desiredHealthy", "currentHealthy")
@@ -28,7 +28,7 @@ def _aggregate(template: Object, items: Items) -> Object:
     """Sums; a disrupted pod's name gets its cluster's before it."""
     statuses = reported(items)
     merged = {**(template.get("status") or {})}
-    merged |= {name: sum(status.get(name) or 0 for _, status in statuses) for name in _COUNTERS}
+    merged |= {name: sum(number(status.get(name)) for _, status in statuses) for name in _COUNTERS}
     merged["disruptedPods"] = {
         f"{cluster}/{pod}": since
         for cluster, status in statuses
