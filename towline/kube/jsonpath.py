@@ -1,7 +1,7 @@
 """The JSONPaths of printer columns and scale subresources: `.status.conditions[?(@.type=="Ready")].status`.
 
-Own code: jsonpath-ng needs milliseconds to build a parser and 30 times the time for a lookup, and speaks another dialect
-(`$`, no `['a.b']` escapes of Kubernetes); Kubernetes allows only this small part of JSONPath in a CRD.
+Own code: jsonpath-ng takes a millisecond to read a path and 17 µs to look it up (here 0.1 and 2.6), and speaks another dialect
+(no `.a\\.b`, no braces). Kubernetes allows only this small part of JSONPath in a CRD.
 
 Understood: `.a.b`, `['a.b']`, `.a\\.b`, `[0]`, `[-1]`, `[*]`, `.*`, `[?(@.a.b=="x")]` (also `!=`, and numbers, booleans), an optional
 leading `$` and enclosing braces.

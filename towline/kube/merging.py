@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from towline.kube.fields import FieldSet, divided, item_key
 from towline.kube.patches import json_equal
 from towline.kube.schemas import UNSET, Schema
@@ -49,6 +51,8 @@ def _merged_null(schema: Schema, present: Any) -> Any:
 
 
 def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
+    if live == wanted and orjson.dumps(live) == orjson.dumps(wanted):  # the bytes tell True from 1
+        return live
     if wanted.__class__ is dict and live.__class__ is dict and not schema.atomic_map:
         return merge(schema, live, wanted)
     if wanted.__class__ is list and live.__class__ is list:

@@ -1,7 +1,7 @@
 """Kubernetes quantities (`500m`, `1.5Gi`, `1e3`) with exact arithmetic.
 
-Own code because the packages that parse them (`kubernetes.utils.quantity`, `bitmath`, `pint`) return inexact or unit-carrying
-values, or pull in a whole client, and none writes Kubernetes' canonical form. Fractions keep `0.1 + 0.2` exact.
+Own code because the one package that reads them (`kubernetes.utils`) brings a whole second client along and does not write Kubernetes'
+canonical form. Fractions keep `0.1 + 0.2` exact.
 """
 
 from __future__ import annotations

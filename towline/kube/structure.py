@@ -232,6 +232,7 @@ def definitions() -> Mapping[str, dict[str, Any]]:
     return {name: _described(node, name, texts) for name, node in nodes.items()}
 
 
+@cache
 def source() -> Mapping[str, str]:
     """Where the built-in definitions come from: `source`, `version` (of Kubernetes), `notice`."""
     meta: Mapping[str, str] = _asset("kubernetes.json.gz")["meta"]
