@@ -62,7 +62,6 @@ class Recorder:
         self._wake = asyncio.Event()
         self.dropped = 0
         self.commits = 0
-        self.commits = 0
 
     def record(self, note: EventNote, written: Iterable[Object] = ()) -> None:
         """Keep `note` for the next batch. `written` are objects that were just created: a note about one of them was made
@@ -122,7 +121,6 @@ class Recorder:
             return
         try:
             await self._cache.commit(writes)
-            self.commits += 1
             self.commits += 1
         except StoreError as failure:
             self.dropped += len(writes)
