@@ -128,12 +128,12 @@ async def _insert(
         raise _exists(kind, present)
     value = _stored_form(engine, kind, new)
     if options.dry_run:
-        return Written(value, True, warnings)
+        return Written(as_version(value, kind), True, warnings)
     try:
         revision = await engine.commit(contract.Write(key.path(), value, 0))
     except contract.Conflict:
         raise status.already_exists(kind, key.name) from None
-    return Written(stamp(value, revision), True, warnings)
+    return Written(stamp(as_version(value, kind), revision), True, warnings)
 
 
 def _exists(kind: Kind, present: Entry) -> status.StatusError:

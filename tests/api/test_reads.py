@@ -1,0 +1,282 @@
+"""Reads and watches: selections, representations, revisions, and the order of events."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from tests.api.objects import CONFIGMAPS, DEPLOYMENTS, configmap, deployment
+from tests.api.served import Answer, Served, end, serve
+from towline.hub.api.engine import Limits
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+def names(answer: Answer) -> list[str]:
+    assert answer.code == 200, answer.body
+    return [f"{o['metadata']['namespace']}/{o['metadata']['name']}" for o in answer.body["items"]]
+
+
+@pytest.fixture
+async def filled(api: Served) -> Served:
+    for namespace, name, tier in (("shop", "a", "x"), ("shop", "b", "y"), ("default", "a", "x")):
+        await api.create(
+            f"/api/v1/namespaces/{namespace}/configmaps", configmap(name, labels={"tier": tier, "app": name})
+        )
+    return api
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v1/configmaps", ["default/a", "shop/a", "shop/b"]),
+        (CONFIGMAPS, ["shop/a", "shop/b"]),
+        (f"{CONFIGMAPS}?labelSelector=tier%3Dx", ["shop/a"]),
+        ("/api/v1/configmaps?labelSelector=tier+in+(x),app!%3Db", ["default/a", "shop/a"]),
+        (f"{CONFIGMAPS}?labelSelector=!tier", []),
+        (f"{CONFIGMAPS}?fieldSelector=metadata.name%3Db", ["shop/b"]),
+        ("/api/v1/configmaps?fieldSelector=metadata.name%3Da", ["default/a", "shop/a"]),
+        ("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault", ["default/a"]),
+        ("/api/v1/configmaps?fieldSelector=metadata.name!%3Da", ["shop/b"]),
+        (f"{CONFIGMAPS}?resourceVersion=0", ["shop/a", "shop/b"]),
+        (f"{CONFIGMAPS}?limit=1", ["shop/a", "shop/b"]),
+    ],
+)
+async def test_lists_and_selectors(filled: Served, path: str, expected: list[str]) -> None:
+    assert names(await filled.get(path)) == expected
+
+
+async def test_a_list_is_one_revision_with_the_stored_bytes(filled: Served) -> None:
+    answer = await filled.get(CONFIGMAPS)
+    assert (answer.body["kind"], answer.body["apiVersion"]) == ("ConfigMapList", "v1")
+    assert answer.body["metadata"]["resourceVersion"] == str(filled.cache.revision)
+    assert filled.cache.list("", "configmaps", "shop")[0].value in answer.raw
+
+
+async def test_events_are_found_by_what_they_are_about(api: Served) -> None:
+    for name, about in (("e1", "web"), ("e2", "db")):
+        event = {
+            "metadata": {"name": name},
+            "involvedObject": {"kind": "Deployment", "namespace": "shop", "name": about, "uid": f"u-{about}"},
+            "type": "Warning",
+            "reason": "Because",
+        }
+        await api.create("/api/v1/namespaces/shop/events", event)
+    query = "involvedObject.name%3Dweb,involvedObject.kind%3DDeployment,involvedObject.uid%3Du-web"
+    assert names(await api.get(f"/api/v1/namespaces/shop/events?fieldSelector={query}")) == ["shop/e1"]
+
+
+async def test_tables_have_the_kinds_columns(api: Served) -> None:
+    await api.create(DEPLOYMENTS, deployment())
+    api.clock += 300
+    table = (await api.get(DEPLOYMENTS, Accept=TABLE)).body
+    assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
+    columns = {c["name"]: c for c in table["columnDefinitions"]}
+    assert list(columns)[:5] == ["Name", "Ready", "Up-to-date", "Available", "Age"]
+    assert columns["Images"]["priority"] == 1 and columns["Age"]["type"] == "string"
+    [row] = table["rows"]
+    assert row["cells"][:5] == ["web", "0/1", 0, 0, "5m"]
+    assert row["object"]["kind"] == "PartialObjectMetadata" and "spec" not in row["object"]
+    one = (await api.get(f"{DEPLOYMENTS}/web?includeObject=Object", Accept=TABLE)).body
+    assert one["rows"][0]["object"]["spec"]["replicas"] == 1
+    none = (await api.get(f"{DEPLOYMENTS}/web?includeObject=None", Accept=TABLE)).body
+    assert "object" not in none["rows"][0]
+
+
+async def test_partial_metadata(api: Served) -> None:
+    made = await api.create(DEPLOYMENTS, deployment())
+    one = (await api.get(f"{DEPLOYMENTS}/web", Accept=PARTIAL)).body
+    assert (one["kind"], one["metadata"]) == ("PartialObjectMetadata", made["metadata"])
+    listed = (await api.get(DEPLOYMENTS, Accept=PARTIAL_LIST)).body
+    assert listed["kind"] == "PartialObjectMetadataList" and listed["items"] == [one]
+
+
+async def test_yaml_answers(api: Served) -> None:
+    await api.create(CONFIGMAPS, configmap())
+    answer = await api.get(f"{CONFIGMAPS}/c", Accept="application/yaml")
+    assert answer.headers["Content-Type"] == "application/yaml" and b"kind: ConfigMap" in answer.raw
+
+
+async def test_large_answers_are_compressed_for_those_who_ask(api: Served) -> None:
+    await api.create(CONFIGMAPS, configmap(data={"a": "x" * 200_000}))
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        headers = {"Accept-Encoding": "gzip"}
+        async with session.get(api.url + CONFIGMAPS, headers=headers) as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            body = await answer.read()
+        async with session.get(api.url + CONFIGMAPS, headers={"Accept-Encoding": "identity"}) as plain:
+            assert "Content-Encoding" not in plain.headers and await plain.read() == gzip.decompress(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "reason"),
+    [
+        ("resourceVersion=abc", 400, "BadRequest"),
+        ("resourceVersionMatch=Exact", 400, "BadRequest"),
+        ("resourceVersionMatch=Exact&resourceVersion=0", 400, "BadRequest"),
+        ("resourceVersionMatch=Sometimes&resourceVersion=1", 400, "BadRequest"),
+        ("resourceVersionMatch=Exact&resourceVersion=1", 410, "Expired"),
+        ("labelSelector=a+in+b", 400, "BadRequest"),
+        ("fieldSelector=metadata.name", 400, "BadRequest"),
+        ("watch=perhaps", 400, "BadRequest"),
+        ("watch=1&sendInitialEvents=true", 400, "BadRequest"),
+        ("watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1", 400, "BadRequest"),
+    ],
+)
+async def test_reads_that_cannot_be(filled: Served, query: str, code: int, reason: str) -> None:
+    answer = await filled.get(f"{CONFIGMAPS}?{query}")
+    assert (answer.code, answer.reason) == (code, reason)
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Served]:
+    """A server that waits for nothing and keeps few events."""
+    served = Served()
+    limits = Limits(revision_wait_seconds=0.01, bookmark_seconds=0.02, write_seconds=0.5)
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
+        await serve(served, tasks, limits, window_events=4)
+        await served.create("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        yield served
+        await end(served)
+
+
+async def test_a_revision_from_the_future_times_out(hasty: Served) -> None:
+    for path in (f"{CONFIGMAPS}?resourceVersion=99999", f"{CONFIGMAPS}?watch=1&resourceVersion=99999"):
+        answer = await hasty.get(path)
+        assert (answer.code, answer.reason) == (504, "Timeout")
+        assert answer.causes[0]["reason"] == "ResourceVersionTooLarge"
+
+
+# --- watches ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_begins_with_what_is_there_and_follows(filled: Served) -> None:
+    async with filled.watch(CONFIGMAPS) as watch:
+        assert await watch.next(2) == [("ADDED", "a"), ("ADDED", "b")]
+        await filled.create(CONFIGMAPS, configmap("n"))
+        await filled.create("/api/v1/namespaces/default/configmaps", configmap("elsewhere"))
+        await filled.patch(f"{CONFIGMAPS}/n", {"data": {"a": "2"}})
+        await filled("DELETE", f"{CONFIGMAPS}/n")
+        events = [await anext(watch) for _ in range(3)]
+    assert [e["type"] for e in events] == ["ADDED", "MODIFIED", "DELETED"]
+    revisions = [int(e["object"]["metadata"]["resourceVersion"]) for e in events]
+    assert revisions == sorted(set(revisions)), "a deletion has a revision of its own"
+    assert events[2]["object"]["data"] == {"a": "2"}
+
+
+async def test_a_watch_from_a_revision_replays_what_came_after(filled: Served) -> None:
+    at = (await filled.get(CONFIGMAPS)).body["metadata"]["resourceVersion"]
+    await filled("DELETE", f"{CONFIGMAPS}/a")
+    await filled.create(CONFIGMAPS, configmap("n"))
+    async with filled.watch(f"{CONFIGMAPS}?resourceVersion={at}") as watch:
+        assert await watch.next(2) == [("DELETED", "a"), ("ADDED", "n")]
+
+
+async def test_objects_enter_and_leave_a_selection(filled: Served) -> None:
+    at = (await filled.get(CONFIGMAPS)).body["metadata"]["resourceVersion"]
+    async with filled.watch(f"{CONFIGMAPS}?labelSelector=tier%3Dx&resourceVersion={at}") as watch:
+        entered = await filled.patch(f"{CONFIGMAPS}/b", {"metadata": {"labels": {"tier": "x"}}})
+        event = await anext(watch)
+        assert (event["type"], event["object"]) == ("ADDED", entered.body)
+        await filled.patch(f"{CONFIGMAPS}/b", {"data": {"z": "1"}})
+        assert await watch.next(1) == [("MODIFIED", "b")]
+        left = await filled.patch(f"{CONFIGMAPS}/b", {"metadata": {"labels": {"tier": "y"}}})
+        event = await anext(watch)
+        assert (event["type"], event["object"]["metadata"]["labels"]["tier"]) == ("DELETED", "x")
+        assert event["object"]["metadata"]["resourceVersion"] == left.body["metadata"]["resourceVersion"]
+        await filled("DELETE", f"{CONFIGMAPS}/b")
+        await filled("DELETE", f"{CONFIGMAPS}/a")
+        assert await watch.next(1) == [("DELETED", "a")], "what was not selected is not told"
+
+
+async def test_a_watch_of_one_object(filled: Served) -> None:
+    async with filled.watch(f"{CONFIGMAPS}/b") as watch:
+        assert await watch.next(1) == [("ADDED", "b")]
+    async with filled.watch(f"{CONFIGMAPS}?fieldSelector=metadata.name%3Db") as watch:
+        await filled.patch(f"{CONFIGMAPS}/a", {"data": {"z": "1"}})
+        await filled.patch(f"{CONFIGMAPS}/b", {"data": {"z": "1"}})
+        assert await watch.next(2) == [("ADDED", "b"), ("MODIFIED", "b")]
+
+
+async def test_initial_events_end_with_a_bookmark(filled: Served) -> None:
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    async with filled.watch(f"{CONFIGMAPS}?{query}") as watch:
+        assert await watch.next(2) == [("ADDED", "a"), ("ADDED", "b")]
+        end_of_initial = await anext(watch)
+        assert end_of_initial["type"] == "BOOKMARK" and end_of_initial["object"]["kind"] == "ConfigMap"
+        metadata = end_of_initial["object"]["metadata"]
+        assert metadata["annotations"] == {"k8s.io/initial-events-end": "true"}
+        assert metadata["resourceVersion"] == str(filled.cache.revision)
+        await filled.create(CONFIGMAPS, configmap("n"))
+        assert await watch.next(1) == [("ADDED", "n")]
+
+
+async def test_idle_watches_get_bookmarks_that_move_on(hasty: Served) -> None:
+    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true") as watch:
+        await hasty.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+        event = await anext(watch)
+        assert event["type"] == "BOOKMARK"
+        assert event["object"]["metadata"]["resourceVersion"] == str(hasty.cache.revision)
+
+
+async def test_a_watch_from_before_the_window_is_told_to_list_again(hasty: Served) -> None:
+    await hasty.create(CONFIGMAPS, configmap())
+    at = hasty.cache.revision
+    for n in range(8):
+        await hasty.patch(f"{CONFIGMAPS}/c", {"data": {"n": str(n)}})
+    async with hasty.watch(f"{CONFIGMAPS}?resourceVersion={at}") as watch:
+        event = await anext(watch)
+        assert event["type"] == "ERROR"
+        assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+
+
+async def test_a_watch_ends_when_its_time_is_up(filled: Served) -> None:
+    async with filled.watch(f"{CONFIGMAPS}?timeoutSeconds=1") as watch:
+        await watch.next(2)
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+
+
+async def test_watches_end_when_the_server_stops(filled: Served) -> None:
+    async with filled.watch(CONFIGMAPS) as watch:
+        await watch.next(2)
+        async with asyncio.TaskGroup() as tasks:
+            stopping = tasks.create_task(filled.server.stop())
+            with pytest.raises(StopAsyncIteration):
+                await anext(watch)
+            await stopping
+
+
+async def test_a_client_that_leaves_frees_its_watch(filled: Served) -> None:
+    async with aiohttp.ClientSession() as session:
+        answer = await session.get(f"{filled.url}{CONFIGMAPS}?watch=1")
+        await answer.content.readline()
+        assert len(filled.server._watches) == 1
+        answer.close()
+    async with asyncio.timeout(5):
+        while filled.server._watches:
+            await asyncio.sleep(0.005)
+
+
+async def test_table_watches_send_columns_once(api: Served) -> None:
+    await api.create(DEPLOYMENTS, deployment())
+    async with api.watch(DEPLOYMENTS, Accept=TABLE) as watch:
+        first = (await anext(watch))["object"]
+        assert [c["name"] for c in first["columnDefinitions"]][:2] == ["Name", "Ready"]
+        await api.patch(f"{DEPLOYMENTS}/web/status", {"status": {"readyReplicas": 1}})
+        second = (await anext(watch))["object"]
+        assert second["columnDefinitions"] is None and second["rows"][0]["cells"][:2] == ["web", "1/1"]
+
+
+async def test_partial_watches(filled: Served) -> None:
+    async with filled.watch(CONFIGMAPS, Accept=PARTIAL) as watch:
+        event = await anext(watch)
+        assert event["object"]["kind"] == "PartialObjectMetadata" and "data" not in event["object"]
