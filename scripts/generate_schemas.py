@@ -2,13 +2,14 @@
 
     .venv/bin/pip install -e '.[generate]' && .venv/bin/python scripts/generate_schemas.py
 
-The source is the `kubernetes-validate` package, which carries Kubernetes' published OpenAPI definitions rewritten as
-JSON Schema. This script undoes that rewriting (nullable types, `$defs` references), keeps the definitions that
-GA kinds need, puts back the defaults that list keys rely on, and splits the descriptions into a second file,
-which only /openapi needs.
+The source is the `kubernetes-validate` package, which carries Kubernetes' published OpenAPI definitions
+rewritten as JSON Schema. This script undoes that rewriting (nullable types, `$defs` references), keeps the
+definitions that GA kinds need, puts back the defaults that list keys rely on, and splits the descriptions
+into a second file, which only /openapi needs.
 
 Kubernetes' OpenAPI definitions are Copyright The Kubernetes Authors, licensed under the Apache License 2.0
-(https://www.apache.org/licenses/LICENSE-2.0); kubernetes-validate is Apache-2.0 too. The assets carry this in `meta`.
+(https://www.apache.org/licenses/LICENSE-2.0); kubernetes-validate is Apache-2.0 too. The assets carry this in
+`meta`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ DEFAULTS = {
     ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.LocalObjectReference", "name"): "",
 }
-"""Defaults that stand in Kubernetes' definitions and take part in list keys; the package dropped all defaults."""
+"""Defaults that stand in Kubernetes' definitions and take part in list keys; the package dropped all
+defaults."""
 
 
 def main() -> None:
@@ -117,8 +119,8 @@ def references(node: Any) -> Iterator[str]:
 
 
 def convert(node: dict[str, Any]) -> dict[str, Any]:
-    """One node of JSON Schema as a node of OpenAPI v3. A reference with siblings becomes `allOf`, as Kubernetes
-    publishes it, because OpenAPI 3.0 ignores what stands beside a `$ref`."""
+    """One node of JSON Schema as a node of OpenAPI v3. A reference with siblings becomes `allOf`, as
+    Kubernetes publishes it, because OpenAPI 3.0 ignores what stands beside a `$ref`."""
     out: dict[str, Any] = {}
     for keyword, value in node.items():
         if keyword == "type" and isinstance(value, list):
@@ -138,8 +140,8 @@ def convert(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_descriptions(node: Any, path: str, descriptions: dict[str, str]) -> Any:
-    """`node` without descriptions (and with plain `$ref` where only a description stood beside it); these go to
-    `descriptions`, by their JSON pointer below the definitions."""
+    """`node` without descriptions (and with plain `$ref` where only a description stood beside it); these go
+    to `descriptions`, by their JSON pointer below the definitions."""
     if not isinstance(node, dict):
         return node
     out: dict[str, Any] = {}

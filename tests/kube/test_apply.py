@@ -84,7 +84,7 @@ def cm(
     return do(live, applied, manager, schema=CONFIG_MAP, **more)
 
 
-# --- the form of managedFields -------------------------------------------------------------------------------
+# --- the form of managedFields ------------------------------------------------------------------------------
 
 
 def test_create_by_apply_claims_leaves_items_and_map_entries() -> None:
@@ -166,7 +166,7 @@ def test_entries_are_sorted_appliers_first_then_time_then_name() -> None:
     assert order == [("bob", "Apply"), ("amy", "Apply"), ("zed", "Apply"), ("updater", "Update")]
 
 
-# --- conflicts -----------------------------------------------------------------------------------------------
+# --- conflicts ----------------------------------------------------------------------------------------------
 
 
 def test_one_conflict_in_kubernetes_words() -> None:
@@ -247,7 +247,7 @@ def test_whole_atomic_values_conflict_as_one_field() -> None:
     assert caught.value.conflicts == [("one", ".spec.selector")]
 
 
-# --- removal -------------------------------------------------------------------------------------------------
+# --- removal ------------------------------------------------------------------------------------------------
 
 
 def test_what_an_applier_drops_goes() -> None:
@@ -313,7 +313,7 @@ def test_a_field_removed_by_an_update_is_nobodys() -> None:
     assert entry(removed, "kubectl-edit", "Update") is None
 
 
-# --- lists ---------------------------------------------------------------------------------------------------
+# --- lists --------------------------------------------------------------------------------------------------
 
 LIST_ORDERS: list[tuple[str, str, str]] = [
     ("ab", "ab", "ab"),
@@ -372,7 +372,7 @@ def test_lists_that_cannot_be_divided_are_refused(items: list[dict[str, Any]], m
     assert str(caught.value) == f".spec.template.spec.containers: {message}"
 
 
-# --- nothing happens -----------------------------------------------------------------------------------------
+# --- nothing happens ----------------------------------------------------------------------------------------
 
 
 def test_applying_the_same_returns_the_live_object_itself() -> None:
@@ -399,7 +399,7 @@ def test_an_update_without_changes_changes_no_ownership() -> None:
     assert same == live
 
 
-# --- status, subresources, nulls -----------------------------------------------------------------------------
+# --- status, subresources, nulls ----------------------------------------------------------------------------
 
 
 def test_status_has_its_own_entries() -> None:

@@ -24,7 +24,7 @@ POD = builtin("io.k8s.api.core.v1.Pod")
 DEPLOYMENT = builtin("io.k8s.api.apps.v1.Deployment")
 laws = settings(max_examples=150, deadline=None)
 
-# --- JSON patch ----------------------------------------------------------------------------------------------
+# --- JSON patch ---------------------------------------------------------------------------------------------
 
 DOC = {"a": {"b": [1, 2, 3], "c~d": 1, "e/f": 2}, "n": None}
 
@@ -98,7 +98,7 @@ def test_json_patches_are_bounded() -> None:
     assert COPIED_NODES_MAX >= 100_000
 
 
-# --- merge patch ---------------------------------------------------------------------------------------------
+# --- merge patch --------------------------------------------------------------------------------------------
 
 MERGES: list[tuple[Any, Any, Any]] = [  # the examples of RFC 7386
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),
@@ -170,7 +170,7 @@ def test_json_equality_tells_numbers_from_booleans() -> None:
     assert json_equal({"a": 1, "b": [1.0]}, {"b": [1], "a": 1})
 
 
-# --- strategic merge patch -----------------------------------------------------------------------------------
+# --- strategic merge patch ----------------------------------------------------------------------------------
 
 
 def pod(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Schemas: the packaged definitions, structural schemas of CRDs, validation in Kubernetes' words, pruning, defaults."""
+"""Schemas: the packaged definitions, structural schemas of CRDs, validation in Kubernetes' words, pruning,
+defaults."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def deployment(**container: Any) -> dict[str, Any]:
     }
 
 
-# --- nodes ---------------------------------------------------------------------------------------------------
+# --- nodes --------------------------------------------------------------------------------------------------
 
 
 def test_the_asset_says_where_it_comes_from() -> None:
@@ -122,7 +123,7 @@ def test_own_definitions_come_before_built_in_ones() -> None:
     ]
 
 
-# --- validation ----------------------------------------------------------------------------------------------
+# --- validation ---------------------------------------------------------------------------------------------
 
 INVALID: list[tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = [
     ("valid", deployment(), []),
@@ -352,7 +353,7 @@ def test_deep_nesting_is_an_error_and_no_crash() -> None:
     assert any("nested too deeply" in e.message for e in errors)
 
 
-# --- unknown fields, pruning, defaults -----------------------------------------------------------------------
+# --- unknown fields, pruning, defaults ----------------------------------------------------------------------
 
 
 def test_all_unknown_fields_with_paths() -> None:

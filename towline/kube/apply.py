@@ -1,11 +1,11 @@
 """Server-side apply and field ownership, as Kubernetes defines them.
 
-`apply` merges what one manager wants into the live object, removes what that manager wanted before and nobody else owns, and refuses
-to change what others own unless forced. `track` keeps the ownership up to date for every other write (create, update, patch):
-whoever changes a value owns it from then on.
+`apply` merges what one manager wants into the live object, removes what that manager wanted before and nobody
+else owns, and refuses to change what others own unless forced. `track` keeps the ownership up to date for
+every other write (create, update, patch): whoever changes a value owns it from then on.
 
-Live objects and results share what did not change. An apply that changes nothing returns the live object itself, so that its
-caller can leave the commit out.
+Live objects and results share what did not change. An apply that changes nothing returns the live object
+itself, so that its caller can leave the commit out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _NEVER_OWNED_FIELDS = tuple("f:" + field for field in _NEVER_OWNED)
 
 
 class ApplyError(ValueError):
-    """A configuration that cannot be applied to anything (Kubernetes answers 400). `path` names the field, "" the whole."""
+    """A configuration that cannot be applied to anything (Kubernetes answers 400). `path` names the field, ""
+    the whole."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}" if path else message)
@@ -44,8 +45,8 @@ class ApplyError(ValueError):
 
 
 class ApplyConflict(Exception):
-    """Others own fields that this apply would change (409). `conflicts` are (manager, path); `causes` are (path, message)
-    for the causes of a Status, whose type is FieldManagerConflict."""
+    """Others own fields that this apply would change (409). `conflicts` are (manager, path); `causes` are
+    (path, message) for the causes of a Status, whose type is FieldManagerConflict."""
 
     def __init__(self, found: Sequence[tuple[_Owner, str]]) -> None:
         self.conflicts = [(owner.manager, path) for owner, path in found]
@@ -83,11 +84,13 @@ def apply(
     subresource: str = "",
     has_status: bool = True,
 ) -> Object:
-    """The object after `manager` applied `applied` to `live` (None: creates it), with managedFields up to date.
+    """The object after `manager` applied `applied` to `live` (None: creates it), with managedFields up to
+    date.
 
-    `now` is an RFC 3339 time in whole seconds. `applied` should be pruned by the schema first, so that its quantities compare equal.
-    `has_status`: the kind has a status subresource, so `.status` counts only with subresource "status", and nothing else counts
-    there. Returns `live` itself when nothing changes. Raises ApplyConflict, ApplyError.
+    `now` is an RFC 3339 time in whole seconds. `applied` should be pruned by the schema first, so that its
+    quantities compare equal. `has_status`: the kind has a status subresource, so `.status` counts only with
+    subresource "status", and nothing else counts there. Returns `live` itself when nothing changes. Raises
+    ApplyConflict, ApplyError.
     """
     wanted = _configuration(applied, subresource, has_status)
     owner = _Owner(manager, "Apply", "", subresource)
@@ -138,10 +141,11 @@ def track(
 ) -> Object:
     """`new` with managedFields brought up to date for a create (`old` None), update or patch by `manager`.
 
-    The manager gains every field whose value it changed, and others lose these. managedFields given in `new` replace those of
-    `old` first (kubectl migrates ownership that way; `[{}]` forgets everything, empty or unreadable ones count as not given), except
-    through a subresource. An existing object without managedFields is not tracked until somebody applies to it.
-    Raises ApplyError for what is nested too deeply to be divided.
+    The manager gains every field whose value it changed, and others lose these. managedFields given in `new`
+    replace those of `old` first (kubectl migrates ownership that way; `[{}]` forgets everything, empty or
+    unreadable ones count as not given), except through a subresource. An existing object without
+    managedFields is not tracked until somebody applies to it. Raises ApplyError for what is nested too deeply
+    to be divided.
     """
     if old is not None and subresource == "" and _is_reset(new):
         return _with_entries(new, [])
@@ -172,7 +176,7 @@ def track(
     return _with_entries(new, entries)
 
 
-# --- what is applied -----------------------------------------------------------------------------------------
+# --- what is applied ----------------------------------------------------------------------------------------
 
 
 def _configuration(applied: Object, subresource: str, has_status: bool) -> Object:
@@ -223,7 +227,7 @@ def _owned(found: FieldSet, subresource: str, has_status: bool) -> FieldSet:
     return found
 
 
-# --- entries of managedFields --------------------------------------------------------------------------------
+# --- entries of managedFields -------------------------------------------------------------------------------
 
 
 def _taken(
@@ -289,7 +293,8 @@ def _is_reset(new: Object) -> bool:
 
 
 def _entries_for(old: Object | None, new: Object, subresource: str) -> Sequence[_Entry]:
-    """The entries to start from: those that the client wrote, if it wrote any that can be read, else the stored ones."""
+    """The entries to start from: those that the client wrote, if it wrote any that can be read, else the
+    stored ones."""
     stored, given = _entries(old), _entries(new)
     if subresource or not given or given == stored:
         return stored

@@ -1,11 +1,14 @@
-"""Sets of fields: who owns what in an object (`metadata.managedFields`), and what changed between two objects.
+"""Sets of fields: who owns what in an object (`metadata.managedFields`), and what changed between two
+objects.
 
-A set is kept in the very form that Kubernetes writes it, `fieldsV1`: nested objects whose keys are `f:<field>`,
-`k:{"<key>":<value>}` (an item of a list with keys), `v:<value>` (an item of a list that is a set). A path is in the set if its node
-is `{}` or contains `.`; so parsing an entry costs nothing, and neither does writing it. The empty set is `{}` at the root.
+A set is kept in the very form that Kubernetes writes it, `fieldsV1`: nested objects whose keys are
+`f:<field>`, `k:{"<key>":<value>}` (an item of a list with keys), `v:<value>` (an item of a list that is a
+set). A path is in the set if its node is `{}` or contains `.`; so parsing an entry costs nothing, and neither
+does writing it. The empty set is `{}` at the root.
 
-What counts as one field follows the schema, as in Kubernetes: scalars, atomic lists and maps, empty lists and maps are leaves;
-a list without `x-kubernetes-list-type` is atomic; below a node without a schema maps are divided and lists are not.
+What counts as one field follows the schema, as in Kubernetes: scalars, atomic lists and maps, empty lists and
+maps are leaves; a list without `x-kubernetes-list-type` is atomic; below a node without a schema maps are
+divided and lists are not.
 
 Sets are values: no function changes one, and results share nodes with their arguments.
 """
@@ -56,7 +59,7 @@ class Comparison(NamedTuple):
         return bool(self.added or self.modified or self.removed)
 
 
-# --- algebra -------------------------------------------------------------------------------------------------
+# --- algebra ------------------------------------------------------------------------------------------------
 
 
 def union(a: FieldSet, b: FieldSet) -> FieldSet:
@@ -218,12 +221,13 @@ def _read(fields: Mapping[str, Any], depth: int) -> FieldSet:
     return out if len(out) != 1 or _SELF not in out else {}
 
 
-# --- the fields of an object ---------------------------------------------------------------------------------
+# --- the fields of an object --------------------------------------------------------------------------------
 
 
 def of_object(schema: Schema, obj: Mapping[str, Any]) -> FieldSet:
-    """The set that applying `obj` claims: every leaf, and every item of a list and entry of a map, but not the objects,
-    lists and maps around them. Raises FieldsError for lists whose items lack their keys or repeat them."""
+    """The set that applying `obj` claims: every leaf, and every item of a list and entry of a map, but not
+    the objects, lists and maps around them. Raises FieldsError for lists whose items lack their keys or
+    repeat them."""
     try:
         return _children(schema, obj, False)
     except RecursionError:
@@ -231,7 +235,8 @@ def of_object(schema: Schema, obj: Mapping[str, Any]) -> FieldSet:
 
 
 def _node(schema: Schema, value: Any, whole: bool) -> FieldSet:
-    """The node of a value without its own membership: `{}` for a leaf. `whole` also takes the containers in."""
+    """The node of a value without its own membership: `{}` for a leaf. `whole` also takes the containers
+    in."""
     if value.__class__ is dict:
         return _LEAF if not value or schema.atomic_map else _children(schema, value, whole)
     if value.__class__ is list:
@@ -259,8 +264,9 @@ def _children(schema: Schema, value: Mapping[str, Any], whole: bool) -> FieldSet
 
 
 def _shows_itself(schema: Schema | None, cls: type) -> bool:
-    """Whether a field that is a container is listed when the whole object came into being. Kubernetes does not list the
-    built-in kinds' structs (they are always there in Go); it makes no difference to ownership."""
+    """Whether a field that is a container is listed when the whole object came into being. Kubernetes does
+    not list the built-in kinds' structs (they are always there in Go); it makes no difference to
+    ownership."""
     return cls is list or schema is None or not schema.definition
 
 
@@ -299,8 +305,8 @@ def divided(schema: Schema) -> tuple[str, ...] | None:
 
 
 def item_key(items: Schema, keys: tuple[str, ...], item: Any) -> str | None:
-    """The path element of a list's item: `k:{"containerPort":80,"protocol":"TCP"}` with defaults for absent keys, or
-    `v:"x"` in a set (no `keys`). None if an item that should have keys has none of them."""
+    """The path element of a list's item: `k:{"containerPort":80,"protocol":"TCP"}` with defaults for absent
+    keys, or `v:"x"` in a set (no `keys`). None if an item that should have keys has none of them."""
     if not keys:
         return "v:" + orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode()
     if item.__class__ is not dict:
@@ -332,12 +338,12 @@ def _key_of_values(keys: tuple[str, ...], values: tuple[Any, ...]) -> str | None
     return "k:" + orjson.dumps(identity, option=orjson.OPT_SORT_KEYS).decode() if identity else None
 
 
-# --- differences ---------------------------------------------------------------------------------------------
+# --- differences --------------------------------------------------------------------------------------------
 
 
 def compare(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-    """What `new` adds to, changes in and lacks of `old`. Parts that are the same object, or equal, are not walked.
-    Raises FieldsError for objects that are nested too deeply."""
+    """What `new` adds to, changes in and lacks of `old`. Parts that are the same object, or equal, are not
+    walked. Raises FieldsError for objects that are nested too deeply."""
     result = Comparison({}, {}, {})
     try:
         _compare_objects(schema, old, new, result)

@@ -1,10 +1,10 @@
 """The JSONPaths of printer columns and scale subresources: `.status.conditions[?(@.type=="Ready")].status`.
 
-Own code: jsonpath-ng takes a millisecond to read a path and 17 µs to look it up (here 0.1 and 2.6), and speaks another dialect
-(no `.a\\.b`, no braces). Kubernetes allows only this small part of JSONPath in a CRD.
+Own code: jsonpath-ng takes a millisecond to read a path and 17 µs to look it up (here 0.1 and 2.6), and
+speaks another dialect. Kubernetes allows only this small part of JSONPath in a CRD.
 
-Understood: `.a.b`, `['a.b']`, `.a\\.b`, `[0]`, `[-1]`, `[*]`, `.*`, `[?(@.a.b=="x")]` (also `!=`, and numbers, booleans), an optional
-leading `$` and enclosing braces.
+Understood: `.a.b`, `['a.b']`, `.a\\.b`, `[0]`, `[-1]`, `[*]`, `.*`, `[?(@.a.b=="x")]` (also `!=`, and
+numbers, booleans), an optional leading `$` and enclosing braces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class PathError(ValueError):
 
 
 def find(path: str, obj: Any) -> list[Any]:
-    """All values that `path` selects in `obj`, in order; empty when something on the way is missing. Raises PathError."""
+    """All values that `path` selects in `obj`, in order; empty when something on the way is missing. Raises
+    PathError."""
     values = [obj]
     for step in compile_path(path):
         values = [found for value in values for found in step(value)]
@@ -48,8 +49,8 @@ def first(path: str, obj: Any, default: Any = None) -> Any:
 
 
 def fields_of(path: str) -> tuple[str, ...]:
-    """The field names of a plain path (`.spec.replicas` -> ("spec", "replicas")), for writing. Raises PathError where the
-    path is not plain."""
+    """The field names of a plain path (`.spec.replicas` -> ("spec", "replicas")), for writing. Raises
+    PathError where the path is not plain."""
     names: list[str] = []
     for matched in _steps(path):
         name = matched["field"] if matched["field"] is not None else matched["quoted"]

@@ -1,4 +1,5 @@
-"""The two movements of a server-side apply: merging a configuration into an object, and removing what it gave up.
+"""The two movements of a server-side apply: merging a configuration into an object, and removing what it gave
+up.
 
 Results share with the live object whatever stays as it was, down to the object itself.
 """
@@ -18,8 +19,8 @@ _ANY = Schema.ANY
 
 
 def merge(schema: Schema, live: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """`live` with everything that `wanted` says; `live` itself if it says so already. A null removes a value (or is one, where the
-    schema allows it), but does not empty a container."""
+    """`live` with everything that `wanted` says; `live` itself if it says so already. A null removes a value
+    (or is one, where the schema allows it), but does not empty a container."""
     properties, additional = schema.properties, schema.additional or _ANY
     out: dict[str, Any] | None = None
     for field, value in wanted.items():
@@ -63,8 +64,8 @@ def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
 
 
 def _merge_lists(items: Schema, keys: tuple[str, ...], live: list[Any], wanted: list[Any]) -> list[Any]:
-    """The items of both. What is wanted stands in its own order; what only the live list has keeps its place before the
-    next item that both have."""
+    """The items of both. What is wanted stands in its own order; what only the live list has keeps its place
+    before the next item that both have."""
     live_keys = [item_key(items, keys, item) for item in live]
     wanted_keys = [item_key(items, keys, item) for item in wanted]
     if live_keys == wanted_keys:
@@ -117,12 +118,12 @@ def without_nulls(schema: Schema, value: Any) -> Any:
     return value
 
 
-# --- removing what a manager gave up -------------------------------------------------------------------------
+# --- removing what a manager gave up ------------------------------------------------------------------------
 
 
 def remove(schema: Schema, value: Any, last: FieldSet, kept: FieldSet) -> Any:
-    """`value` without what is in `last` and not in `kept`. A struct counts as owned by whoever owns a field in it, so that it
-    goes with its last field."""
+    """`value` without what is in `last` and not in `kept`. A struct counts as owned by whoever owns a field
+    in it, so that it goes with its last field."""
     if value.__class__ is dict:
         return _removed_from_object(schema, value, last, kept)
     if value.__class__ is list:

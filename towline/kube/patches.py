@@ -1,7 +1,8 @@
 """The three patches that clients send: JSON Patch (RFC 6902), merge patch (RFC 7386), strategic merge patch.
 
-None changes its input; what a patch leaves alone is shared with the input, not copied. (The packages for JSON Patch copy the whole
-document: 130 µs for a Deployment, 4 here; and none limits what a chain of `copy` operations may grow to.)
+None changes its input; what a patch leaves alone is shared with the input, not copied. (The packages for JSON
+Patch copy the whole document: 130 µs for a Deployment, 4 here; and none limits what a chain of `copy`
+operations may grow to.)
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ _ORDER = "$setElementOrder/"
 
 
 class PatchError(Exception):
-    """A patch that cannot be applied. `path` says where (a JSON pointer, or a field path), "" for the patch itself.
+    """A patch that cannot be applied. `path` says where (a JSON pointer, or a field path), "" for the patch
+    itself.
 
-    `unprocessable` tells a well-formed patch that does not fit the object (Kubernetes answers 422) from a malformed one (400)."""
+    `unprocessable` tells a well-formed patch that does not fit the object (Kubernetes answers 422) from a
+    malformed one (400)."""
 
     def __init__(self, path: str, message: str, *, unprocessable: bool = False) -> None:
         super().__init__(f"{path}: {message}" if path else message)
@@ -39,7 +42,7 @@ class PatchError(Exception):
         self.unprocessable = unprocessable
 
 
-# --- JSON Patch ----------------------------------------------------------------------------------------------
+# --- JSON Patch ---------------------------------------------------------------------------------------------
 
 
 def json_patch(doc: Any, operations: Any) -> Any:
@@ -175,12 +178,12 @@ def json_equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-# --- merge patch ---------------------------------------------------------------------------------------------
+# --- merge patch --------------------------------------------------------------------------------------------
 
 
 def merge_patch(doc: Any, patch: Any) -> Any:
-    """`doc` with the merge patch of RFC 7386: null removes, objects merge, everything else replaces. Raises PatchError
-    only for a patch that is nested too deeply."""
+    """`doc` with the merge patch of RFC 7386: null removes, objects merge, everything else replaces. Raises
+    PatchError only for a patch that is nested too deeply."""
     try:
         return _merge_patch(doc, patch)
     except RecursionError:
@@ -201,14 +204,14 @@ def _merge_patch(doc: Any, patch: Any) -> Any:
     return merged
 
 
-# --- strategic merge patch -----------------------------------------------------------------------------------
+# --- strategic merge patch ----------------------------------------------------------------------------------
 
 
 def strategic_merge(schema: Schema, doc: Any, patch: Any) -> Any:
     """`doc` with a strategic merge patch: as a merge patch, but lists whose schema says
-    `x-kubernetes-patch-strategy: merge` merge by their merge key (or as sets). In the patch `$patch` deletes, replaces or
-    merges an object or a list's item, `$deleteFromPrimitiveList/<list>` removes from a set, `$setElementOrder/<list>`
-    orders, `$retainKeys` keeps only the named fields. Raises PatchError."""
+    `x-kubernetes-patch-strategy: merge` merge by their merge key (or as sets). In the patch `$patch` deletes,
+    replaces or merges an object or a list's item, `$deleteFromPrimitiveList/<list>` removes from a set,
+    `$setElementOrder/<list>` orders, `$retainKeys` keeps only the named fields. Raises PatchError."""
     if not isinstance(patch, dict):
         raise PatchError("", "a strategic merge patch is an object")
     try:
@@ -286,8 +289,8 @@ def _delete_primitives(merged: dict[str, Any], field: str, values: Any, path: st
 
 
 def _merge_lists(schema: Schema, doc: list[Any], patch: list[Any], order: Any, path: str) -> list[Any]:
-    """A list of the patch merged into the document's. Without an order of its own, what the patch names comes in the
-    patch's order (a new container comes first: surprising, but Kubernetes')."""
+    """A list of the patch merged into the document's. Without an order of its own, what the patch names comes
+    in the patch's order (a new container comes first: surprising, but Kubernetes')."""
     if "merge" not in schema.patch_strategy:
         return [_without_directives(item) for item in patch if not _is_directive_only(item)]
     key = schema.patch_merge_key
@@ -340,8 +343,8 @@ def _in_order(items: list[Any], order: Any, key: str, doc: list[Any], path: str)
 
 
 def _interleaved(items: list[Any], order: list[Any], server_order: list[Any], key: str | None) -> list[Any]:
-    """The items that `order` names in its order, and the rest in the server's. An item of the rest goes before the first
-    named one that it preceded in the server's list."""
+    """The items that `order` names in its order, and the rest in the server's. An item of the rest goes
+    before the first named one that it preceded in the server's list."""
     rank = {_identity(identity): at for at, identity in reversed(list(enumerate(order)))}
     place = {_identity(identity): at for at, identity in reversed(list(enumerate(server_order)))}
     named: list[tuple[int, int | None, Any]] = []

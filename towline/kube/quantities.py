@@ -1,7 +1,7 @@
 """Kubernetes quantities (`500m`, `1.5Gi`, `1e3`) with exact arithmetic.
 
-Own code because the one package that reads them (`kubernetes.utils`) brings a whole second client along and does not write Kubernetes'
-canonical form. Fractions keep `0.1 + 0.2` exact.
+Own code because the one package that reads them (`kubernetes.utils`) brings a whole second client along and
+does not write Kubernetes' canonical form. Fractions keep `0.1 + 0.2` exact.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class QuantityError(ValueError):
 
 
 def parse(text: str | int | float) -> Fraction:
-    """The exact value. Numbers are accepted, as in YAML's `cpu: 1`; what is finer than nano is rounded up and what is
-    larger than 2**63-1 capped, as Kubernetes does. Raises QuantityError."""
+    """The exact value. Numbers are accepted, as in YAML's `cpu: 1`; what is finer than nano is rounded up and
+    what is larger than 2**63-1 capped, as Kubernetes does. Raises QuantityError."""
     return _parse(text if isinstance(text, str) else _number(text))[0]
 
 
@@ -82,8 +82,8 @@ def format_quantity(value: Fraction | int, style: str = "decimal") -> str:
 
 
 def canonical(quantity: str | int | float) -> str | int | float:
-    """`quantity` as Kubernetes stores it: `1000m` -> `1`, `0.5` -> `500m`, `1024Mi` -> `1Gi`, 2 -> `2`. What is no
-    quantity stays as it is, for validation to complain about."""
+    """`quantity` as Kubernetes stores it: `1000m` -> `1`, `0.5` -> `500m`, `1024Mi` -> `1Gi`, 2 -> `2`. What
+    is no quantity stays as it is, for validation to complain about."""
     try:
         written = _canonical(quantity if isinstance(quantity, str) else _number(quantity))
     except QuantityError:

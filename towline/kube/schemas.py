@@ -1,7 +1,8 @@
 """Checks objects against schemas: wrong types and values, unknown fields, pruning, defaults.
 
-Values are checked by jsonschema-rs (9 µs for a Deployment), compiled once per kind. Unknown fields, pruning and
-defaulting are walks of our own, because they need every path, or a changed copy. No function here changes its input.
+Values are checked by jsonschema-rs (9 µs for a Deployment), compiled once per kind. Unknown fields, pruning
+and defaulting are walks of our own, because they need every path, or a changed copy. No function here changes
+its input.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*\Z")
 class FieldError(NamedTuple):
     """One thing wrong with an object.
 
-    `path` as Kubernetes writes it (`spec.template.spec.containers[0].image`), `reason` one of Kubernetes' causes
-    (FieldValueRequired, FieldValueInvalid, FieldValueTypeInvalid, FieldValueNotSupported, FieldValueDuplicate,
-    FieldValueTooLong, FieldValueForbidden), `message` without the path (`Required value`)."""
+    `path` as Kubernetes writes it (`spec.template.spec.containers[0].image`), `reason` one of Kubernetes'
+    causes (FieldValueRequired, FieldValueInvalid, FieldValueTypeInvalid, FieldValueNotSupported,
+    FieldValueDuplicate, FieldValueTooLong, FieldValueForbidden), `message` without the path (`Required
+    value`)."""
 
     path: str
     reason: str
@@ -66,7 +68,7 @@ class FieldError(NamedTuple):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-# --- values --------------------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------------------
 
 
 def validate(schema: Schema, obj: Any) -> list[FieldError]:
@@ -95,7 +97,7 @@ def _compile(schema: Schema) -> Any:
         {**root, "$defs": parts},
         validate_formats=True,
         formats={"byte": _is_base64},
-        pattern_options=jsonschema_rs.RegexOptions(),  # linear time, as in Kubernetes: patterns come from users
+        pattern_options=jsonschema_rs.RegexOptions(),  # linear time: patterns come from users
     )
 
 
@@ -181,7 +183,7 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-# --- errors in Kubernetes' words -----------------------------------------------------------------------------
+# --- errors in Kubernetes' words ----------------------------------------------------------------------------
 
 
 def _translated(error: Any) -> FieldError:
@@ -208,8 +210,6 @@ def _translated(error: Any) -> FieldError:
         return FieldError(
             path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {kind.limit} items"
         )
-    if name == "uniqueItems":
-        return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
     says = _CONSTRAINTS.get(name)
     detail = says(kind) if says is not None else error.message
     return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {detail}")
@@ -225,6 +225,7 @@ _CONSTRAINTS: Mapping[str, Callable[[Any], str]] = {
     "minProperties": lambda kind: f"should have at least {kind.limit} properties",
     "maxProperties": lambda kind: f"should have at most {kind.limit} properties",
     "pattern": lambda kind: f"should match '{kind.pattern}'",
+    "uniqueItems": lambda _: "shouldn't contain duplicates",
     "multipleOf": lambda kind: f"should be a multiple of {kind.multiple_of}",
     "format": lambda kind: f"must be of format {kind.format}",
     "anyOf": lambda _: "must validate at least one schema (anyOf)",
@@ -234,8 +235,8 @@ _CONSTRAINTS: Mapping[str, Callable[[Any], str]] = {
 
 
 def path_text(parts: Sequence[str | int]) -> str:
-    """`["spec", "ports", 0, "name"]` -> `spec.ports[0].name`; a map's key that is no identifier in brackets, as
-    Kubernetes writes it: `metadata.labels[app.io/name]`."""
+    """`["spec", "ports", 0, "name"]` -> `spec.ports[0].name`; a map's key that is no identifier in brackets,
+    as Kubernetes writes it: `metadata.labels[app.io/name]`."""
     text = ""
     for part in parts:
         text = f"{text}[{part}]" if isinstance(part, int) else _join(text, part)
@@ -256,7 +257,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _VALUE_SHOWN_MAX else text[:_VALUE_SHOWN_MAX] + "..."
 
 
-# --- items that must differ ----------------------------------------------------------------------------------
+# --- items that must differ ---------------------------------------------------------------------------------
 
 
 def _duplicates(schema: Schema, value: Any, path: str, errors: list[FieldError]) -> None:
@@ -300,8 +301,8 @@ def _same_items(schema: Schema, items: list[Any], path: str, errors: list[FieldE
 
 
 def _with_keyed_lists(schema: Schema) -> Sequence[tuple[str, Schema]]:
-    """The properties below which a list with keys, or a set, may stand; metadata apart, where Kubernetes tolerates
-    repeated finalizers."""
+    """The properties below which a list with keys, or a set, may stand; metadata apart, where Kubernetes
+    tolerates repeated finalizers."""
     _has_keyed_lists(schema)
     found: Sequence[tuple[str, Schema]] = schema._marks
     return found
@@ -328,7 +329,7 @@ def _has_keyed_lists(schema: Schema) -> bool:
     )
 
 
-# --- unknown fields, pruning, defaults -----------------------------------------------------------------------
+# --- unknown fields, pruning, defaults ----------------------------------------------------------------------
 
 
 def unknown_fields(schema: Schema, obj: Any) -> list[str]:
@@ -379,8 +380,8 @@ def _unknown(schema: Schema, value: Any, path: tuple[str | int, ...], found: lis
 
 
 def prune(schema: Schema, obj: Any) -> Any:
-    """`obj` as a Kubernetes API server keeps it: without unknown fields, without nulls where the schema does not
-    say `nullable`, quantities in canonical form. The same object if nothing changes."""
+    """`obj` as a Kubernetes API server keeps it: without unknown fields, without nulls where the schema does
+    not say `nullable`, quantities in canonical form. The same object if nothing changes."""
     if isinstance(obj, dict):
         return _pruned_dict(schema, obj)
     if isinstance(obj, list):
@@ -428,8 +429,9 @@ def _pruned_list(schema: Schema, value: list[Any]) -> list[Any]:
 
 
 def default(schema: Schema, obj: Any) -> Any:
-    """`obj` with the schema's defaults, also for a null where the schema does not say `nullable`. The same object
-    if nothing changes. A default is put into objects that are there, never makes its parent, as in Kubernetes."""
+    """`obj` with the schema's defaults, also for a null where the schema does not say `nullable`. The same
+    object if nothing changes. A default is put into objects that are there, never makes its parent, as in
+    Kubernetes."""
     if isinstance(obj, dict):
         return _defaulted_dict(schema, obj)
     if isinstance(obj, list) and schema.items is not None and _has_defaults(schema.items):

@@ -80,8 +80,8 @@ NOTHING = Selector(nothing=True)
 
 
 def parse_query(text: str | None) -> Selector:
-    """A selector in kubectl's words: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`. Empty selects everything. `c!=d` also
-    holds where c is absent. Raises SelectorError."""
+    """A selector in kubectl's words: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`. Empty selects everything.
+    `c!=d` also holds where c is absent. Raises SelectorError."""
     if not text or not text.strip():
         return EVERYTHING
     tokens = _Tokens(text)
@@ -96,7 +96,8 @@ def parse_query(text: str | None) -> Selector:
 
 
 def from_object(selector: Mapping[str, Any] | None) -> Selector:
-    """A LabelSelector object. None selects nothing, an empty one everything, as in Kubernetes. Raises SelectorError."""
+    """A LabelSelector object. None selects nothing, an empty one everything, as in Kubernetes. Raises
+    SelectorError."""
     if selector is None:
         return NOTHING
     requirements = [
@@ -139,7 +140,8 @@ class FieldSelector:
         return self.matches(lambda path: field_text(obj, path))
 
     def equal_to(self, path: str) -> str | None:
-        """The value that `path` must have, where the selector says so: lets a list go straight to one object."""
+        """The value that `path` must have, where the selector says so: lets a list go straight to one
+        object."""
         return next((r.value for r in self.requirements if r.equal and r.path == path), None)
 
     def __bool__(self) -> bool:
@@ -150,8 +152,8 @@ class FieldSelector:
 
 
 def parse_fields(text: str | None) -> FieldSelector:
-    """A field selector: `metadata.name=a,status.phase!=Running`. `\\,`, `\\=` and `\\\\` stand for themselves in values.
-    Raises SelectorError."""
+    """A field selector: `metadata.name=a,status.phase!=Running`. `\\,`, `\\=` and `\\\\` stand for themselves
+    in values. Raises SelectorError."""
     requirements: list[FieldRequirement] = []
     for part in re.findall(r"(?:\\.|[^,\\])+", text or ""):
         matched = re.match(r"\s*([^=!\s]+)\s*(==|!=|=)(.*)\Z", part, re.DOTALL)
@@ -174,7 +176,7 @@ def field_text(obj: Mapping[str, Any], path: str) -> str:
     return "" if value is None or isinstance(value, (Mapping, list)) else str(value)
 
 
-# --- reading -------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 class _Tokens:

@@ -1,8 +1,8 @@
 """Schemas as trees of nodes: what patches, server-side apply and validation need to know about a field.
 
-A node is read from OpenAPI v3: a definition of a built-in kind (from the packaged asset), or the structural schema of
-a CRD. References are followed when a node is first looked at, so that loading Deployment does not build the 121
-definitions below it, and recursive definitions work.
+A node is read from OpenAPI v3: a definition of a built-in kind (from the packaged asset), or the structural
+schema of a CRD. References are followed when a node is first looked at, so that loading Deployment does not
+build the 121 definitions below it, and recursive definitions work.
 """
 
 from __future__ import annotations
@@ -90,28 +90,30 @@ class Schema:
 
     @staticmethod
     def of(openapi: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]] | None = None) -> Schema:
-        """The node for `openapi`. References are looked up by their last path segment in `definitions`, then among
-        the built-in ones; an unknown reference accepts everything, as a newer server may use newer types."""
+        """The node for `openapi`. References are looked up by their last path segment in `definitions`, then
+        among the built-in ones; an unknown reference accepts everything, as a newer server may use newer
+        types."""
         return Schema(openapi, _Definitions(definitions or {}, fallback=True))
 
     @staticmethod
     def of_kind(openapi: Mapping[str, Any] | None) -> Schema:
-        """The root node of a kind that a CRD defines: `openapi` with apiVersion, kind and Kubernetes' own metadata,
-        whatever `openapi` says about these. None, or a root without fields, is still an object with metadata."""
+        """The root node of a kind that a CRD defines: `openapi` with apiVersion, kind and Kubernetes' own
+        metadata, whatever `openapi` says about these. None, or a root without fields, is still an object with
+        metadata."""
         node = {**(openapi or {"x-kubernetes-preserve-unknown-fields": True})}
         node["type"] = "object"
         node["properties"] = {**(node.get("properties") or {}), **_ENVELOPE}
         return Schema.of(node)
 
     def child(self, field: str) -> Schema | None:
-        """The node of an object's field: a property, a map's value; ANY below a node that keeps unknown fields;
-        None for an unknown field."""
+        """The node of an object's field: a property, a map's value; ANY below a node that keeps unknown
+        fields; None for an unknown field."""
         found = self.properties.get(field) or self.additional
         return found if found is not None else (Schema.ANY if self.preserve_unknown else None)
 
     def openapi(self) -> dict[str, Any]:
-        """The node in OpenAPI v3, references as `#/components/schemas/<definition>`. A definition's own body, with
-        descriptions, where the node is one; see `definitions()` for what it refers to."""
+        """The node in OpenAPI v3, references as `#/components/schemas/<definition>`. A definition's own body,
+        with descriptions, where the node is one; see `definitions()` for what it refers to."""
         if self.definition:
             described = definitions().get(self.definition)
             if described is not None:
@@ -203,8 +205,8 @@ _ENVELOPE: Mapping[str, Any] = {
 
 
 def _reference(node: Mapping[str, Any]) -> str:
-    """The definition that `node` refers to: `$ref`, or the one `$ref` in `allOf` that Kubernetes publishes where
-    the reference has siblings."""
+    """The definition that `node` refers to: `$ref`, or the one `$ref` in `allOf` that Kubernetes publishes
+    where the reference has siblings."""
     reference = node.get("$ref")
     if reference is None:
         parts = node.get("allOf")
@@ -213,11 +215,12 @@ def _reference(node: Mapping[str, Any]) -> str:
     return reference.rpartition("/")[2] if isinstance(reference, str) else ""
 
 
-# --- the built-in kinds --------------------------------------------------------------------------------------
+# --- the built-in kinds -------------------------------------------------------------------------------------
 
 
 def builtin(name: str) -> Schema:
-    """The definition `name`, e.g. `io.k8s.api.apps.v1.Deployment`. Raises KeyError for one that is not there."""
+    """The definition `name`, e.g. `io.k8s.api.apps.v1.Deployment`. Raises KeyError for one that is not
+    there."""
     found = _builtin_definitions().get(name)
     if found is None:
         raise KeyError(name)
@@ -225,8 +228,8 @@ def builtin(name: str) -> Schema:
 
 
 def definitions() -> Mapping[str, dict[str, Any]]:
-    """All built-in definitions as OpenAPI v3 with descriptions: 500 nodes, 1 MB. Not kept here: the caller renders
-    its documents from it and lets go."""
+    """All built-in definitions as OpenAPI v3 with descriptions: 600 nodes, 1 MB. Not kept here: the caller
+    renders its documents from it and lets go."""
     texts = _asset("kubernetes-descriptions.json.gz")["descriptions"]
     nodes: dict[str, dict[str, Any]] = _asset("kubernetes.json.gz")["definitions"]
     return {name: _described(node, name, texts) for name, node in nodes.items()}
