@@ -57,7 +57,7 @@ def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hu
         apis = _enablement_condition(facts)
         if _says(status, "CompleteAPIEnablements") != apis:
             conditions = with_condition(conditions, "CompleteAPIEnablements", *apis, now)
-    breaker = _breaker_condition(contact, status)
+    breaker = _breaker_condition(name_of(cluster), contact, status)
     if breaker is not None and _says(status, "DeletionsHeld") != breaker:
         conditions = with_condition(conditions, "DeletionsHeld", *breaker, now)
     if conditions is not None:
@@ -124,13 +124,13 @@ def _enablement_condition(facts: ClusterFacts) -> tuple[str, str, str]:
     return "False", "Empty", "collected empty APIEnablements"
 
 
-def _breaker_condition(contact: Contact | None, status: Any) -> tuple[str, str, str] | None:
+def _breaker_condition(name: str, contact: Contact | None, status: Any) -> tuple[str, str, str] | None:
     """Said from the first time that the breaker held something; None before."""
     if contact is None:
         return None
     count, why = contact.deletions_held
     if count:
-        hint = "annotate the Cluster with towline.io/release-deletions=true to let them go"
+        hint = f"`towline release {name}` lets them go"
         return "True", "DeleteBreaker", f"{count} objects unknown to the hub are kept: {why}; {hint}"
     return (
         None if condition(status, "DeletionsHeld") is None else ("False", "Released", "no deletions are held")

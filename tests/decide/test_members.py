@@ -1,0 +1,345 @@
+"""Decisions about members: aggregation's texts, stored Works, Namespaces, Clusters, health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.decide.test_propagation import (
+    BINDING,
+    REMOVED,
+    WEB,
+    WEB_POLICY,
+    a_world,
+    condition,
+    propagate,
+    report,
+)
+from tests.decide.world import World, cluster, configmap, deployment, namespace
+from towline.hub.decide import aggregation, clusters, health, namespaces, policies, userworks
+from towline.hub.decide.conditions import condition as find
+from towline.hub.decide.health import ClusterFacts, Contact
+from towline.hub.decide.plan import Plan
+from towline.hub.decide.wire import ManifestStatus, Phase, WorkReport
+from towline.kube import names
+from towline.kube.objects import Key, Object
+
+M1 = Key("cluster.karmada.io", "clusters", "", "m1")
+
+
+def applied(status: bytes = b"", state: str = "Healthy") -> WorkReport:
+    statuses = (ManifestStatus(0, "apps/v1", "Deployment", "deployments", "shop", "web", status, state),)
+    return WorkReport("w", "u", b"", Phase.APPLIED, "", statuses)
+
+
+FAILED = WorkReport("w", "u", b"", Phase.FAILED, "it is somebody else's")
+
+# --- aggregation ---------------------------------------------------------------------------------------------
+
+
+def test_the_aggregated_status() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    propagate(world)
+    assert find(world.objects[BINDING]["status"], "FullyApplied") is None, (
+        "nothing is said before the first report"
+    )
+    report(world, m2=FAILED, m1=applied(b'{"replicas":3}'))
+    assert world.objects[BINDING]["status"]["aggregatedStatus"] == [
+        {"clusterName": "m1", "applied": True, "health": "Healthy", "status": {"replicas": 3}},
+        {
+            "clusterName": "m2",
+            "applied": False,
+            "appliedMessage": "it is somebody else's",
+            "health": "Unknown",
+        },
+    ]
+    full = condition(world, "FullyApplied")
+    assert (full["status"], full["reason"]) == ("False", "FullyAppliedFailed")
+    assert full["message"] == "Failed to apply all works, see status.aggregatedStatus for details"
+    assert world.objects[WEB]["status"]["replicas"] == 3
+    plan = aggregation.decide(world, BINDING, world.now, {"m2": applied(b'{"replicas":2}')})
+    world.apply(plan)
+    assert [event.reason for event in plan.events] == ["AggregateStatusSucceed"]
+    assert (
+        plan.events[0].message
+        == "Update ResourceBinding(shop/web-deployment) with AggregatedStatus successfully."
+    )
+    full = condition(world, "FullyApplied")
+    assert (full["status"], full["message"]) == ("True", "All works have been successfully applied")
+    assert world.objects[WEB]["status"]["replicas"] == 5
+
+
+def test_a_new_target_makes_fully_applied_false_in_the_same_commit() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    propagate(world)
+    report(world, m1=applied(), m2=applied())
+    world.put(cluster("m3"))
+    propagate(world)
+    assert condition(world, "FullyApplied")["status"] == "False"
+    assert aggregation.decide(world, BINDING, world.now, {}).writes == ()
+
+
+def test_a_cluster_that_is_no_member_any_more_is_not_waited_for() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    propagate(world)
+    del world.objects[M1]
+    propagate(world)
+    world.settle(aggregation.decide, BINDING, {})
+    assert [e["clusterName"] for e in world.objects[BINDING]["status"]["aggregatedStatus"]] == ["m2"]
+
+
+def test_a_removal_reported_for_a_wanted_cluster_counts_for_nothing() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    propagate(world)
+    assert aggregation.decide(world, BINDING, world.now, {"m1": REMOVED}).writes == ()
+
+
+def test_an_odd_status_does_not_stop_the_bindings_own() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    propagate(world)
+    report(world, m1=applied(b'"what?"'), m2=applied(b'{"replicas":"many"}'))
+    assert world.objects[BINDING]["status"]["aggregatedStatus"][0]["status"] == "what?"
+
+
+# --- stored Works --------------------------------------------------------------------------------------------
+
+MINE = Key("work.karmada.io", "works", "karmada-es-m1", "mine")
+
+
+def a_work(world: World, **spec: Any) -> Key:
+    return world.put(
+        {
+            "apiVersion": "work.karmada.io/v1alpha1",
+            "kind": "Work",
+            "metadata": {"name": "mine", "namespace": "karmada-es-m1"},
+            "spec": {"workload": {"manifests": [configmap("a")]}, **spec},
+        }
+    )
+
+
+def test_a_stored_work_gets_finalizer_and_status() -> None:
+    world = a_world()
+    key = a_work(world)
+    world.settle(userworks.decide, key, None)
+    assert world.objects[key]["metadata"]["finalizers"] == [names.EXECUTION_FINALIZER]
+    held = ManifestStatus(0, "v1", "ConfigMap", "configmaps", "shop", "a", b'{"x":1}', "Healthy")
+    said = WorkReport("mine", "u", b"", Phase.APPLIED, "", (held,))
+    plan = userworks.decide(world, key, world.now, said)
+    assert [event.reason for event in plan.events] == ["SyncSucceed"]
+    world.settle(userworks.decide, key, said)
+    status = world.objects[key]["status"]
+    assert find(status, "Applied") and find(status, "Applied")["reason"] == "AppliedSuccessful"  # type: ignore[index]
+    assert status["manifestStatuses"] == [
+        {
+            "identifier": {
+                "ordinal": 0, "version": "v1", "kind": "ConfigMap", "resource": "configmaps", "namespace": "shop", "name": "a",
+            },
+            "health": "Healthy",
+            "status": {"x": 1},
+        }
+    ]  # fmt: skip
+    world.settle(userworks.decide, key, FAILED)
+    assert find(world.objects[key]["status"], "Applied")["message"] == FAILED.message  # type: ignore[index]
+
+
+def test_a_suspended_stored_work_says_so() -> None:
+    world = a_world()
+    key = a_work(world, suspendDispatching=True)
+    world.settle(userworks.decide, key, None)
+    assert find(world.objects[key]["status"], "Dispatching")["reason"] == "SuspendDispatching"  # type: ignore[index]
+
+
+def test_a_deleted_stored_work_waits_for_its_member_or_for_the_members_end() -> None:
+    for end in ("removed", "no member"):
+        world = a_world()
+        key = a_work(world)
+        world.settle(userworks.decide, key, None)
+        world.delete(key)
+        assert userworks.decide(world, key, world.now, None).writes == ()
+        if end == "no member":
+            del world.objects[M1]
+        world.settle(userworks.decide, key, REMOVED if end == "removed" else None)
+        assert key not in world.objects
+
+
+# --- Namespaces ----------------------------------------------------------------------------------------------
+
+SHOP = Key("", "namespaces", "", "shop")
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("shop", {}, True),
+        ("default", {}, False),
+        ("kube-public", {}, False),
+        ("karmada-system", {}, False),
+        ("karmada-es-m1", {}, False),
+        ("shop", {names.SKIP_AUTO_PROPAGATION: "true"}, False),
+        ("shop", {names.SKIP_AUTO_PROPAGATION: "false"}, True),
+    ],
+)
+def test_which_namespaces_follow(name: str, labels: dict[str, str], expected: bool) -> None:
+    assert namespaces.spreads(namespace(name, labels)) is expected
+
+
+def test_a_namespace_goes_after_its_contents_and_its_copies() -> None:
+    world = a_world(configmap(), deployment(), WEB_POLICY)
+    propagate(world)
+    world.objects[SHOP] = world.objects[SHOP] | {
+        "metadata": world.objects[SHOP]["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    }
+    world.settle(namespaces.decide, SHOP, {"m1"})
+    assert Key("", "configmaps", "shop", "settings") not in world.objects
+    assert world.objects[WEB]["metadata"]["deletionTimestamp"]
+    propagate(world)
+    report(world, m1=REMOVED, m2=REMOVED)
+    propagate(world)
+    world.settle(policies.decide, world.key(WEB_POLICY))
+    plan = namespaces.decide(world, SHOP, world.now, {"m1"})
+    assert plan.writes == () and plan.reasons["waiting"] == "copies may exist in m1"
+    world.settle(namespaces.decide, SHOP, ())
+    assert SHOP not in world.objects
+
+
+def test_a_big_namespace_empties_in_steps() -> None:
+    world = a_world(*(configmap(f"c{at}") for at in range(250)))
+    world.objects[SHOP]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    first = namespaces.decide(world, SHOP, world.now, ())
+    assert len(first.writes) == namespaces.EMPTYING_WRITES and first.requeue_after_seconds == 0.0
+    world.settle(namespaces.decide, SHOP, ())
+    assert SHOP not in world.objects
+
+
+def test_a_namespace_without_its_own_finalizer_gets_ours() -> None:
+    world = a_world()
+    world.objects[SHOP]["spec"] = {}
+    assert namespaces.decide(world, SHOP, world.now, ()).writes == ()
+    world.settle(namespaces.decide, SHOP, {"m1"})
+    assert world.objects[SHOP]["metadata"]["finalizers"] == [names.PROPAGATION_FINALIZER]
+
+
+# --- Clusters ------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_gets_its_execution_namespace_and_loses_it_last() -> None:
+    world = a_world(clusters=("m1",))
+    space = Key("", "namespaces", "", "karmada-es-m1")
+    plans = world.settle(clusters.decide, M1, 0)
+    assert plans[0].events[0].message == "Created execution space(karmada-es-m1) for cluster(m1)."
+    assert world.objects[space]["metadata"]["labels"][names.SYSTEM] == "true"
+    world.delete(M1)
+    assert clusters.decide(world, M1, world.now, 2).writes == ()
+    world.settle(clusters.decide, M1, 0)
+    assert M1 not in world.objects and space not in world.objects
+
+
+def test_a_cluster_stays_while_a_binding_may_hold_something_in_it() -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    world.settle(clusters.decide, M1, 0)
+    propagate(world)
+    world.delete(M1)
+    propagate(world)
+    assert (
+        clusters.decide(world, M1, world.now, 0).reasons["waiting"] == "1 Works may be in the cluster still"
+    )
+    report(world, m1=REMOVED)
+    world.settle(clusters.decide, M1, 0)
+    assert M1 not in world.objects
+
+
+# --- health --------------------------------------------------------------------------------------------------
+
+FACTS = ClusterFacts("v1.32.1", True, "", (("apps/v1", (("deployments", "Deployment"),)),), True)
+BAD = ClusterFacts("v1.32.1", False, "etcd is down", (), False)
+
+
+def ready(world: World) -> tuple[Any, Any]:
+    found = find(world.objects[M1].get("status"), "Ready") or {}
+    return found.get("status"), found.get("reason")
+
+
+@pytest.mark.parametrize(
+    ("before", "contact", "hub_age", "expected"),
+    [
+        (None, (1, FACTS), 999, ("True", "ClusterReady")),
+        (None, (40, FACTS), 999, ("True", "ClusterReady")),
+        (None, (41, FACTS), 999, ("Unknown", "ClusterStatusUnknown")),
+        (None, (1, BAD), 999, ("False", "ClusterNotReady")),
+        (None, None, 59, (None, None)),
+        (None, None, 61, ("Unknown", "ClusterStatusNeverUpdated")),
+        (None, (1, None), 999, (None, None)),  # connected, no facts yet
+        ("True", None, 39, ("True", "ClusterReady")),  # the hub was away itself
+        ("True", None, 41, ("Unknown", "ClusterStatusUnknown")),
+    ],
+)
+def test_ready(before: str | None, contact: Any, hub_age: float, expected: tuple[Any, Any]) -> None:
+    world = World()
+    world.put(cluster("m1"))
+    if before:
+        world.settle(health.decide, M1, Contact(True, world.now, world.now, FACTS), world.now)
+    world.now += 1000
+    seen = contact and Contact(True, world.now - contact[0], world.now - contact[0], contact[1])
+    world.settle(health.decide, M1, seen, world.now - hub_age)
+    assert ready(world) == expected
+
+
+def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:
+    world = World()
+    world.put(cluster("m1"))
+    seen = Contact(True, world.now, world.now, FACTS)
+    plans = world.settle(health.decide, M1, seen, 0.0)
+    assert plans[-1].requeue_after_seconds == pytest.approx(40.1)
+    world.now += 40.1
+    events = [e.reason for p in world.settle(health.decide, M1, seen, 0.0) for e in p.events]
+    assert ready(world) == ("Unknown", "ClusterStatusUnknown") and events == ["ClusterStatusUnknown"]
+    world.settle(health.decide, M1, Contact(True, world.now, world.now, FACTS), 0.0)
+    assert ready(world) == ("True", "ClusterReady")
+
+
+def status_after(*facts: ClusterFacts) -> Object:
+    world = World()
+    world.put(cluster("m1"))
+    for fact in facts:
+        world.settle(health.decide, M1, Contact(True, world.now, world.now, fact), 0.0)
+    status: Object = world.objects[M1]["status"]
+    return status
+
+
+def test_facts_become_status_and_a_failed_discovery_erases_nothing() -> None:
+    status = status_after(FACTS)
+    assert status["kubernetesVersion"] == "v1.32.1"
+    assert status["apiEnablements"] == [
+        {"groupVersion": "apps/v1", "resources": [{"name": "deployments", "kind": "Deployment"}]}
+    ]
+    assert find(status, "CompleteAPIEnablements")["reason"] == "Complete"  # type: ignore[index]
+    kept = status_after(FACTS, BAD)
+    assert kept["apiEnablements"] == status["apiEnablements"]
+    assert find(kept, "CompleteAPIEnablements")["reason"] == "Empty"  # type: ignore[index]
+
+
+def test_what_the_delete_breaker_holds_is_a_condition() -> None:
+    world = World()
+    world.put(cluster("m1"))
+    contact = Contact(True, world.now, world.now, FACTS)
+    world.settle(health.decide, M1, contact, 0.0)
+    assert find(world.objects[M1]["status"], "DeletionsHeld") is None
+    held = Contact(True, world.now, world.now, FACTS, (12, "too many at once"))
+    world.settle(health.decide, M1, held, 0.0)
+    said = find(world.objects[M1]["status"], "DeletionsHeld")
+    assert said and said["status"] == "True" and "12 objects" in said["message"]
+    world.settle(health.decide, M1, contact, 0.0)
+    assert find(world.objects[M1]["status"], "DeletionsHeld")["status"] == "False"  # type: ignore[index]
+
+
+def test_nothing_to_decide_about_what_is_not_there() -> None:
+    world = World()
+    for plan in (
+        health.decide(world, M1, 0.0, None, 0.0),
+        clusters.decide(world, M1, 0.0, 0),
+        namespaces.decide(world, SHOP, 0.0, ()),
+        userworks.decide(world, MINE, 0.0, None),
+        aggregation.decide(world, BINDING, 0.0, {}),
+    ):
+        assert plan == Plan()
