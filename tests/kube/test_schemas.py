@@ -15,6 +15,7 @@ from towline.kube.schemas import (
     builtin,
     default,
     definitions,
+    problem,
     prune,
     source,
     unknown_fields,
@@ -336,6 +337,24 @@ def test_validate_custom(obj: dict[str, Any], expected: list[str]) -> None:
 def test_patterns_cannot_be_made_slow() -> None:
     slow = Schema.of({"type": "string", "pattern": "^(a+)+$"})
     assert validate(slow, "a" * 50_000 + "b")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"pattern": "["},
+        {"pattern": "(?=a)b"},
+        {"pattern": "(a{999}){999}"},
+        {"type": "strin"},
+        {"maxLength": -1},
+    ],
+)
+def test_schemas_that_cannot_be_used_are_found_and_do_not_crash(node: dict[str, Any]) -> None:
+    schema = Schema.of({"type": "object", "properties": {"a": {"type": "string", **node}}})
+    assert problem(schema)
+    (error,) = validate(schema, {"a": "b"})
+    assert "schema cannot be used" in error.message
+    assert problem(WIDGET) is None
 
 
 def test_errors_are_bounded() -> None:

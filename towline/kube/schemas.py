@@ -8,23 +8,23 @@ its input.
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jsonschema_rs
 import orjson
 
+from towline.kube.field_errors import FieldError, join, path_text, shown, translated
 from towline.kube.objects import copy
 from towline.kube.quantities import canonical
 from towline.kube.structure import UNSET, Schema, builtin, definitions, source
 
 __all__ = [
-    "UNSET", "FieldError", "Schema", "builtin", "default", "definitions", "prune", "source", "unknown_fields", "validate",
+    "UNSET", "FieldError", "Schema", "builtin", "default", "definitions", "problem", "prune", "source",
+    "unknown_fields", "validate",
 ]  # fmt: skip
 
 ERRORS_MAX = 100
-_VALUE_SHOWN_MAX = 200
 
 _NOT_NULL = ["object", "array", "string", "integer", "number", "boolean"]
 _VALUE_KEYWORDS = (
@@ -49,24 +49,6 @@ _REPEATABLE = frozenset(
 )
 """Items whose list has keys although Kubernetes accepts two with the same key (it only warns)."""
 
-_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*\Z")
-
-
-class FieldError(NamedTuple):
-    """One thing wrong with an object.
-
-    `path` as Kubernetes writes it (`spec.template.spec.containers[0].image`), `reason` one of Kubernetes'
-    causes (FieldValueRequired, FieldValueInvalid, FieldValueTypeInvalid, FieldValueNotSupported,
-    FieldValueDuplicate, FieldValueTooLong, FieldValueForbidden), `message` without the path (`Required
-    value`)."""
-
-    path: str
-    reason: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
-
 
 # --- values -------------------------------------------------------------------------------------------------
 
@@ -76,11 +58,18 @@ def validate(schema: Schema, obj: Any) -> list[FieldError]:
     because Kubernetes drops it (`prune` does)."""
     validator = schema._compiled
     if validator is None:
-        validator = schema._compiled = _compile(schema)
+        found = problem(schema)
+        if found is not None:
+            return [
+                FieldError(
+                    "", "FieldValueInvalid", f"Invalid value: the kind's schema cannot be used: {found}"
+                )
+            ]
+        validator = schema._compiled
     errors: list[FieldError] = []
     if not validator.is_valid(obj):
         for error in validator.iter_errors(obj):
-            errors.append(_translated(error))
+            errors.append(translated(error))
             if len(errors) >= ERRORS_MAX:
                 return errors
     try:
@@ -88,6 +77,18 @@ def validate(schema: Schema, obj: Any) -> list[FieldError]:
     except RecursionError:
         errors.append(FieldError("", "FieldValueInvalid", "Invalid value: nested too deeply"))
     return errors[:ERRORS_MAX]
+
+
+def problem(schema: Schema) -> str | None:
+    """Why values cannot be checked against `schema` (a malformed pattern, a type that there is not), None if
+    they can. For whoever admits a CRD; what `validate` is given afterwards then works."""
+    try:
+        schema._compiled = _compile(schema)
+    except (ValueError, TypeError) as error:  # jsonschema-rs' ValidationError is a ValueError
+        return str(error).partition("\n")[0]
+    except RecursionError:
+        return "nested too deeply"
+    return None
 
 
 def _compile(schema: Schema) -> Any:
@@ -183,80 +184,6 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-# --- errors in Kubernetes' words ----------------------------------------------------------------------------
-
-
-def _translated(error: Any) -> FieldError:
-    path, value = path_text(error.instance_path), error.instance
-    kind = error.kind
-    name = kind.name
-    if name == "required":
-        return FieldError(_join(path, kind.property), "FieldValueRequired", "Required value")
-    if value is None and name == "type":
-        return FieldError(path, "FieldValueRequired", "Required value")
-    if name == "type":
-        expected = " or ".join(sorted(t for t in kind.types if t != "null"))
-        return FieldError(
-            path, "FieldValueTypeInvalid", f"Invalid value: {_shown(value)}: must be of type {expected}"
-        )
-    if name == "enum":
-        options = ", ".join(_shown(option) for option in kind.options)
-        return FieldError(
-            path, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {options}"
-        )
-    if name == "maxLength":
-        return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {kind.limit} bytes")
-    if name == "maxItems":
-        return FieldError(
-            path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {kind.limit} items"
-        )
-    says = _CONSTRAINTS.get(name)
-    detail = says(kind) if says is not None else error.message
-    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {detail}")
-
-
-_CONSTRAINTS: Mapping[str, Callable[[Any], str]] = {
-    "minimum": lambda kind: f"should be greater than or equal to {kind.limit}",
-    "maximum": lambda kind: f"should be less than or equal to {kind.limit}",
-    "exclusiveMinimum": lambda kind: f"should be greater than {kind.limit}",
-    "exclusiveMaximum": lambda kind: f"should be less than {kind.limit}",
-    "minLength": lambda kind: f"should be at least {kind.limit} chars long",
-    "minItems": lambda kind: f"should have at least {kind.limit} items",
-    "minProperties": lambda kind: f"should have at least {kind.limit} properties",
-    "maxProperties": lambda kind: f"should have at most {kind.limit} properties",
-    "pattern": lambda kind: f"should match '{kind.pattern}'",
-    "uniqueItems": lambda _: "shouldn't contain duplicates",
-    "multipleOf": lambda kind: f"should be a multiple of {kind.multiple_of}",
-    "format": lambda kind: f"must be of format {kind.format}",
-    "anyOf": lambda _: "must validate at least one schema (anyOf)",
-    "oneOf": lambda _: "must validate one and only one schema (oneOf)",
-    "not": lambda _: "must not validate the schema (not)",
-}
-
-
-def path_text(parts: Sequence[str | int]) -> str:
-    """`["spec", "ports", 0, "name"]` -> `spec.ports[0].name`; a map's key that is no identifier in brackets,
-    as Kubernetes writes it: `metadata.labels[app.io/name]`."""
-    text = ""
-    for part in parts:
-        text = f"{text}[{part}]" if isinstance(part, int) else _join(text, part)
-    return text
-
-
-def _join(path: str, field: str) -> str:
-    if _IDENTIFIER.match(field):
-        return f"{path}.{field}" if path else field
-    return f"{path}[{field}]"
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = orjson.dumps(value, default=str).decode()
-    except TypeError:  # nested deeper than orjson writes
-        text = "{...}"
-    return text if len(text) <= _VALUE_SHOWN_MAX else text[:_VALUE_SHOWN_MAX] + "..."
-
-
 # --- items that must differ ---------------------------------------------------------------------------------
 
 
@@ -264,12 +191,12 @@ def _duplicates(schema: Schema, value: Any, path: str, errors: list[FieldError])
     if isinstance(value, dict):
         for field, child in _with_keyed_lists(schema):
             if field in value:
-                _duplicates(child, value[field], _join(path, field), errors)
+                _duplicates(child, value[field], join(path, field), errors)
         values = schema.additional
         if values is not None and _has_keyed_lists(values):
             for field, item in value.items():
                 if field not in schema.properties:
-                    _duplicates(values, item, _join(path, field), errors)
+                    _duplicates(values, item, join(path, field), errors)
     elif isinstance(value, list) and schema.items is not None:
         if schema.list_type in ("map", "set") and schema.items.definition not in _REPEATABLE:
             _same_items(schema, value, path, errors)
@@ -295,8 +222,10 @@ def _same_items(schema: Schema, items: list[Any], path: str, errors: list[FieldE
             }
         token = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
         if token in seen:
-            shown = _shown(identity[keys[0]] if len(keys) == 1 else identity)
-            errors.append(FieldError(f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {shown}"))
+            identity = identity[keys[0]] if len(keys) == 1 else identity
+            errors.append(
+                FieldError(f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {shown(identity)}")
+            )
         seen.add(token)
 
 
