@@ -1,8 +1,9 @@
-"""The store in etcd (v3.5 or later): what a real hub uses, and what several hubs share.
+"""The store in etcd: what a real hub uses, and what several hubs share.
 
 A small asyncio client over grpc.aio; the wire types are those of the `etcd3` package. An etcd revision is the store's
 revision. Rows are under `/towline/`, leases under `/towline-leases/`. The etcd server must run with
-`--max-request-bytes=10485760`, or objects of more than about 1.5 MiB are refused with TooLarge.
+`--max-request-bytes=10485760`, or objects of more than about 1.5 MiB are refused with TooLarge. It must be 3.5.9 or
+later: 3.5.0 to 3.5.2 lose acknowledged commits when they are killed, and a single member does before 3.5.5.
 """
 
 from __future__ import annotations
