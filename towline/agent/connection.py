@@ -29,8 +29,13 @@ BACKOFF_SECONDS = (0.2, 20.0)
 UNWELCOME_SECONDS = 60.0
 """How long to wait after a hub said that this cluster is not welcome any more."""
 _CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A hub that vanished without a word is noticed within half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A new identity is a new connection, never one from a pool.
+    ("grpc.use_local_subchannel_pool", 1),
     # The channel must not outlive our own retries with pauses of its own.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),

@@ -1,0 +1,263 @@
+"""The whole agent in one process: enrolled over real TLS, one session with a real gateway, a member that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.agent.member import SECONDS, User, config_map_ref
+from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
+from tests.session.pair import HUB, tombstone, work
+from towline.agent import app
+from towline.agent import identity as identities
+from towline.agent.config import AgentConfig
+from towline.certs import authority
+from towline.hub.decide.wire import Phase
+from towline.hub.gateway.enrolment import Enrolment
+from towline.hub.gateway.server import CLUSTERS, Gateway, Surroundings
+from towline.kube.objects import Key
+
+
+@dataclass
+class Hub:
+    """Gateway, enrolment and their table, without the decisions."""
+
+    folder: Path
+    rows: Rows = field(default_factory=Rows)
+    table: Table = field(default_factory=Table)
+    told: Told = field(default_factory=Told)
+    audited: list[dict[str, Any]] = field(default_factory=list)
+    gateway_port: int = 0
+
+    def __post_init__(self) -> None:
+        self.ca = authority.create(time.time())
+        self.server = self.ca.issue_server(["127.0.0.1"], time.time())
+        self.clusters = ClusterObjects(self.rows)
+        self.gateway: Gateway | None = None
+
+    async def start(self) -> None:
+        given = Surroundings(
+            works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: self.ca.bundle_pem,
+            leaf=lambda: self.server, issue=self.ca.issue_agent, raise_epoch=self._raise, audit=self.audited.append,
+            now=time.time,
+        )  # fmt: skip
+        self.gateway = Gateway(HUB, given)
+        self.gateway_port = await self.gateway.start(f"127.0.0.1:{self.gateway_port}")
+
+    async def stop(self) -> None:
+        if self.gateway is not None:
+            await self.gateway.stop()
+            self.gateway = None
+
+    @asynccontextmanager
+    async def enrolling(self) -> AsyncIterator[str]:
+        """The enrolment port; gives a join token."""
+        enrolment = Enrolment(
+            self.ca, self.rows, self.clusters, "", [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
+        )  # fmt: skip
+
+        async def ca(request: web.Request) -> web.Response:
+            return web.json_response(enrolment.ca().body)
+
+        async def enroll(request: web.Request) -> web.Response:
+            answer = await enrolment.enroll(await request.json())
+            return web.json_response(answer.body, status=answer.status)
+
+        served = web.Application()
+        served.router.add_get("/towline/v1/ca", ca)
+        served.router.add_post("/towline/v1/enroll", enroll)
+        runner = web.AppRunner(served)
+        await runner.setup()
+        pair = self.folder / "hub.pem"
+        pair.write_bytes(self.server.certificate_pem + self.server.key_pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair)
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        address = f"127.0.0.1:{runner.addresses[0][1]}"
+        made = replace(enrolment, api_address=address)
+        answer = await made.create_token({"name": "member1"}, user="admin", groups=["system:masters"])
+        try:
+            yield str(answer.body["token"])
+        finally:
+            await runner.cleanup()
+
+    def phase(self, name: str) -> Phase | None:
+        return next((r.phase for _, r in reversed(self.table.reports) if r.name == name), None)
+
+    async def _raise(self, at_least: int) -> int:
+        return at_least
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    hub = Hub(tmp_path)
+    await hub.start()
+    yield hub
+    await hub.stop()
+
+
+@asynccontextmanager
+async def running(config: AgentConfig) -> AsyncIterator[asyncio.Task[None]]:
+    """An agent that is stopped with SIGTERM, as an init system would."""
+    task = asyncio.create_task(app.run(config))
+    try:
+        yield task
+    finally:
+        if not task.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(SECONDS):
+            await task
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def config(user: User, tmp_path: Path) -> AgentConfig:
+    return AgentConfig(tmp_path / "agent", kubeconfig=user.kubeconfig, facts_seconds=0.2)
+
+
+async def test_join_apply_cut_off_restart_remove(user: User, hub: Hub, config: AgentConfig) -> None:
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            await until(lambda: any(entry[0] == "facts" and entry[2] for entry in hub.told.log))
+            hub.table.put("member1", work("one"), work("two"), work("three"))
+            await until(lambda: all(hub.phase(n) == Phase.APPLIED for n in ("one", "two", "three")))
+            assert hub.clusters.list()[0]["spec"]["id"]
+
+    # No token, no hub: the agent goes on enforcing what is on its disk.
+    await hub.stop()
+    await user.patch(config_map_ref("one"), {"metadata": {"labels": {"karmada.io/managed": None}}})
+    await user.delete(config_map_ref("two"))
+    async with running(config):
+        async with asyncio.timeout(SECONDS):
+            while await user.get(config_map_ref("two")) is None:
+                await asyncio.sleep(0.02)
+        # The hub comes back with a removal.
+        hub.table.reports.clear()
+        hub.table.works["member1"] = {
+            "one": tombstone("one"), "two": work("two", revision=30), "three": work("three")
+        }  # fmt: skip
+        await hub.start()
+        await until(lambda: hub.phase("one") == Phase.REMOVED)
+        assert await user.get(config_map_ref("one")) is None
+        assert await user.get(config_map_ref("three")) is not None
+
+
+async def test_a_detached_cluster_goes_on_with_what_it_has(user: User, hub: Hub, config: AgentConfig) -> None:
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)) as task:
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            hub.rows.delete(Key(*CLUSTERS, "", "member1"))
+            await until(lambda: ("disconnected", "member1") in hub.told.log)
+            await user.delete(config_map_ref("one"))
+            async with asyncio.timeout(SECONDS):
+                while await user.get(config_map_ref("one")) is None:
+                    await asyncio.sleep(0.02)
+            assert not task.done()
+
+
+async def test_a_certificate_is_renewed_and_the_session_goes_on(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed: list[identities.Identity] = []
+    due = authority.renew_at
+
+    def soon(pem: bytes) -> float:
+        return due(pem) if renewed else time.time()
+
+    save = identities.save
+    monkeypatch.setattr(authority, "renew_at", soon)
+    monkeypatch.setattr(app, "_RENEW_RETRY_SECONDS", 0.05)
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            first = identities.load(config.data_dir)
+
+            def saved(folder: Path, identity: identities.Identity) -> None:
+                renewed.append(identity)
+                save(folder, identity)
+
+            monkeypatch.setattr(identities, "save", saved)
+            await until(lambda: renewed)
+            await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
+            second = identities.load(config.data_dir)
+            assert first and second and first.key_pem != second.key_pem
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+    assert [e["decision"] for e in hub.audited if e["verb"] == "renew"] == ["granted"]
+
+
+async def test_an_identity_is_not_used_in_another_member(
+    user: User, hub: Hub, config: AgentConfig, tmp_path: Path
+) -> None:
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+    identity = identities.load(config.data_dir)
+    assert identity is not None
+    identities.save(config.data_dir, replace(identity, cluster_uid="another"))
+    with pytest.raises(ExceptionGroup) as caught:
+        await app.run(config)
+    [error] = caught.value.exceptions
+    assert isinstance(error, app.AgentError) and "belongs to another member" in str(error)
+
+
+async def test_a_rescheduled_pod_finds_its_identity_in_the_secret(
+    user: User, hub: Hub, config: AgentConfig, tmp_path: Path
+) -> None:
+    config = replace(config, identity_secret="default/towline-agent")
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+    async with running(replace(config, data_dir=tmp_path / "another-node")):
+        await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
+
+
+async def test_without_token_and_identity_it_says_what_to_do(user: User, config: AgentConfig) -> None:
+    with pytest.raises(app.AgentError, match="no identity") as caught:
+        await app.run(config)
+    assert "--join-token" in caught.value.next_step
+    with pytest.raises(app.AgentError, match="not a join token"):
+        await app.run(replace(config, join_token="nonsense"))
+
+
+async def test_health(user: User, hub: Hub, config: AgentConfig) -> None:
+    free = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = free.sockets[0].getsockname()[1]
+    free.close()
+    url = f"http://127.0.0.1:{port}"
+    async with hub.enrolling() as token, aiohttp.ClientSession() as http:
+        config = replace(config, join_token=token, health_address=f"127.0.0.1:{port}")
+        async with running(config):
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    async with http.get(f"{url}/readyz") as response:
+                        if response.status == 200:
+                            break
+                    await asyncio.sleep(0.02)
+            async with http.get(f"{url}/livez") as response:
+                assert response.status == 200
+            async with http.get(f"{url}/metrics") as response:
+                text = await response.text()
+            assert "towline_agent_applies_total 1.0" in text
+            assert "towline_agent_works 1.0" in text
