@@ -266,6 +266,7 @@ class Applier:
         try:
             row = self._desired.get(work.name)
             if row is not None:
+                self._index(work, row)  # the row may have changed while the Work waited in the queue
                 pause = await self._reconcile(work, row)
         except Exception:
             log.exception("Work %s could not be reconciled", work.name)
