@@ -20,15 +20,17 @@ _CONFLICTS = {Conflict.ABORT: fleet.ABORT, Conflict.OVERWRITE: fleet.OVERWRITE, 
 class Credit:
     """Bounds what one agent has not acknowledged yet, so that a slow one costs neither memory nor anybody else's time."""
 
-    __slots__ = ("_bytes", "_flights")
+    __slots__ = ("_bytes", "_flights", "spent_batches")
 
     def __init__(self) -> None:
         self._flights: deque[tuple[int, int, float]] = deque()
         self._bytes = 0
+        self.spent_batches = 0
 
     def spend(self, sequence: int, size_bytes: int, now: float) -> None:
         self._flights.append((sequence, size_bytes, now))
         self._bytes += size_bytes
+        self.spent_batches += 1
 
     def repay(self, sequence: int) -> None:
         while self._flights and self._flights[0][0] <= sequence:

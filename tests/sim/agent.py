@@ -1,0 +1,317 @@
+"""An agent: the real session, table and execution rules, around them a disk and a watch that may be late."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from tests.sim.member import Member, Refused, Unreachable
+from tests.sim.network import Connection
+from towline.agent import execution
+from towline.agent.desired import Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
+from towline.agent.execution import ABSENT, UNKNOWN, Applied, Mode, Observation, Owner, Seen
+from towline.agent.session import AgentSession, Closed, Effect
+from towline.hub.decide.wire import canonical
+from towline.kube import interpreter, names
+from towline.kube.objects import Object
+from towline.proto import fleet_pb2 as fleet
+
+RETRY_SECONDS = 5.0
+
+
+class Crashed(Exception):
+    """The process died at this instant."""
+
+
+@dataclass
+class Disk:
+    """What is durable."""
+
+    rows: dict[str, HeldWork] = field(default_factory=dict)
+    hub: HubSeen = field(default_factory=HubSeen)
+    applied: dict[str, dict[Ref, Applied]] = field(default_factory=dict)
+
+
+class Agent:
+    """One cluster's agent. `die()` answers whether it crashes now; asked between any two writes."""
+
+    def __init__(
+        self, member: Member, rng: random.Random, now: Callable[[], float], die: Callable[[], bool]
+    ) -> None:
+        self.member = member
+        self.cluster = member.cluster
+        self.namespace = names.execution_namespace(member.cluster)
+        self.disk = Disk()
+        self.running = False
+        self.unwelcome = False
+        self._rng, self._now, self._die = rng, now, die
+        self.connection: Connection | None = None
+        self.session: AgentSession | None = None
+        self.start()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """From what is on disk: look at every Work again, watch everything again."""
+        self.running = True
+        self.desired = Desired(self.disk.rows.values(), self.disk.hub)
+        self.applied = {name: dict(refs) for name, refs in self.disk.applied.items()}
+        self.unwritten: list[Effect] = []
+        self.queue: dict[str, float] = {row.name: 0.0 for row in self.desired}
+        self.records: dict[Ref, Object] = {}
+        self.settled: dict[str, bytes] = {}
+        for ref in self.member.objects:
+            self.member.events.append(ref)
+
+    def crash(self) -> None:
+        self.hang_up()
+        self.running = False
+
+    def lose_disk(self) -> None:
+        self.disk = Disk()
+
+    def connect(self, connection: Connection) -> None:
+        self.hang_up()
+        self.connection = connection
+        self.session = AgentSession(
+            self.desired, cluster=self.cluster, cluster_uid=f"uid-{self.cluster}", agent_version="0",
+            jitter=self._rng.random(),
+        )  # fmt: skip
+        self.session.open(self._now())
+        self.session.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=self.member.up))
+
+    def hang_up(self) -> None:
+        if self.connection is not None:
+            self.connection.open = False
+        self.connection = self.session = None
+
+    # --- the session ---------------------------------------------------------------------------------------------
+
+    def talk(self, most: int = 1000) -> None:
+        """Take in what has come, send what there is to say."""
+        if self.session is None or self.connection is None:
+            return
+        if not self.connection.open:
+            self.hang_up()
+            return
+        for _ in range(most):
+            batch = self.connection.at_agent()
+            if batch is None:
+                break
+            self._carry_out(self.session.receive(batch, self._now()))
+            if self.session is None:
+                return
+        self._carry_out(self.session.tick(self._now()))
+        while self.session is not None and (out := self.session.next_batch(self._now())) is not None:
+            self.connection.to_hub(out)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Closed):
+                self.unwelcome = not effect.reconnect
+                self.hang_up()
+                return
+            if isinstance(effect, Persist | Reconcile):
+                self.unwritten.append(effect)
+
+    def flush(self) -> None:
+        """The disk has written everything so far; what waited for that may begin."""
+        effects, self.unwritten = self.unwritten, []
+        for effect in effects:
+            if isinstance(effect, Reconcile):
+                self.queue[effect.name] = 0.0
+                self.settled.pop(effect.name, None)
+            elif isinstance(effect, Persist):
+                for row in effect.rows:
+                    self.disk.rows[row.name] = row
+                for name in effect.deleted:
+                    self.disk.rows.pop(name, None)
+                    self.disk.applied.pop(name, None)
+                if effect.hub is not None:
+                    self.disk.hub = effect.hub
+                if effect.sequence and self.session is not None:
+                    self.session.persisted(effect.sequence)
+        for name, refs in self.applied.items():
+            self.disk.applied[name] = dict(refs)
+
+    # --- the member ----------------------------------------------------------------------------------------------
+
+    def watch(self, late: bool = False) -> None:
+        """The watch tells of changes; a late one of some only."""
+        events, self.member.events = self.member.events, []
+        if late:
+            self.member.events = events[len(events) // 2 :]
+            events = events[: len(events) // 2]
+        changed = dict.fromkeys(events)
+        for ref in changed:
+            obj = self.member.objects.get(ref)
+            if obj is None:
+                self.records.pop(ref, None)
+            else:
+                self.records[ref] = obj
+        for row in self.desired:
+            if any(ref in changed for ref in (*row.refs, *row.leftovers)):
+                if self._is_settled(row):
+                    self._report(row)
+                else:
+                    self.queue.setdefault(row.name, 0.0)
+
+    def _is_settled(self, row: HeldWork) -> bool:
+        if row.removing or self.settled.get(row.name) != row.hash:
+            return False
+        for ref, applied in self.applied.get(row.name, {}).items():
+            live = self.records.get(ref)
+            if live is None:
+                return False
+            seen = execution.see(live)
+            if (seen.uid, seen.entry, seen.owner) != (applied.uid, applied.entry, self._owner(row)):
+                return False
+        return True
+
+    def reconcile(self, most: int = 1000) -> None:
+        """Work through the queue."""
+        now = self._now()
+        due = [name for name, at in self.queue.items() if at <= now][:most]
+        for name in due:
+            del self.queue[name]
+            row = self.desired.get(name)
+            if row is None:
+                continue
+            try:
+                self._reconcile(row)
+            except Unreachable:
+                self.queue[name] = now + RETRY_SECONDS
+
+    def _reconcile(self, row: HeldWork) -> None:
+        owner = self._owner(row)
+        problems: list[str] = []
+        for manifest in row.manifests:
+            body = execution.prepared(orjson.loads(manifest), owner)
+            problem = self._apply(execution.ref_of(body), body, owner, row)
+            problems += [problem] if problem else []
+        mine = self.applied.setdefault(row.name, {})
+        cleared: list[Ref] = []
+        for ref in dict.fromkeys((*row.leftovers, *(r for r in mine if r not in row.refs))):
+            problem = self._remove(ref, owner, row.preserve)
+            if problem:
+                problems.append(problem)
+            else:
+                mine.pop(ref, None)
+                cleared.append(ref)
+        if (persist := self.desired.cleared(row.name, cleared)) is not None:
+            self.unwritten.append(persist)
+        if problems:
+            self.queue[row.name] = self._now() + RETRY_SECONDS
+            self._tell(fleet.Report(
+                name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.FAILED, message="; ".join(problems)
+            ))  # fmt: skip
+        elif row.removing:
+            self.applied.pop(row.name, None)
+            self.settled.pop(row.name, None)
+            self._tell(fleet.Report(name=row.name, uid=row.uid, phase=fleet.REMOVED))
+        else:
+            self.settled[row.name] = row.hash
+            self._report(row)
+
+    def _apply(self, ref: Ref, body: Object, owner: Owner, row: HeldWork) -> str:
+        mine = self.applied.setdefault(row.name, {})
+        observed = self._look(ref, mine.get(ref), owner)
+        for _ in range(5):
+            action = execution.to_apply(
+                body, execution.body_hash(body), owner, Mode(row.conflict), observed, mine.get(ref),
+                cluster=self.cluster, rival_held=self._rival_held(observed, owner),
+            )  # fmt: skip
+            if isinstance(action, execution.Nothing | execution.Share):
+                if isinstance(action, execution.Share):
+                    mine.pop(ref, None)
+                return ""
+            if isinstance(action, execution.Conflict | execution.Wait):
+                return action.message
+            if isinstance(action, execution.Apply):
+                self._maybe_die()
+                try:
+                    live = self.member.apply(action.body, owner, overwrite=row.conflict == fleet.OVERWRITE)
+                except Refused as refused:
+                    if refused.code != 409:
+                        return str(refused)
+                else:
+                    self._maybe_die()
+                    seen = execution.see(live)
+                    self.records[ref] = live
+                    mine[ref] = Applied(execution.body_hash(body), seen.uid, seen.entry)
+                    return ""
+            observed = self._read(ref)
+        return f"{ref} keeps changing"
+
+    def _remove(self, ref: Ref, owner: Owner, preserve: bool) -> str:
+        record = self.records.get(ref)
+        observed: Observation = execution.see(record) if record is not None and not preserve else UNKNOWN
+        for _ in range(5):
+            action = execution.to_remove(ref, owner, preserve, observed)
+            if isinstance(action, execution.Nothing):
+                return ""
+            if isinstance(action, execution.Wait):
+                return action.message
+            if not isinstance(action, execution.Read):
+                self._maybe_die()
+                try:
+                    if isinstance(action, execution.Delete):
+                        self.member.delete(ref, action.uid, owner)
+                    else:
+                        self.member.release(ref, action.patch, owner)
+                    self.records.pop(ref, None)
+                    self._maybe_die()
+                    return ""
+                except Refused:
+                    pass
+            observed = self._read(ref)
+        return f"{ref} keeps changing"
+
+    def _look(self, ref: Ref, applied: Applied | None, owner: Owner) -> Observation:
+        record = self.records.get(ref)
+        if applied is None:
+            return UNKNOWN
+        if record is None:
+            return self._read(ref)
+        seen = execution.see(record)
+        if (seen.uid, seen.entry, seen.owner) == (applied.uid, applied.entry, owner):
+            return seen
+        return self._read(ref)
+
+    def _read(self, ref: Ref) -> Observation:
+        obj = self.member.get(ref)
+        return execution.see(obj, keep=True) if obj is not None else ABSENT
+
+    def _rival_held(self, observed: Observation, owner: Owner) -> bool:
+        if not isinstance(observed, Seen) or observed.owner is None or observed.owner == owner:
+            return False
+        return (
+            observed.owner.namespace == owner.namespace and self.desired.get(observed.owner.name) is not None
+        )
+
+    def _report(self, row: HeldWork) -> None:
+        report = fleet.Report(name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.APPLIED)
+        for ordinal, ref in enumerate(row.refs):
+            live = self.records.get(ref)
+            if live is None:
+                return
+            report.statuses.add(
+                ordinal=ordinal, api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name,
+                status=canonical(interpreter.reflect_status(live)), health=interpreter.health(live),
+            )  # fmt: skip
+        self._tell(report)
+
+    def _tell(self, report: fleet.Report) -> None:
+        persist = self.desired.report(report)
+        if persist is not None:
+            self.unwritten.append(persist)
+
+    def _owner(self, row: HeldWork) -> Owner:
+        return Owner(self.namespace, row.name)
+
+    def _maybe_die(self) -> None:
+        if self._die():
+            raise Crashed

@@ -1,0 +1,235 @@
+"""A hub: the real cache, Work table, controllers and sessions over a store in memory that outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import Any
+
+from tests.decide.world import KINDS
+from tests.sim.network import Connection
+from towline.hub.controllers.loop import Loop
+from towline.hub.controllers.table import CONTROLLERS, World
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.plan import EventNote
+from towline.hub.gateway import effects
+from towline.hub.gateway.breaker import Breaker
+from towline.hub.gateway.effects import HubIdentity
+from towline.hub.gateway.session import HubSession
+from towline.hub.store.cache import Cache
+from towline.hub.store.contract import Change, Conflict, Lease, Row, Unavailable, Write
+from towline.hub.store.fleet import ClusterFacts, Fleet
+from towline.hub.store.memory import MemoryStore
+from towline.hub.store.works import CLUSTERS, WorkTable
+from towline.kube.objects import Key, Object, copy, encode, finalizers_of, is_deleting, with_metadata
+
+
+class FlakyStore:
+    """A store whose commits fail, before or after they took effect, as often as `failing` says."""
+
+    def __init__(self, store: MemoryStore, rng: random.Random) -> None:
+        self.store = store
+        self.failing = 0.0
+        self._rng = rng
+
+    def load(self) -> AsyncGenerator[tuple[int, list[Row]], None]:
+        return self.store.load()
+
+    def changes(self, after: int) -> AsyncGenerator[list[Change], None]:
+        return self.store.changes(after)
+
+    async def commit(self, writes: Sequence[Write], *, fence: Lease | None = None) -> int:
+        fate = self._rng.random()
+        if fate < self.failing / 2:
+            raise Unavailable("no answer")
+        revision = await self.store.commit(writes, fence=fence)
+        if fate < self.failing:
+            raise Unavailable("the answer was lost", maybe_committed=True)
+        return revision
+
+
+class NoEvents:
+    """Events are not what is looked at here."""
+
+    def record(self, note: EventNote, written: Iterable[Object] = ()) -> None:
+        pass
+
+
+class Hub:
+    """One life of a hub process. `group` owns its task; `epoch` is above that of every earlier life."""
+
+    def __init__(
+        self,
+        store: FlakyStore,
+        group: asyncio.TaskGroup,
+        epoch: int,
+        now: Callable[[], float],
+        new_uid: Callable[[], str],
+    ) -> None:
+        self.identity = HubIdentity("store-1", epoch)
+        self.sessions: dict[str, tuple[HubSession, Connection]] = {}
+        self.breakers: dict[str, Breaker] = {}
+        self.violations: list[str] = []
+        self._store, self._group, self._now, self._new_uid = store, group, now, new_uid
+        self.cache = Cache(store, KINDS)  # type: ignore[arg-type]
+        self.works = WorkTable(self.cache, first_revision=epoch * 1_000_000)
+        self.fleet = Fleet(now())
+        world = World(self.cache, self.works, self.fleet)
+        self.loop = Loop(world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS)  # type: ignore[arg-type]
+        self._stops: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = self._group.create_task(self.cache.run())
+        await self.cache.synced.wait()
+        self._stops = [self.works.subscribe(self._works_changed), self.cache.subscribe(self._rows_changed)]
+
+    def load(self) -> None:
+        """The table of Works is complete from here on; until then agents are connected and told nothing."""
+        self.works.load()
+        self._stops.append(self.loop.follow())
+        self.loop.enqueue_all()
+
+    @property
+    def loaded(self) -> bool:
+        return self.works.synced
+
+    async def crash(self) -> None:
+        for stop in self._stops:
+            stop()
+        for _, connection in self.sessions.values():
+            connection.open = False
+        self.sessions.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def decide(self) -> None:
+        """Carry out all that is to be decided now."""
+        if self.loaded:
+            await self.loop.settle()
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def accept(self, cluster: str, connection: Connection) -> bool:
+        """A stream with the certificate of `cluster`."""
+        if self.cache.get(Key(*CLUSTERS, "", cluster)) is None and self.loaded:
+            return False
+        older = self.sessions.pop(cluster, None)
+        if older is not None:
+            older[1].open = False
+        session = HubSession(
+            cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
+            breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
+        )  # fmt: skip
+        self.sessions[cluster] = (session, connection)
+        return True
+
+    def talk(self, cluster: str, most: int = 1000) -> None:
+        """Take in what has come, send what there is to say."""
+        session, connection = self.sessions.get(cluster, (None, None))
+        if session is None or connection is None:
+            return
+        for _ in range(most):
+            batch = connection.at_hub()
+            if batch is None:
+                break
+            session.receive(batch, self._now())
+            self._carry_out(cluster, session)
+        session.tick(self._now())
+        self._carry_out(cluster, session)
+        while (out := session.next_batch(self._now())) is not None:
+            self._carry_out(cluster, session)
+            connection.to_agent(out)
+        said_goodbye = session.closed is not None and not connection.down.messages
+        if said_goodbye or not connection.open:
+            connection.open = False
+            self.fleet.disconnected(cluster, self._now())
+            del self.sessions[cluster]
+
+    def _carry_out(self, cluster: str, session: HubSession) -> None:
+        for effect in session.take_effects():
+            match effect:
+                case effects.Reported(reports):
+                    self.works.report(cluster, reports)
+                case effects.UnknownHeld(unknown):
+                    self.works.held(cluster, unknown)
+                case effects.Welcomed():
+                    self.fleet.connected(cluster, self._now())
+                case effects.FactsSeen(facts):
+                    self.fleet.facts(
+                        cluster, ClusterFacts(facts.kubernetes_version, facts.api_server_ready), self._now()
+                    )
+                case effects.HeartbeatSeen(ready):
+                    self.fleet.heard(cluster, self._now(), api_server_ready=ready)
+                case effects.Close(reason, _, violation):
+                    if violation:
+                        self.violations.append(f"{cluster}: {reason}")
+                case _:
+                    pass
+
+    def _works_changed(self, cluster: str, changed: set[str]) -> None:
+        if cluster in self.sessions:
+            self.sessions[cluster][0].works_changed(changed)
+
+    def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
+        for event in events:
+            key = event.entry.key
+            if (
+                (key.group, key.resource) == CLUSTERS
+                and event.type == "DELETED"
+                and key.name in self.sessions
+            ):
+                self.sessions[key.name][0].close("detached", reconnect=False)
+
+    # --- users ---------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Object | None:
+        entry = self.cache.get(key)
+        return entry.object if entry is not None else None
+
+    async def put(self, obj: Object) -> None:
+        """Create or replace as the API does: admission's defaults, identity and generation kept."""
+        kind = KINDS.of_object(obj)
+        assert kind is not None
+        key = kind.key_of(obj)
+        entry = self.cache.get(key)
+        old = entry.object if entry is not None else None
+        obj = copy(obj)
+        if kind.strategy.default is not None:
+            obj = kind.strategy.default(obj, old, rfc3339(self._now()), self._new_uid())
+        before = (old or {}).get("metadata") or {}
+        metadata = {**before, **obj["metadata"]}
+        metadata["uid"] = before.get("uid") or self._new_uid()
+        metadata["creationTimestamp"] = before.get("creationTimestamp") or rfc3339(self._now())
+        for field in ("labels", "annotations"):
+            if field in before:  # what others keep there stays, as with an apply
+                metadata[field] = {**before[field], **(obj["metadata"].get(field) or {})}
+        if old is not None and "status" in old:
+            obj["status"] = old["status"]
+        same = old is not None and all(
+            old.get(f) == obj.get(f) for f in {*old, *obj} - {"metadata", "status"}
+        )
+        metadata["generation"] = before.get("generation", 0) + (0 if same else 1)
+        await self._commit(
+            key, encode({**obj, "metadata": metadata}), entry.revision if entry is not None else 0
+        )
+
+    async def delete(self, key: Key) -> None:
+        entry = self.cache.get(key)
+        if entry is None or is_deleting(entry.object):
+            return
+        obj = entry.object
+        if not finalizers_of(obj) and not (obj.get("spec") or {}).get("finalizers"):
+            await self._commit(key, None, entry.revision)
+        else:
+            gone = with_metadata(obj, deletionTimestamp=rfc3339(self._now()))
+            await self._commit(key, encode(gone), entry.revision)
+
+    async def _commit(self, key: Key, value: bytes | None, expected: int) -> None:
+        """kubectl's: a conflict or a lost answer is the user's to see; what was committed counts."""
+        try:
+            await self.cache.commit([Write(key.path(), value, expected)])
+        except (Unavailable, Conflict):
+            pass

@@ -1,0 +1,517 @@
+"""One seeded run of a whole system: a hub, three members and their agents, users, and everything that goes wrong.
+
+First faults: batches are lost, repeated and reordered, connections turn into black holes, hub, agents and the members' API servers
+crash, the hub's store fails commits or loses answers, disks are lost, watches are late, other people edit and delete. After every step
+the safety rules are checked. Then everything heals, and the system has to converge and come to rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.decide import world
+from tests.sim.agent import Agent, Crashed
+from tests.sim.hub import FlakyStore, Hub
+from tests.sim.member import Member, Violation
+from tests.sim.network import Connection, Weather
+from towline.agent.desired import Ref
+from towline.hub.store.memory import MemoryStore
+from towline.hub.store.works import CLUSTERS
+from towline.kube import names
+from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
+
+MEMBERS = ("member1", "member10", "member2")
+"""One name is another's beginning: identities are equal or they are not."""
+SHOP = "shop"
+FAULT_STEPS = 70
+HEAL_STEPS = 160
+CONVERGENCE_SECONDS = 5.0
+_POLICY_GROUP = names.POLICY_GROUP
+
+
+@dataclass
+class Truth:
+    """What is in the store, read at one instant."""
+
+    templates: dict[tuple[str, str], Object] = field(default_factory=dict)
+    """(kind, name) -> template, of those that are not on their way out."""
+    policies: dict[str, Object] = field(default_factory=dict)
+    bindings: dict[str, Object] = field(default_factory=dict)
+    clusters: dict[str, Object] = field(default_factory=dict)
+    namespaces: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, store: MemoryStore) -> Truth:
+        truth = cls()
+        for row in store._rows.values():
+            key = parse_path(row.key)
+            obj = decode(stamp(row.value, row.revision))
+            if (
+                key.resource in ("configmaps", "deployments")
+                and key.namespace == SHOP
+                and not is_deleting(obj)
+            ):
+                truth.templates[obj["kind"], key.name] = obj
+            elif key.resource == "propagationpolicies" and not is_deleting(obj):
+                truth.policies[key.name] = obj
+            elif key.resource == "resourcebindings":
+                truth.bindings[key.name] = obj
+            elif key[:2] == CLUSTERS:
+                truth.clusters[key.name] = obj
+            elif key.resource == "namespaces":
+                truth.namespaces.add(key.name)
+        return truth
+
+    def placed(self, name: str) -> set[str]:
+        """The clusters that the policy of template `name` chooses among those that there are."""
+        policy = self.policies.get(name)
+        if policy is None:
+            return set()
+        chosen = policy["spec"]["placement"]["clusterAffinity"]["clusterNames"]
+        return {c for c in chosen if c in self.clusters and not is_deleting(self.clusters[c])}
+
+    def wanted(self) -> Iterator[tuple[str, Ref]]:
+        for kind, name in self.templates:
+            api_version = "apps/v1" if kind == "Deployment" else "v1"
+            for cluster in self.placed(name):
+                yield cluster, Ref(api_version, kind, SHOP, name)
+
+    def known(self, cluster: str, ref: Ref) -> bool:
+        """Whether the hub, from its store alone, would still find this object in this cluster."""
+        if ref.kind == "Namespace":
+            return ref.name in self.namespaces and cluster in self.clusters
+        binding = self.bindings.get(names.binding_name(ref.name, ref.kind))
+        if binding is None:
+            return False
+        desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
+        observed = {
+            item["clusterName"] for item in (binding.get("status") or {}).get("aggregatedStatus") or ()
+        }
+        return cluster in desired | observed
+
+
+class Simulation:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.now = 1_000_000.0
+        self.trace: list[str] = []
+        self.weather = Weather()
+        self.healthy = True
+        self._uids = 0
+        self.store = FlakyStore(MemoryStore(), self.rng)
+        self.epoch = 0
+        self.hub: Hub | None = None
+        self.wanted_always: dict[tuple[str, Ref], bool] = {}
+        """Everything that was ever wanted somewhere -> whether it has been wanted ever since."""
+        self.truth = Truth()
+        self.members = {name: Member(name, lambda: self.now, self._may_delete) for name in MEMBERS}
+        self.agents = {
+            name: Agent(member, self.rng, lambda: self.now, self._dies)
+            for name, member in self.members.items()
+        }
+        self.connections: dict[str, Connection] = {}
+        self.holes: dict[str, float] = {}
+        self.versions = 0
+
+    # --- the run -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self.group = group
+            await self._begin()
+            self.healthy = False
+            for _ in range(FAULT_STEPS):
+                await self._fault_step()
+            await self._heal()
+            await self._converge()
+            await self._rest()
+            assert self.hub is not None
+            await self.hub.crash()
+
+    async def _begin(self) -> None:
+        for member in self.members.values():
+            member.make_foreign(world.configmap("theirs", "default", owner="them"))
+        self.members["member2"].make_foreign(world.namespace(SHOP))  # shared: was there before
+        self.members["member2"].make_foreign(world.configmap("conflict", SHOP, owner="them"))
+        await self._start_hub(load=True)
+        hub = self._hub
+        await hub.put(world.namespace(SHOP))
+        for name in MEMBERS:
+            await hub.put(world.cluster(name, id=f"uid-{name}"))
+        for name in ("steady-1", "steady-2", "conflict"):
+            await self._create(name, world.configmap(name, SHOP, v="0"), set(MEMBERS))
+        await self._create("steady-app", world.deployment("steady-app", SHOP), set(MEMBERS))
+        await self._pump()
+
+    async def _fault_step(self) -> None:
+        self.now += self.rng.uniform(0.05, 2.5)
+        action = self.rng.choices(list(ACTIONS), weights=list(ACTIONS.values()))[0]
+        self.trace.append(action)
+        await getattr(self, f"_{action}")()
+        await self._pump()
+
+    async def _pump(self) -> None:
+        """Let everybody do some of what they have to do, and look at the rules after each part."""
+        if self.hub is not None:
+            await self.hub.decide()
+        self._look()
+        order = list(MEMBERS)
+        self.rng.shuffle(order)
+        for name in order:
+            self._connect(name)
+            self._turn(name)
+            self._look_at(name)
+
+    def _turn(self, name: str) -> None:
+        agent, hub, rng = self.agents[name], self.hub, self.rng
+        some = 1000 if self.healthy else rng.choice((0, 1, 2, 1000))
+        if self.members[name].up:
+            self.members[name].work()
+        for _ in range(3 if self.healthy else rng.randint(1, 3)):
+            if hub is not None:
+                hub.talk(name, some)
+            if not agent.running:
+                return
+            try:
+                agent.talk(some)
+                if self.healthy or rng.random() < 0.8:
+                    agent.flush()
+                if self.members[name].up:
+                    agent.watch(late=not self.healthy and rng.random() < 0.3)
+                agent.reconcile(some)
+            except Crashed:
+                self.trace.append(f"{name} died")
+                agent.crash()
+                return
+
+    # --- the rules that hold at every instant ----------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self.truth = Truth.of(self.store.store)
+        wanted = set(self.truth.wanted())
+        for at in self.wanted_always:
+            if at not in wanted:
+                self.wanted_always[at] = False
+        for at in wanted:
+            self.wanted_always.setdefault(at, True)
+
+    def _look_at(self, name: str) -> None:
+        member = self.members[name]
+        member.check_foreign()
+        self.truth = Truth.of(self.store.store)
+        for ref, owner in member.managed().items():
+            if owner.namespace != names.execution_namespace(name):
+                raise Violation(f"{name}: {ref} belongs to {owner}")
+            if not self.truth.known(name, ref):
+                raise Violation(f"{name}: {ref} is there and the hub does not know it any more")
+        if self.hub is not None and self.hub.violations:
+            raise Violation(f"an honest agent was thrown out: {self.hub.violations}")
+
+    def _may_delete(self, cluster: str, ref: Ref, born: float) -> bool:
+        if ref.kind == "Namespace":
+            return False  # nobody deletes the hub's namespace here
+        self._look()
+        return not self.wanted_always.get((cluster, ref), False)
+
+    def _dies(self) -> bool:
+        return not self.healthy and self.rng.random() < 0.01
+
+    # --- hub -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _hub(self) -> Hub:
+        assert self.hub is not None
+        return self.hub
+
+    async def _start_hub(self, load: bool) -> None:
+        self.epoch += 1
+        self.hub = Hub(self.store, self.group, self.epoch, lambda: self.now, self._uid)
+        await self.hub.start()
+        if load:
+            self.hub.load()
+
+    def _uid(self) -> str:
+        self._uids += 1
+        return f"00000000-0000-4000-8000-{self._uids:012d}"
+
+    async def _crash_hub(self) -> None:
+        if self.hub is not None:
+            await self.hub.crash()
+            self.hub = None
+
+    async def _revive_hub(self) -> None:
+        if self.hub is None:
+            await self._start_hub(load=self.rng.random() < 0.5)
+        elif not self.hub.loaded:
+            self.hub.load()
+
+    async def _flaky_store(self) -> None:
+        self.store.failing = self.rng.choice((0.0, 0.3))
+
+    # --- network -------------------------------------------------------------------------------------------------
+
+    def _connect(self, name: str) -> None:
+        agent = self.agents[name]
+        connection = self.connections.get(name)
+        if connection is not None and name in self.holes and self.now > self.holes[name]:
+            del self.holes[name]
+            connection.cut(False)
+            if self.rng.random() < 0.5:
+                connection.open = False  # keepalive noticed
+        if not agent.running or self.hub is None or agent.session is not None or name in self.holes:
+            return
+        if not self.healthy and self.rng.random() < 0.3:
+            return
+        connection = self.connections[name] = Connection(self.rng, self.weather)
+        if self.hub.accept(name, connection):
+            agent.connect(connection)
+
+    async def _bad_weather(self) -> None:
+        chance = self.rng.choice((0.0, 0.05, 0.3))
+        self.weather.drop, self.weather.repeat, self.weather.reorder = (
+            self.rng.choice((0.0, chance)), self.rng.choice((0.0, chance)), self.rng.choice((0.0, chance)),
+        )  # fmt: skip
+
+    async def _partition(self) -> None:
+        name = self.rng.choice(MEMBERS)
+        connection = self.connections.get(name)
+        if connection is not None and name not in self.holes:
+            connection.cut(True)
+            self.holes[name] = self.now + self.rng.uniform(1, 60)
+
+    async def _hang_up(self) -> None:
+        connection = self.connections.get(self.rng.choice(MEMBERS))
+        if connection is not None:
+            connection.open = False
+
+    # --- agents and members ----------------------------------------------------------------------------------------
+
+    async def _crash_agent(self) -> None:
+        agent = self.agents[self.rng.choice(MEMBERS)]
+        agent.crash()
+        if self.rng.random() < 0.2:
+            agent.lose_disk()
+
+    async def _revive_agents(self) -> None:
+        for agent in self.agents.values():
+            if not agent.running:
+                agent.start()
+
+    async def _member_down(self) -> None:
+        self.members[self.rng.choice(MEMBERS)].up = False
+
+    async def _members_up(self) -> None:
+        for member in self.members.values():
+            member.up = True
+
+    async def _tamper(self) -> None:
+        """Somebody in a member edits what is ours, or deletes it."""
+        member = self.members[self.rng.choice(MEMBERS)]
+        ours = sorted(ref for ref in member.managed() if ref.kind != "Namespace")
+        if not ours:
+            return
+        ref = self.rng.choice(ours)
+        if self.rng.random() < 0.4:
+            member.vandalize(ref)
+        elif ref.kind == "ConfigMap":
+            member.tamper(ref, ("data", self.rng.choice(("v", "other"))), "tampered")
+        else:
+            member.tamper(ref, ("spec", "replicas"), 99)
+
+    async def _foreign(self) -> None:
+        """Somebody edits what is theirs."""
+        member = self.members[self.rng.choice(MEMBERS)]
+        if member.foreign:
+            ref = self.rng.choice(sorted(member.foreign))
+            member.tamper(ref, ("metadata", "labels"), {"edited": str(self.now)}, "them")
+
+    # --- users ---------------------------------------------------------------------------------------------------
+
+    async def _create(self, name: str, template: Object, clusters: set[str], **spec: Any) -> None:
+        placement = {"clusterAffinity": {"clusterNames": sorted(clusters)}}
+        if spec.pop("divided", False):
+            placement["replicaScheduling"] = {
+                "replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted",
+            }  # fmt: skip
+        selectors = [world.selector(template, name=name)]
+        await self._hub.put(world.policy(name, selectors, placement, SHOP, **spec))
+        await self._hub.put(template)
+
+    def _some_clusters(self) -> set[str]:
+        return {c for c in MEMBERS if self.rng.random() < 0.6} or {self.rng.choice(MEMBERS)}
+
+    async def _write_template(self) -> None:
+        """Create or change a ConfigMap or a Deployment and its policy."""
+        if self.hub is None or not self.hub.loaded:
+            return
+        name = f"t{self.rng.randrange(5)}"
+        self.versions += 1
+        if self.rng.random() < 0.5:
+            template = world.configmap(f"{name}-c", SHOP, v=str(self.versions))
+        else:
+            template = world.deployment(f"{name}-d", SHOP, replicas=self.rng.randint(1, 9))
+        policy = {
+            "preserveResourcesOnDeletion": False,
+            "suspension": {"dispatching": True} if self.rng.random() < 0.15 else None,
+            "divided": template["kind"] == "Deployment" and self.rng.random() < 0.5,
+        }
+        await self._create(template["metadata"]["name"], template, self._some_clusters(), **policy)
+
+    async def _write_steady(self) -> None:
+        if self.hub is not None and self.hub.loaded:
+            self.versions += 1
+            name = self.rng.choice(("steady-1", "steady-2"))
+            await self.hub.put(world.configmap(name, SHOP, v=str(self.versions)))
+
+    async def _move(self) -> None:
+        if self.hub is None or not self.hub.loaded:
+            return
+        movable = [name for name in self.truth.policies if name.startswith("t")]
+        if movable:
+            policy = self.truth.policies[self.rng.choice(sorted(movable))]
+            placement = {
+                **policy["spec"]["placement"],
+                "clusterAffinity": {"clusterNames": sorted(self._some_clusters())},
+            }
+            await self.hub.put(
+                {**policy, "spec": {**policy["spec"], "placement": placement, "suspension": None}}
+            )
+
+    async def _delete(self) -> None:
+        if self.hub is None or not self.hub.loaded:
+            return
+        deletable = [at for at in self.truth.templates if at[1].startswith("t")]
+        if deletable:
+            kind, name = self.rng.choice(sorted(deletable))
+            plural, group = ("deployments", "apps") if kind == "Deployment" else ("configmaps", "")
+            await self.hub.delete(Key(group, plural, SHOP, name))
+
+    async def _nothing(self) -> None:
+        pass
+
+    # --- afterwards ------------------------------------------------------------------------------------------------
+
+    async def _heal(self) -> None:
+        self.trace.append("-- healed")
+        self.healthy = True
+        self.weather.drop = self.weather.repeat = self.weather.reorder = 0.0
+        self.store.failing = 0.0
+        self.now += 61
+        await self._members_up()
+        if self.hub is None:
+            await self._start_hub(load=True)
+        elif not self.hub.loaded:
+            self.hub.load()
+        await self._revive_agents()
+        for policy in list(Truth.of(self.store.store).policies.values()):
+            if policy["spec"].get("suspension"):
+                await self._hub.put({**policy, "spec": {**policy["spec"], "suspension": None}})
+        for template in list(Truth.of(self.store.store).templates.values()):
+            await self._hub.put({k: v for k, v in template.items() if k != "status"})
+
+    async def _converge(self) -> None:
+        problems: list[str] = []
+        for _ in range(HEAL_STEPS):
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+            problems = list(self._differences())
+            if not problems:
+                return
+        raise Violation("it does not converge: " + "; ".join(problems[:5]))
+
+    def _differences(self) -> Iterator[str]:
+        truth = Truth.of(self.store.store)
+        for cluster, member in self.members.items():
+            wanted = {ref for at, ref in truth.wanted() if at == cluster}
+            if cluster == "member2":
+                wanted.discard(Ref("v1", "ConfigMap", SHOP, "conflict"))
+            ours = {ref for ref in member.managed() if ref.kind != "Namespace"}
+            if wanted != ours:
+                yield f"{cluster} lacks {sorted(wanted - ours)} and has {sorted(ours - wanted)}"
+            for ref in wanted & ours:
+                yield from self._wrong_content(truth, cluster, ref)
+        for kind, name in truth.templates:
+            yield from self._wrong_status(truth, kind, name)
+
+    def _wrong_content(self, truth: Truth, cluster: str, ref: Ref) -> Iterator[str]:
+        template, live = truth.templates[ref.kind, ref.name], self.members[cluster].objects[ref]
+        if ref.kind == "ConfigMap":
+            if any(live["data"].get(k) != v for k, v in template["data"].items()):
+                yield f"{cluster} {ref.name}: {live['data']} instead of {template['data']}"
+            return
+        policy = truth.policies[ref.name]
+        binding = truth.bindings.get(names.binding_name(ref.name, ref.kind), {})
+        share = {t["name"]: t.get("replicas") for t in binding.get("spec", {}).get("clusters") or ()}
+        expected = template["spec"]["replicas"]
+        if "replicaScheduling" in policy["spec"]["placement"]:
+            if sum(share.values()) != expected:
+                yield f"{ref.name}: {share} is not {expected}"
+            expected = share.get(cluster)
+        if live["spec"]["replicas"] != expected:
+            yield f"{cluster} {ref.name}: {live['spec']['replicas']} replicas instead of {expected}"
+
+    def _wrong_status(self, truth: Truth, kind: str, name: str) -> Iterator[str]:
+        placed = truth.placed(name)
+        binding = truth.bindings.get(names.binding_name(name, kind))
+        if binding is None:
+            if placed:
+                yield f"{name} has no binding"
+            return
+        items = {
+            item["clusterName"]: item for item in binding.get("status", {}).get("aggregatedStatus") or ()
+        }
+        desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
+        if set(items) != desired:
+            yield f"{name}: observed {sorted(items)}, desired {sorted(desired)}"
+        for cluster, item in items.items():
+            conflict = (name, cluster) == ("conflict", "member2")
+            if bool(item.get("applied")) is conflict:
+                yield f"{name} in {cluster}: applied is {item.get('applied')}"
+        if kind == "Deployment" and desired:
+            live = [self.members[c].objects.get(Ref("apps/v1", kind, SHOP, name)) for c in sorted(desired)]
+            ready = sum((obj or {}).get("status", {}).get("readyReplicas", 0) for obj in live)
+            shown = (truth.templates[kind, name].get("status") or {}).get("readyReplicas", 0)
+            if shown != ready:
+                yield f"{name}: the template says {shown} ready, the members {ready}"
+
+    async def _rest(self) -> None:
+        """At rest no plan contains a write, no exchange sends a Work, no reconciliation writes to a member."""
+        hub = self._hub
+        for _ in range(3):
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+        revision = self.store.store._log.revision
+        writes = {name: member.writes for name, member in self.members.items()}
+        hub.loop.enqueue_all()
+        for agent in self.agents.values():
+            agent.queue = {row.name: 0.0 for row in agent.desired}
+            if agent.session is None:
+                raise Violation(f"{agent.cluster} is not connected")
+            agent.session._begin_exchange(self.now)
+        sent = self._count_works()
+        for _ in range(4):
+            await self._pump()
+        if self.store.store._log.revision != revision:
+            raise Violation("a plan at rest contains a write")
+        if {name: member.writes for name, member in self.members.items()} != writes:
+            # a member object that is in conflict is looked at again, never written
+            raise Violation("a reconciliation at rest writes")
+        if self._count_works() != sent:
+            raise Violation("an exchange at rest sends Works")
+        for agent in self.agents.values():
+            if any(row.removing for row in agent.desired):
+                raise Violation(f"{agent.cluster} still removes")
+
+    def _count_works(self) -> int:
+        return sum(session._credit.spent_batches for session, _ in self._hub.sessions.values())
+
+
+ACTIONS = {
+    "write_template": 14, "write_steady": 4, "move": 10, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
+    "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
+    "member_down": 3, "members_up": 6, "flaky_store": 3,
+}  # fmt: skip

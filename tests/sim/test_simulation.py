@@ -1,0 +1,24 @@
+"""The whole system under faults: safe at every step, and right in the end. `--seeds N` runs more."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.sim.simulation import Simulation
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
+    metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
+
+
+async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    simulation = Simulation(seed)
+    try:
+        await simulation.run()
+    except BaseException:
+        print(f"seed {seed}: {' '.join(simulation.trace)}")
+        raise
