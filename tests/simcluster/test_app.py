@@ -41,7 +41,7 @@ async def test_a_fresh_member_has_namespaces_nodes_and_a_private_kubeconfig(tmp_
         labels = [n["metadata"]["labels"] for n in nodes]
         assert [row["topology.kubernetes.io/zone"] for row in labels] == ["a", "b"]
         assert {row["topology.kubernetes.io/region"] for row in labels} == {"eu"}
-        assert nodes[0]["status"]["allocatable"]["cpu"] == "16"
+        assert nodes[0]["status"]["allocatable"]["cpu"] == "64"
         mode = (tmp_path / "m1" / "kubeconfig").stat().st_mode
         assert stat.S_IMODE(mode) == 0o600
 

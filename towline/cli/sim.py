@@ -19,10 +19,10 @@ from towline.hub.sim.config import SimConfig
 @click.option("--nodes", type=click.IntRange(0, 5000), default=3, show_default=True, help="How many nodes.")
 @click.option("--region", default="", help="Region label of the nodes.")
 @click.option("--zone", "zones", multiple=True, help="Zone label of the nodes. Repeatable: they go round.")
-@click.option("--node-cpu", default="16", show_default=True, help="Cores of each node.")
-@click.option("--node-memory", default="64Gi", show_default=True, help="Memory of each node.")
+@click.option("--node-cpu", default="64", show_default=True, help="Cores of each node.")
+@click.option("--node-memory", default="256Gi", show_default=True, help="Memory of each node.")
 @click.option(
-    "--node-pods", type=click.IntRange(1), default=110, show_default=True, help="Pods on each node."
+    "--node-pods", type=click.IntRange(1), default=1000, show_default=True, help="Pods on each node."
 )
 @click.option(
     "--ready-seconds",

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import yaml
 
+from towline.hub.api import protobuf
 from towline.hub.api.status import bad_request, not_acceptable, unsupported_media_type
 from towline.kube.objects import Object
 
@@ -77,8 +78,10 @@ def _parameter(text: str) -> tuple[str, str]:
 def decode_object(body: bytes, content_type: str) -> Object:
     """The object in a request's body. Raises 400 with the position of what is malformed, 415 for other encodings."""
     kind = media_type(content_type)
+    if kind == protobuf.PROTOBUF:
+        return protobuf.decode(body)
     if kind not in (JSON, "", *_YAML_TYPES):
-        raise unsupported_media_type(kind, (JSON, YAML))
+        raise unsupported_media_type(kind, (JSON, YAML, protobuf.PROTOBUF))
     value = decode_yaml(body) if kind in _YAML_TYPES else decode_json(body)
     if not isinstance(value, dict):
         raise bad_request(f"the body is not an object but {_json_type(value)}")

@@ -18,9 +18,9 @@ class SimConfig:
     region: str = ""
     zones: tuple[str, ...] = ()
     """Labels of the nodes; zones go round."""
-    node_cpu: str = "16"
-    node_memory: str = "64Gi"
-    node_pods: int = 110
+    node_cpu: str = "64"
+    node_memory: str = "256Gi"
+    node_pods: int = 1000
     ready_seconds: float = 1.0
     """From a Pod's creation to ready, where no annotation says otherwise."""
     complete_seconds: float = 1.0
