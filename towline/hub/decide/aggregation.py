@@ -42,7 +42,8 @@ def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkR
     at = template_key(snapshot.kinds, binding)
     template = snapshot.get(at) if at else None
     if at is not None and template is not None and belongs_to(binding, template) and not is_deleting(binding):
-        items = [entry for name, entry in entries.items() if name in desired(binding)]
+        wanted = desired(binding)
+        items = [entry for name, entry in entries.items() if name in wanted]
         if "status" not in template and not any("status" in item for item in items):
             return Plan(tuple(writes), tuple(events))  # nothing came back yet
         try:

@@ -126,6 +126,10 @@ class WorkTable:
             if (cluster, name) in self._reports
         }
 
+    def pending_report(self, cluster: str, name: str) -> WorkReport | None:
+        """The report on one Work that is not stored yet."""
+        return self._reports.get((cluster, name))
+
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster, names)` after each recomputation that changed these Works (also their report_hash);
         names that `get` no longer finds are gone. Answers the function that ends it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -61,20 +61,14 @@ class WorkEntry(Entry):
 class _Making:
     """What one state of a Work is made of; all of it frozen."""
 
-    __slots__ = ("entry", "owner", "owner_key", "report", "work")
+    __slots__ = ("owner", "owner_key", "report", "work")
 
     def __init__(
-        self,
-        work: WireWork,
-        owner_key: Key,
-        owner: Object,
-        entry: Mapping[str, Any] | None,
-        report: WorkReport | None,
+        self, work: WireWork, owner_key: Key, owner: Object, report: WorkReport | None = None
     ) -> None:
         self.work = work
         self.owner_key = owner_key
         self.owner = owner
-        self.entry = entry
         self.report = report
 
     def encode(self, key: Key, revision: int) -> bytes:
@@ -88,7 +82,7 @@ class _Making:
                 "kind": "Work",
                 "metadata": {"resourceVersion": str(revision), **self._metadata(key)},
                 "spec": self._spec(),
-                "status": self._status(),
+                "status": self._status(key),
             }
         )
 
@@ -124,12 +118,12 @@ class _Making:
         spec["preserveResourcesOnDeletion"] = self.work.preserve
         return spec
 
-    def _status(self) -> Object:
+    def _status(self, key: Key) -> Object:
         since = (self.owner.get("status") or {}).get("lastScheduledTime") or self.owner["metadata"].get(
             "creationTimestamp"
         )
         conditions: list[Object] = []
-        applied, message, statuses = self._reported()
+        applied, message, statuses = self._reported(key)
         if applied is not None:
             value = (
                 ("True", "AppliedSuccessful", APPLIED_MESSAGE)
@@ -145,7 +139,7 @@ class _Making:
             status["manifestStatuses"] = statuses
         return status
 
-    def _reported(self) -> tuple[bool | None, str, list[Object]]:
+    def _reported(self, key: Key) -> tuple[bool | None, str, list[Object]]:
         """What the last report said: applied (None: no report), why not, and the manifests' statuses."""
         if self.report is not None:
             applied = self.report.phase == Phase.APPLIED
@@ -153,12 +147,12 @@ class _Making:
             state = orjson.loads(first.status) if first and first.status else None
             health = first.health if first else None
             return applied, self.report.message, self._manifest_statuses(health, state) if applied else []
-        if self.entry is None or "applied" not in self.entry:
+        cluster = names.cluster_of_execution_namespace(key.namespace) or ""
+        entry = bindings.observed(self.owner).get(cluster) if bindings.is_binding(self.owner_key) else None
+        if entry is None or "applied" not in entry:
             return None, "", []
-        applied, message = bool(self.entry["applied"]), str(self.entry.get("appliedMessage") or "")
-        statuses = (
-            self._manifest_statuses(self.entry.get("health"), self.entry.get("status")) if applied else []
-        )
+        applied, message = bool(entry["applied"]), str(entry.get("appliedMessage") or "")
+        statuses = self._manifest_statuses(entry.get("health"), entry.get("status")) if applied else []
         return applied, message, statuses
 
     def _manifest_statuses(self, health: Any, state: Any) -> list[Object]:
@@ -262,16 +256,15 @@ class WorkView:
         if stored is None:
             return None
         work = WireWork(key.name, stored.meta.uid, 0, b"", ())
-        return WorkEntry(key, self._ring.floor, _Making(work, key, stored.object, None, None))
+        return WorkEntry(key, self._ring.floor, _Making(work, key, stored.object))
 
     def _entry(self, cluster: str, name: str, record: Record) -> Entry | None:
         owner = self._cache.snapshot.get(record.owner)
         if owner is None:
             return None
         key = Key(*WORKS, names.execution_namespace(cluster), name)
-        entry = bindings.observed(owner).get(cluster) if bindings.is_binding(record.owner) else None
-        report = self._table.reports_of(record.owner).get(cluster) if entry is not None else None
-        return WorkEntry(key, record.revision, _Making(record.work, record.owner, owner, entry, report))
+        report = self._table.pending_report(cluster, name) if not record.work.removing else None
+        return WorkEntry(key, record.revision, _Making(record.work, record.owner, owner, report))
 
     # --- following the table ---------------------------------------------------------------------------------
 
@@ -307,14 +300,14 @@ class WorkView:
         # The owner may be gone with it: what identifies the Work is all that a deletion has to say.
         bare: Object = {"metadata": {"creationTimestamp": UNKNOWN_TIME}}
         owner = self._cache.snapshot.get(before.owner) or bare
-        gone = WorkEntry(key, self._table.revision, _Making(before.work, before.owner, owner, None, None))
+        gone = WorkEntry(key, self._table.revision, _Making(before.work, before.owner, owner))
         return WatchEvent("DELETED", gone, gone)
 
     def _last(self, cluster: str, name: str, before: Record, entry: Entry) -> Entry:
         owner = self._cache.snapshot.get(before.owner)
         if owner is None:
             return entry
-        return WorkEntry(entry.key, before.revision, _Making(before.work, before.owner, owner, None, None))
+        return WorkEntry(entry.key, before.revision, _Making(before.work, before.owner, owner))
 
 
 def _revision_of(change: tuple[str, str, Record | None, Record | None]) -> tuple[int, str, str]:
