@@ -71,7 +71,13 @@ class Truth:
         policy = self.policies.get(name)
         if policy is None:
             return set()
-        chosen = policy["spec"]["placement"]["clusterAffinity"]["clusterNames"]
+        placement = policy["spec"]["placement"]
+        chosen = placement["clusterAffinity"]["clusterNames"]
+        if "replicaScheduling" in placement:  # who gets none of few replicas is the hub's choice
+            targets = (
+                self.bindings.get(names.binding_name(name, "Deployment"), {}).get("spec", {}).get("clusters")
+            )
+            chosen = [target["name"] for target in targets or () if target["name"] in chosen]
         return {c for c in chosen if c in self.clusters and not is_deleting(self.clusters[c])}
 
     def wanted(self) -> Iterator[tuple[str, Ref]]:
@@ -448,8 +454,6 @@ class Simulation:
         share = {t["name"]: t.get("replicas") for t in binding.get("spec", {}).get("clusters") or ()}
         expected = template["spec"]["replicas"]
         if "replicaScheduling" in policy["spec"]["placement"]:
-            if sum(share.values()) != expected:
-                yield f"{ref.name}: {share} is not {expected}"
             expected = share.get(cluster)
         if live["spec"]["replicas"] != expected:
             yield f"{cluster} {ref.name}: {live['spec']['replicas']} replicas instead of {expected}"
@@ -465,6 +469,11 @@ class Simulation:
             item["clusterName"]: item for item in binding.get("status", {}).get("aggregatedStatus") or ()
         }
         desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
+        policy = truth.policies.get(name, {})
+        if kind == "Deployment" and "replicaScheduling" in policy["spec"]["placement"]:
+            shares = {target["name"]: target["replicas"] for target in binding["spec"].get("clusters") or ()}
+            if sum(shares.values()) != truth.templates[kind, name]["spec"]["replicas"]:
+                yield f"{name}: {shares} is not what is wanted"
         if set(items) != desired:
             yield f"{name}: observed {sorted(items)}, desired {sorted(desired)}"
         for cluster, item in items.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from towline.hub.decide.health import ClusterFacts, Contact
+from towline.hub.decide.health import SILENCE_SECONDS, ClusterFacts, Contact
 
 __all__ = ["ClusterFacts", "Contact", "Fleet"]
 
@@ -49,7 +49,7 @@ class Fleet:
         """A message came; a heartbeat also says whether the member's API server is ready."""
         contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
         facts = contact.facts
-        changed = False
+        changed = now - contact.heard > SILENCE_SECONDS  # it may have been declared lost meanwhile
         if facts is not None and api_server_ready is not None and facts.api_server_ready != api_server_ready:
             facts, changed = replace(facts, api_server_ready=api_server_ready, api_server_message=""), True
         self._set(cluster, replace(contact, heard=now, facts=facts), changed)
