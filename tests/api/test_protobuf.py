@@ -1,0 +1,142 @@
+"""Bodies in Kubernetes' protobuf: the same object as in JSON, and never anything worse than a 400."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.api.objects import DEPLOYMENTS
+from tests.api.served import Served
+from towline.hub.api import protobuf
+from towline.hub.api.status import StatusError
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while True:
+        value, low = value >> 7, value & 0x7F
+        out += bytes([low | (0x80 if value else 0)])
+        if not value:
+            return out
+
+
+def field(number: int, value: bytes | str | int) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value % 2**64)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def message(*fields: tuple[int, bytes | str | int]) -> bytes:
+    return b"".join(field(number, value) for number, value in fields)
+
+
+def envelope(api_version: str, kind: str, raw: bytes) -> bytes:
+    return b"k8s\0" + message((1, message((1, api_version), (2, kind))), (2, raw), (3, ""), (4, ""))
+
+
+def entry(key: str, value: bytes | str) -> bytes:
+    return message((1, key), (2, value))
+
+
+METADATA = message((1, "web"), (2, ""), (3, ""), (7, 0), (8, b""), (11, entry("app", "web")))
+CONTAINER = message(
+    (1, "main"), (2, "nginx"), (6, message((1, ""), (2, 0), (3, 80), (4, ""), (5, ""))),
+    (8, message((1, entry("cpu", message((1, "500m")))))), (16, 0),
+)  # fmt: skip
+TEMPLATE = message((1, message((1, ""), (11, entry("app", "web")))), (2, message((2, CONTAINER), (3, ""))))
+SPEC = message((1, 0), (2, message((1, entry("app", "web")))), (3, TEMPLATE), (4, message((1, ""))), (5, 0))
+DEPLOYMENT = envelope(
+    "apps/v1", "Deployment", message((1, METADATA), (2, SPEC), (3, message((1, 0), (2, 0))))
+)
+
+
+def test_zeros_that_nobody_said_are_left_out_and_pointers_to_zero_stay() -> None:
+    obj = protobuf.decode(DEPLOYMENT)
+    assert obj["metadata"] == {"name": "web", "labels": {"app": "web"}}
+    spec = obj["spec"]
+    assert spec["replicas"] == 0, "a pointer: zero is meant"
+    assert "minReadySeconds" not in spec and spec["strategy"] == {}
+    [container] = spec["template"]["spec"]["containers"]
+    assert container == {
+        "name": "main",
+        "image": "nginx",
+        "ports": [{"containerPort": 80}],
+        "resources": {"limits": {"cpu": "500m"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "raw", "expected"),
+    [
+        ("v1", "Secret", message((2, entry("k", b"\x00\xff")), (3, "Opaque")), {"data": {"k": "AP8="}, "type": "Opaque"}),
+        ("v1", "Service", message((2, message((1, message((3, 80), (4, message((1, 1), (3, "http")))))))),
+         {"spec": {"ports": [{"port": 80, "targetPort": "http"}]}}),
+        ("v1", "Service", message((2, message((1, message((3, 80), (4, message((1, 0), (2, 8080)))))))),
+         {"spec": {"ports": [{"port": 80, "targetPort": 8080}]}}),
+        ("v1", "DeleteOptions", message((1, 0), (2, message((1, "u"))), (4, "Orphan"), (5, "All")),
+         {"gracePeriodSeconds": 0, "preconditions": {"uid": "u"}, "propagationPolicy": "Orphan", "dryRun": ["All"]}),
+        ("v1", "Event", message((6, message((1, 1_700_000_000), (2, 0))), (8, 3)),
+         {"firstTimestamp": "2023-11-14T22:13:20Z", "count": 3}),
+        ("coordination.k8s.io/v1", "Lease", message((2, message((1, "me"), (2, 15), (4, message((1, 1), (2, 2000)))))),
+         {"spec": {"holderIdentity": "me", "leaseDurationSeconds": 15, "renewTime": "1970-01-01T00:00:01.000002Z"}}),
+        ("networking.k8s.io/v1", "Ingress",
+         message((2, message((3, message((1, "a.b"), (2, message((1, message((1, message((1, "/x"))))))))))))
+         , {"spec": {"rules": [{"host": "a.b", "http": {"paths": [{"path": "/x"}]}}]}}),
+    ],
+)  # fmt: skip
+def test_types(api_version: str, kind: str, raw: bytes, expected: dict[str, object]) -> None:
+    obj = protobuf.decode(envelope(api_version, kind, raw))
+    assert (obj.pop("apiVersion"), obj.pop("kind")) == (api_version, kind)
+    assert obj == expected
+
+
+async def test_a_typed_client_creates(api: Served) -> None:
+    made = await api("POST", DEPLOYMENTS, DEPLOYMENT, type=PROTOBUF, Accept=f"{PROTOBUF},application/json")
+    assert made.code == 201 and made.body["spec"]["replicas"] == 0
+    deleted = await api("DELETE", f"{DEPLOYMENTS}/web", envelope("v1", "DeleteOptions", b""), type=PROTOBUF)
+    assert deleted.code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"k8s\0",
+        b"{}",
+        DEPLOYMENT[:-3],
+        envelope("apps/v1", "Gadget", b""),
+        envelope("v9", "Pod", b""),
+        envelope("v1", "ConfigMap", b"\xff" * 12),
+        envelope("v1", "ConfigMap", field(1, 7)),
+        envelope("v1", "ConfigMap", field(2, entry("a", b"\xff"))),
+        envelope("apps/v1", "ControllerRevision", field(2, field(1, "{"))),
+        envelope("v1", "Event", field(6, message((1, 2**62)))),
+    ],
+)
+async def test_malformed_bodies(api: Served, body: bytes) -> None:
+    answer = await api("POST", DEPLOYMENTS, body, type=PROTOBUF)
+    assert (answer.code, answer.reason) == (400, "BadRequest")
+    assert "protobuf" in answer.message
+
+
+@given(st.binary(max_size=200), st.sampled_from(["Deployment", "CustomResourceDefinition"]))
+def test_any_bytes_are_an_object_or_refused(raw: bytes, kind: str) -> None:
+    group = "apps/v1" if kind == "Deployment" else "apiextensions.k8s.io/v1"
+    try:
+        assert isinstance(protobuf.decode(envelope(group, kind, raw)), dict)
+    except StatusError as error:
+        assert error.code == 400
+
+
+@given(st.data())
+def test_a_damaged_deployment_is_an_object_or_refused(data: st.DataObject) -> None:
+    at = data.draw(st.integers(4, len(DEPLOYMENT) - 1))
+    damaged = DEPLOYMENT[:at] + bytes([data.draw(st.integers(0, 255))]) + DEPLOYMENT[at + 1 :]
+    try:
+        assert isinstance(protobuf.decode(damaged), dict)
+    except StatusError as error:
+        assert error.code == 400
