@@ -30,18 +30,25 @@ class Ended(NamedTuple):
 class Child:
     """One process. Its output goes to `log`."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        environment: dict[str, str],
+        log: Path,
+        ended: Callable[[], None],
+    ) -> None:
         self.name = name
         self.log = log
         # Settings of the user's own hub or agent must not reach the demo's.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TOWLINE_")}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TOWLINE_")}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "towline.cli.main", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**inherited, **environment},
                 start_new_session=True,
             )
         self._waiter = threading.Thread(target=self._wait, args=(ended,), daemon=True)
@@ -93,10 +100,12 @@ class Children:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Runs `towline ARGUMENTS…`."""
+    def start(self, name: str, *arguments: str, **environment: str) -> None:
+        """Runs `towline ARGUMENTS…`. What is secret goes into `environment`: others can read command lines."""
         log = self._folder / f"{name}.log"
-        self._children.append(Child(name, list(arguments), log, lambda: self._events.put(Ended(name))))
+        ended = Ended(name)
+        child = Child(name, list(arguments), environment, log, lambda: self._events.put(ended))
+        self._children.append(child)
 
     def check(self) -> None:
         """Raises Failure when a child ended."""

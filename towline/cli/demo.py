@@ -197,10 +197,9 @@ class Demo:
     def _start_agent(self, name: str, token: str) -> None:
         kubeconfig = self._folder / name / "kubeconfig"
         self._children.until(kubeconfig.exists, f"Starting {name}", START_SECONDS)
-        arguments = ["--join-token", token, "--kubeconfig", str(kubeconfig)]
-        self._children.start(
-            f"agent-{name}", "agent", *arguments, "--data-dir", str(self._folder / f"agent-{name}")
-        )
+        folder = str(self._folder / f"agent-{name}")
+        arguments = ["--kubeconfig", str(kubeconfig), "--data-dir", folder]
+        self._children.start(f"agent-{name}", "agent", *arguments, TOWLINE_AGENT_JOIN_TOKEN=token)
 
     def _await_clusters(self) -> None:
         deadline = time.monotonic() + START_SECONDS

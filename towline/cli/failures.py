@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import click
 
+DEBUG_STEP = "Run it again as `towline --debug …` to see where that happened."
+
 
 class Failure(click.ClickException):
     """Something that the user can act on: what happened, in one sentence, and what to do next."""
@@ -34,7 +36,8 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, OSError):
         return _explain_system(error)
     words = str(error).strip() or type(error).__name__
-    return Failure(_sentence(words), "Run it again as `towline --debug …` to see where that happened.")
+    next_step = getattr(error, "next_step", "")  # the agent's and the hub's own errors know theirs
+    return Failure(_sentence(words), next_step or DEBUG_STEP)
 
 
 def _explain_system(error: OSError) -> Failure:
@@ -50,7 +53,7 @@ def _explain_system(error: OSError) -> Failure:
         return Failure(words, "Check the path.")
     if isinstance(error, ConnectionError):
         return Failure(words, "Check that it runs and that the address is right.")
-    return Failure(words, "Run it again as `towline --debug …` to see where that happened.")
+    return Failure(words, DEBUG_STEP)
 
 
 def _sentence(words: str) -> str:

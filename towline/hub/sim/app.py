@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 VERSION = "v1.32.0"
+COMMITS_MAX = 500
+WINDOW_EVENTS = 5000
+PARSED_OBJECTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,10 @@ async def serving(config: SimConfig) -> AsyncIterator[Simulated]:
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = load_or_create(config.data_dir / "pki", time.time())
     kinds = KindTable.of(builtin.kinds())
-    store = MemoryStore()
+    # Small rings and caches: a demo runs several of these, and nobody watches one from far behind.
+    store = MemoryStore(commits_max=COMMITS_MAX)
     await store.open()
-    cache = Cache(store, kinds)
+    cache = Cache(store, kinds, window_events=WINDOW_EVENTS, parsed_objects=PARSED_OBJECTS)
     started = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(cache.run(started))
