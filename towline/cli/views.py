@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from towline.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 
 class View(Protocol):
@@ -44,33 +47,38 @@ class PlainView:
 
 
 class LiveView:
-    """A table that stays in place and fills; what is said scrolls above it."""
+    """A table that stays in place and fills; what is said scrolls above it. Outside its context it is plain lines, so
+    that `rich` is imported while everybody waits for the children anyway."""
 
     def __init__(self) -> None:
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveView:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False)
-        self._started = False
-
-    def __enter__(self) -> LiveView:
+        self._live = Live(console=Console(highlight=False), auto_refresh=False)
+        self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._started:
+        if self._live is not None:
             self._live.stop()
-            self._started = False
+            self._live = None
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        if self._live is None:
+            click.echo(line)
+            return
+        from rich.text import Text
+
+        self._live.console.print(Text(line))
 
     def show(self, progress: Progress, news: list[str]) -> None:
         from rich.table import Table
 
-        if not self._started:
-            self._live.start()
-            self._started = True
+        if self._live is None:
+            return
         table = Table("cluster", "where", *progress.kinds, "replicas ready")
         for name, state in progress.clusters.items():
             cells = [_cell(state.arrived.get(kind)) for kind in progress.kinds]
