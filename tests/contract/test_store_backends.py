@@ -136,6 +136,19 @@ async def test_in_a_group_only_the_commit_that_conflicts_fails(tmp_path: Path) -
         assert await values(store) == {f"{A}{i // 2}": b"%d" % i for i in range(0, 200, 2)}
 
 
+async def test_a_group_keeps_the_last_state_of_each_key(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "hub.sqlite")
+    async with opened(store):
+        one = await store.commit([Write(A, b"1", 0), Write(B, b"1", 0)])
+        # Sent together, so carried out in one transaction: each is decided on what the one before left.
+        writes = [Write(A, None, one), Write(A, b"2", 0), Write(B, b"2", one), Write(B, None, one + 3)]
+        outcomes = await asyncio.gather(*(store.commit([write]) for write in writes))
+        assert outcomes == [one + 1, one + 2, one + 3, one + 4]
+        assert await values(store) == {A: b"2"}
+    async with opened(store):
+        assert await load(store) == (one + 4, [Row(A, b"2", one + 2)])
+
+
 async def test_a_disk_that_fails_refuses_the_group_and_the_store_goes_on(tmp_path: Path) -> None:
     async with opened(SqliteStore(tmp_path / "hub.sqlite")) as store:
         one = await store.commit([Write(A, b"1", 0)])

@@ -139,4 +139,4 @@ quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TestMemory = CommitsAreInOrder.TestCase
 TestMemory.settings = settings(quick, max_examples=100, stateful_step_count=20)
 TestSqlite = SqliteCommitsAreInOrder.TestCase
-TestSqlite.settings = settings(quick, max_examples=25, stateful_step_count=12)
+TestSqlite.settings = settings(quick, max_examples=60, stateful_step_count=12)
