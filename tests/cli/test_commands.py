@@ -146,6 +146,14 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
     assert isinstance(run("--debug", "hub", "--data-dir", "d").exception, ExceptionGroup)
 
 
+def test_the_demo_does_not_touch_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    result = run("demo", "--once", "--data-dir", str(tmp_path), "--manifests", str(tmp_path))
+    assert result.exit_code == 1
+    assert "is not empty, and not from an earlier demo." in result.stderr
+    assert (tmp_path / "precious").read_text() == "x"
+
+
 # --- what is asked of a hub ----------------------------------------------------------------------------------
 
 

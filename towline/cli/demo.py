@@ -31,6 +31,7 @@ from towline.cli.options import PathParam, config_option
 from towline.cli.progress import Progress
 from towline.cli.views import LiveView, PlainView, View
 
+MARKER = ".towline-demo"
 EXAMPLES = Path(towline.__file__).parent.parent / "examples" / "nginx"
 START_SECONDS = 60.0
 ARRIVE_SECONDS = 60.0
@@ -318,7 +319,7 @@ def _shown(path: Path) -> str:
 def _folder(given: Path | None) -> Iterator[Path]:
     """Where everything goes; a temporary folder goes too, unless something failed: then the logs are worth keeping."""
     if given is not None:
-        given.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_fresh(given)
         yield given.absolute()
         return
     folder = Path(tempfile.mkdtemp(prefix="towline-demo-"))
@@ -330,3 +331,17 @@ def _folder(given: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_fresh(folder: Path) -> None:
+    """Simulated members forget everything when they stop, so what an earlier demo left here is of no use to this one."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    marker = folder / MARKER
+    if not marker.exists() and any(folder.iterdir()):
+        raise Failure(f"{folder} is not empty, and not from an earlier demo.", "Give an empty --data-dir.")
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    marker.touch()
