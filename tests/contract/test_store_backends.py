@@ -27,6 +27,7 @@ from towline.hub.store.contract import (
     Compacted,
     Conflict,
     Fenced,
+    Row,
     Store,
     TooLarge,
     Unavailable,
