@@ -6,6 +6,8 @@ from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.controllers import recorder
 from towline.hub.decide.plan import EventNote
+from towline.hub.decide.wire import Phase, WorkReport
+from towline.kube import names
 from towline.kube.objects import Object
 
 
@@ -76,3 +78,20 @@ async def test_no_event_appears_in_a_namespace_that_is_being_emptied() -> None:
         hub.recorder.record(EventNote(deployment(), "Normal", "Late", "x"))
         await hub.recorder.flush()
         assert events(hub) == []
+
+
+async def test_drift_is_told_on_the_template() -> None:
+    async with running() as hub:
+        await hub.put(namespace("shop"), cluster("m1"), policy("web", [selector(deployment())]), deployment())
+        await hub.settle()
+        hub.say("m1", names.work_name("shop", "web", "Deployment"))
+        await hub.later(1)
+        work = hub.work("m1", names.work_name("shop", "web", "Deployment"))
+        report = WorkReport(
+            work.name, work.uid, work.hash, Phase.APPLIED, drift="kubectl-edit changed spec.replicas"
+        )
+        hub.works.report("m1", [report])
+        await hub.recorder.flush()
+        (event,) = [e for e in events(hub) if e["reason"] == "DriftReverted"]
+        assert event["involvedObject"]["kind"] == "Deployment"
+        assert event["message"] == "Put back in cluster m1: kubectl-edit changed spec.replicas"

@@ -44,7 +44,15 @@ def test_the_aggregated_status() -> None:
     assert find(world.objects[BINDING]["status"], "FullyApplied") is None, (
         "nothing is said before the first report"
     )
-    report(world, m2=FAILED, m1=applied(b'{"replicas":3}'))
+    first = aggregation.decide(world, BINDING, world.now, {"m2": FAILED, "m1": applied(b'{"replicas":3}')})
+    world.apply(first)
+    assert {(event.regarding["kind"], event.reason) for event in first.events} == {
+        ("ResourceBinding", "AggregateStatusSucceed"),
+        ("Deployment", "AggregateStatusSucceed"),
+        ("Deployment", "SyncSucceed"),
+        ("Deployment", "SyncFailed"),
+    }
+    assert aggregation.decide(world, BINDING, world.now, {}).events == ()
     assert world.objects[BINDING]["status"]["aggregatedStatus"] == [
         {"clusterName": "m1", "applied": True, "health": "Healthy", "status": {"replicas": 3}},
         {
@@ -60,7 +68,8 @@ def test_the_aggregated_status() -> None:
     assert world.objects[WEB]["status"]["replicas"] == 3
     plan = aggregation.decide(world, BINDING, world.now, {"m2": applied(b'{"replicas":2}')})
     world.apply(plan)
-    assert [event.reason for event in plan.events] == ["AggregateStatusSucceed"]
+    assert [event.reason for event in plan.events] == ["AggregateStatusSucceed", "SyncSucceed"]
+    assert plan.events[1].message == "Successfully applied resource(shop/web) to cluster m2"
     assert (
         plan.events[0].message
         == "Update ResourceBinding(shop/web-deployment) with AggregatedStatus successfully."

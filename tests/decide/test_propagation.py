@@ -122,7 +122,11 @@ def test_one_plan_claims_binds_and_schedules() -> None:
     assert status["lastScheduledTime"]
     assert status["aggregatedStatus"] == [{"clusterName": "m1"}, {"clusterName": "m2"}]
     assert condition(world)["reason"] == "Success"
-    assert {event.reason for event in plan.events} == {"ApplyPolicySucceed", "ScheduleBindingSucceed"}
+    assert {event.reason for event in plan.events} == {
+        "ApplyPolicySucceed",
+        "ScheduleBindingSucceed",
+        "SyncWorkSucceed",
+    }
     assert "Apply policy(shop/web) succeed" in [event.message for event in plan.events]
     assert any(event.message.endswith("Result: {m1:3, m2:3}") for event in plan.events)
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.plan import Delete, Plan, Put
+from towline.hub.decide.plan import Delete, EventNote, Plan, Put
 from towline.hub.store.cache import WatchEvent
 from towline.hub.store.contract import COMMIT_WRITES_MAX, Conflict, Fenced, Lease, StoreError, Write
 from towline.hub.store.works import Record
@@ -267,6 +268,17 @@ class Loop:
             for row in self._controllers.values():
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
 
+    def drifted(self, owner: Key, cluster: str, what: str) -> None:
+        """An agent put its member right: said on the template, or on the owner itself where there is none."""
+        snapshot = self._world.snapshot
+        regarding = snapshot.get(owner)
+        if regarding is not None and bindings.is_binding(owner):
+            at = bindings.template_key(snapshot.kinds, regarding)
+            regarding = (snapshot.get(at) if at else None) or regarding
+        if regarding is not None:
+            message = f"Put back in cluster {cluster}: {what}"
+            self._recorder.record(EventNote(regarding, "Warning", "DriftReverted", message))
+
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
         for cluster, _, before, after in changes:
             record = after or before
@@ -292,6 +304,7 @@ class _Following:
         self._stops = [
             world.cache.subscribe(loop.changed),
             world.works.subscribe_reports(loop.reported),
+            world.works.subscribe_drifts(loop.drifted),
             world.works.subscribe_records(loop.works_changed),
             world.fleet.subscribe(loop.contact_changed),
         ]

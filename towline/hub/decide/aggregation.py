@@ -33,30 +33,66 @@ def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkR
         before = condition(binding.get("status"), FULLY_APPLIED) or {}
         after = condition(updated.get("status"), FULLY_APPLIED) or {}
         if before.get("status") != after.get("status"):
-            kind = str(binding["kind"])
-            where = (
-                f"{namespace_of(binding)}/{name_of(binding)}" if namespace_of(binding) else name_of(binding)
-            )
-            message = f"Update {kind}({where}) with AggregatedStatus successfully."
+            where = f"{binding['kind']}({_qualified(binding)})"
+            message = f"Update {where} with AggregatedStatus successfully."
             events.append(EventNote(binding, "Normal", "AggregateStatusSucceed", message))
     at = template_key(snapshot.kinds, binding)
     template = snapshot.get(at) if at else None
-    if at is not None and template is not None and belongs_to(binding, template) and not is_deleting(binding):
-        wanted = desired(binding)
-        items = [entry for name, entry in entries.items() if name in wanted]
-        if "status" not in template and not any("status" in item for item in items):
-            return Plan(tuple(writes), tuple(events))  # nothing came back yet
-        try:
-            merged = interpreter.aggregate(template, items)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            # What members report is shaped by them: one odd status must not stop the binding's own.
-            message = f"cannot aggregate: {type(error).__name__}: {error}"
-            events.append(EventNote(template, "Warning", "AggregateStatusFailed", message))
-            return Plan(tuple(writes), tuple(events))
-        if merged is not None and merged.get("status") != template.get("status"):
-            status = {**template, "status": merged.get("status")}
-            writes.append(Put(at, status, revision_of(template)))
+    if at is None or template is None or not belongs_to(binding, template) or is_deleting(binding):
+        return Plan(tuple(writes), tuple(events))
+    events += _applied_events(template, observed(binding), entries)
+    try:
+        merged = _aggregated(template, entries, desired(binding))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # What members report is shaped by them: one odd status must not stop the binding's own.
+        message = f"cannot aggregate: {type(error).__name__}: {error}"
+        events.append(EventNote(template, "Warning", "AggregateStatusFailed", message))
+        return Plan(tuple(writes), tuple(events))
+    if merged is not template:
+        writes.append(Put(at, merged, revision_of(template)))
+        if "status" not in template:
+            message = "Update Resource with AggregatedStatus successfully."
+            events.append(EventNote(template, "Normal", "AggregateStatusSucceed", message))
     return Plan(tuple(writes), tuple(events))
+
+
+def _aggregated(
+    template: Object, entries: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, int]
+) -> Object:
+    """`template` with the members' statuses merged into its own; itself when that changes nothing."""
+    items = [entry for name, entry in entries.items() if name in wanted]
+    if "status" not in template and not any("status" in item for item in items):
+        return template  # nothing came back yet
+    merged = interpreter.aggregate(template, items)
+    if merged is None or merged.get("status") == template.get("status"):
+        return template
+    return {**template, "status": merged.get("status")}
+
+
+def _applied_events(
+    template: Object, before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> list[EventNote]:
+    """A member took the template, or refuses it: users look at the template for that."""
+    events: list[EventNote] = []
+    for cluster, entry in after.items():
+        known = before.get(cluster) or {}
+        told = (entry.get("applied"), entry.get("appliedMessage"))
+        if "applied" not in entry or told == (known.get("applied"), known.get("appliedMessage")):
+            continue
+        if entry["applied"]:
+            message = f"Successfully applied resource({_qualified(template)}) to cluster {cluster}"
+            events.append(EventNote(template, "Normal", "SyncSucceed", message))
+        else:
+            message = (
+                f"Failed to create or update resource({_qualified(template)}) in member cluster({cluster}): "
+                f"{entry.get('appliedMessage')}"
+            )
+            events.append(EventNote(template, "Warning", "SyncFailed", message))
+    return events
+
+
+def _qualified(obj: Object) -> str:
+    return f"{namespace_of(obj)}/{name_of(obj)}" if namespace_of(obj) else name_of(obj)
 
 
 def _entries(

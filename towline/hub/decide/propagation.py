@@ -108,6 +108,10 @@ def _apply(
     events = [event for note in noted for event in (note, _about(note, template))]
     if binding is None or placed != binding:
         writes.append(Put(binding_key, placed, 0 if binding is None else revision_of(binding)))
+    if bindings.targets(placed) and (binding is None or placed.get("spec") != binding.get("spec")):
+        where = f"{placed['kind']}({_qualified(binding_key)})"
+        synced = EventNote(placed, "Normal", "SyncWorkSucceed", f"Sync work of {where} successful.")
+        events += [synced, _about(synced, template)]
     if claimed is not template or binding is None or shaped.get("spec") != binding.get("spec"):
         events.insert(0, EventNote(template, "Normal", "ApplyPolicySucceed", f"Apply {claim} succeed"))
     return Plan(tuple(writes), tuple(events), reasons=reasons)
@@ -218,6 +222,10 @@ def _released(key: Key, template: Object) -> Object:
     if is_namespace(key) or names.PROPAGATION_FINALIZER not in finalizers_of(template):
         return template
     return without_finalizer(template, names.PROPAGATION_FINALIZER)
+
+
+def _qualified(key: Key) -> str:
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
 
 
 def _about(note: EventNote, template: Object) -> EventNote:

@@ -48,6 +48,7 @@ T = TypeVar("T")
 NamespaceSync = Literal["all", "needed"]
 Subscriber = Callable[[str, set[str]], None]
 ReportSubscriber = Callable[[set[Key]], None]
+DriftSubscriber = Callable[[Key, str, str], None]
 RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | None]]"], None]
 
 CLUSTERS = (names.CLUSTER_GROUP, "clusters")
@@ -94,6 +95,7 @@ class WorkTable:
         """What this recomputation changed, and how it was before."""
         self._subscribers: dict[object, Subscriber] = {}
         self._report_subscribers: dict[object, ReportSubscriber] = {}
+        self._drift_subscribers: dict[object, DriftSubscriber] = {}
         self._record_subscribers: dict[object, RecordSubscriber] = {}
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -139,6 +141,10 @@ class WorkTable:
         """Call `callback(owners)` when reports came in that are to be stored."""
         return _subscribe(self._report_subscribers, callback)
 
+    def subscribe_drifts(self, callback: DriftSubscriber) -> Callable[[], None]:
+        """Call `callback(owner, cluster, what)` when an agent put back what somebody changed in its member."""
+        return _subscribe(self._drift_subscribers, callback)
+
     def subscribe_records(self, callback: RecordSubscriber) -> Callable[[], None]:
         """Call `callback` with (cluster, name, before, after) of each change, for the API's view."""
         return _subscribe(self._record_subscribers, callback)
@@ -155,6 +161,9 @@ class WorkTable:
                 continue
             if (report.phase == Phase.REMOVED) != record.work.removing:
                 continue
+            if report.drift:
+                for tell in list(self._drift_subscribers.values()):
+                    tell(record.owner, cluster, report.drift)
             if record.owner[:2] == NAMESPACES:
                 self._namespace_reported(cluster, record, report)
             elif _hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
