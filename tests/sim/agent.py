@@ -59,7 +59,7 @@ class Agent:
         self.running = True
         self.desired = Desired(self.disk.rows.values(), self.disk.hub)
         self.applied = {name: dict(refs) for name, refs in self.disk.applied.items()}
-        self.unwritten: list[Effect] = []
+        self.unwritten: list[tuple[Effect, AgentSession | None]] = []
         self.queue: dict[str, float] = {row.name: 0.0 for row in self.desired}
         self.records: dict[Ref, Object] = {}
         self.settled: dict[str, bytes] = {}
@@ -115,12 +115,12 @@ class Agent:
                 self.hang_up()
                 return
             if isinstance(effect, Persist | Reconcile):
-                self.unwritten.append(effect)
+                self.unwritten.append((effect, self.session))
 
     def flush(self) -> None:
         """The disk has written everything so far; what waited for that may begin."""
         effects, self.unwritten = self.unwritten, []
-        for effect in effects:
+        for effect, session in effects:
             if isinstance(effect, Reconcile):
                 self.queue[effect.name] = 0.0
                 self.settled.pop(effect.name, None)
@@ -132,8 +132,8 @@ class Agent:
                     self.disk.applied.pop(name, None)
                 if effect.hub is not None:
                     self.disk.hub = effect.hub
-                if effect.sequence and self.session is not None:
-                    self.session.persisted(effect.sequence)
+                if effect.sequence and session is not None:
+                    session.persisted(effect.sequence)
         for name, refs in self.applied.items():
             self.disk.applied[name] = dict(refs)
 
@@ -202,7 +202,7 @@ class Agent:
                 mine.pop(ref, None)
                 cleared.append(ref)
         if (persist := self.desired.cleared(row.name, cleared)) is not None:
-            self.unwritten.append(persist)
+            self.unwritten.append((persist, None))
         if problems:
             self.queue[row.name] = self._now() + RETRY_SECONDS
             self._tell(fleet.Report(
@@ -307,7 +307,7 @@ class Agent:
     def _tell(self, report: fleet.Report) -> None:
         persist = self.desired.report(report)
         if persist is not None:
-            self.unwritten.append(persist)
+            self.unwritten.append((persist, None))
 
     def _owner(self, row: HeldWork) -> Owner:
         return Owner(self.namespace, row.name)

@@ -46,6 +46,9 @@ class Member:
     """Changes that the agent's watch has not told yet."""
     writes: int = 0
     _count: int = 0
+    _changes: int = 0
+    _managed: dict[Ref, Owner] = field(default_factory=dict)
+    _managed_at: int = -1
 
     # --- what the agent calls ------------------------------------------------------------------------------------
 
@@ -170,8 +173,11 @@ class Member:
 
     def managed(self) -> dict[Ref, Owner]:
         """Objects that carry our marks, and whose they are."""
-        found = ((ref, execution.owner_of(obj)) for ref, obj in self.objects.items())
-        return {ref: owner for ref, owner in found if owner is not None}
+        if self._managed_at != self._changes:
+            found = ((ref, execution.owner_of(obj)) for ref, obj in self.objects.items())
+            self._managed = {ref: owner for ref, owner in found if owner is not None}
+            self._managed_at = self._changes
+        return self._managed
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -184,6 +190,7 @@ class Member:
 
     def _store(self, ref: Ref, obj: Object) -> None:
         self._count += 1
+        self._changes += 1
         before = self.objects.get(ref)
         metadata = dict(obj["metadata"])
         if before is None:
@@ -200,6 +207,7 @@ class Member:
         self.events.append(ref)
 
     def _drop(self, ref: Ref) -> None:
+        self._changes += 1
         self.objects.pop(ref, None)
         self.born.pop(ref, None)
         self.events.append(ref)

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from tests.decide import world
@@ -19,6 +20,7 @@ from tests.sim.hub import FlakyStore, Hub
 from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
 from towline.agent.desired import Ref
+from towline.hub.store.contract import Row
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
 from towline.kube import names
@@ -48,8 +50,7 @@ class Truth:
     def of(cls, store: MemoryStore) -> Truth:
         truth = cls()
         for row in store._rows.values():
-            key = parse_path(row.key)
-            obj = decode(stamp(row.value, row.revision))
+            key, obj = _parsed(row)
             if (
                 key.resource in ("configmaps", "deployments")
                 and key.namespace == SHOP
@@ -100,6 +101,11 @@ class Truth:
         return cluster in desired | observed
 
 
+@lru_cache(maxsize=4096)
+def _parsed(row: Row) -> tuple[Key, Object]:
+    return parse_path(row.key), decode(stamp(row.value, row.revision))
+
+
 class Simulation:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -114,6 +120,7 @@ class Simulation:
         self.wanted_always: dict[tuple[str, Ref], bool] = {}
         """Everything that was ever wanted somewhere -> whether it has been wanted ever since."""
         self.truth = Truth()
+        self._truth_at = 0
         self.members = {name: Member(name, lambda: self.now, self._may_delete) for name in MEMBERS}
         self.agents = {
             name: Agent(member, self.rng, lambda: self.now, self._dies)
@@ -197,7 +204,11 @@ class Simulation:
     # --- the rules that hold at every instant ----------------------------------------------------------------------
 
     def _look(self) -> None:
-        self.truth = Truth.of(self.store.store)
+        """Read the store, if it changed since it was last read."""
+        revision = self.store.store._log.revision
+        if revision == self._truth_at:
+            return
+        self.truth, self._truth_at = Truth.of(self.store.store), revision
         wanted = set(self.truth.wanted())
         for at in self.wanted_always:
             if at not in wanted:
@@ -208,7 +219,7 @@ class Simulation:
     def _look_at(self, name: str) -> None:
         member = self.members[name]
         member.check_foreign()
-        self.truth = Truth.of(self.store.store)
+        self._look()
         for ref, owner in member.managed().items():
             if owner.namespace != names.execution_namespace(name):
                 raise Violation(f"{name}: {ref} belongs to {owner}")
@@ -430,7 +441,8 @@ class Simulation:
         raise Violation("it does not converge: " + "; ".join(problems[:5]))
 
     def _differences(self) -> Iterator[str]:
-        truth = Truth.of(self.store.store)
+        self._look()
+        truth = self.truth
         for cluster, member in self.members.items():
             wanted = {ref for at, ref in truth.wanted() if at == cluster}
             if cluster == "member2":

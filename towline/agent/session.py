@@ -120,7 +120,7 @@ class AgentSession:
         return effects
 
     def persisted(self, sequence: int) -> None:
-        """Everything in the hub's batches up to `sequence` is on disk."""
+        """Everything in the hub's batches of this session up to `sequence` is on disk."""
         if sequence > self._stored:
             self._stored = sequence
             self._out.ack = True

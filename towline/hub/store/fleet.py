@@ -57,7 +57,8 @@ class Fleet:
     def facts(self, cluster: str, facts: ClusterFacts, now: float) -> None:
         """The agent described its cluster."""
         contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
-        self._set(cluster, replace(contact, heard=now, facts=facts), facts != contact.facts)
+        changed = facts != contact.facts or now - contact.heard > SILENCE_SECONDS
+        self._set(cluster, replace(contact, heard=now, facts=facts), changed)
 
     def disconnected(self, cluster: str, now: float) -> None:
         """The session ended; what was said before stays known."""
