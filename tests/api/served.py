@@ -53,6 +53,7 @@ class Served:
     clock: float = START
     uids: int = 0
     audited: list[dict[str, Any]] = field(default_factory=list)
+    noted: asyncio.Future[None] | None = None
     server: Any = None
     cache: Any = None
     store: Any = None
@@ -62,6 +63,19 @@ class Served:
     def new_uid(self) -> str:
         self.uids += 1
         return f"{self.uids * 2654435761 % 2**32:08x}-0000-4000-8000-{self.uids:012x}"
+
+    def audit(self, event: dict[str, Any]) -> None:
+        self.audited.append(event)
+        noted, self.noted = self.noted, None
+        if noted is not None:
+            noted.set_result(None)
+
+    async def until_audited(self, count: int, **fields: Any) -> None:
+        """Wait until `count` audited writes have these fields."""
+        async with asyncio.timeout(10):
+            while sum(fields.items() <= event.items() for event in self.audited) < count:
+                self.noted = self.noted or asyncio.get_running_loop().create_future()
+                await asyncio.shield(self.noted)
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, type: str = "application/json", **headers: str
@@ -132,7 +146,9 @@ class Watching:
         return [(e["type"], e["object"].get("metadata", {}).get("name", "")) for e in events]
 
 
-async def serve(served: Served, tasks: asyncio.TaskGroup, limits: Limits = Limits(), **options: Any) -> None:
+async def serve(
+    served: Served, tasks: asyncio.TaskGroup, limits: Limits = Limits(), tls: Any = None, **options: Any
+) -> None:
     served.kinds = KindTable.of([*builtin.kinds(), *karmada.kinds()])
     served.store = MemoryStore()
     await served.store.open()
@@ -144,14 +160,14 @@ async def serve(served: Served, tasks: asyncio.TaskGroup, limits: Limits = Limit
     served.server = ApiServer(
         cache=served.cache,
         kinds=served.kinds,
-        audit=served.audited.append,
+        audit=served.audit,
         now=lambda: served.clock,
         new_uid=served.new_uid,
         limits=limits,
         **options,
     )
-    host, port = await served.server.start("127.0.0.1", 0)
-    served.url = f"http://{host}:{port}"
+    host, port = await served.server.start("127.0.0.1", 0, tls)
+    served.url = f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 async def end(served: Served) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from towline.hub.api import protobuf
 from towline.hub.api.status import bad_request, not_acceptable, unsupported_media_type
+from towline.kube.kinds import Kind
 from towline.kube.objects import Object
 
 JSON = "application/json"
@@ -73,6 +74,13 @@ def accepted(header: str) -> Accepted:
 def _parameter(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name.strip(), value.strip().strip('"')
+
+
+def patch_types(kind: Kind) -> list[str]:
+    """The media types of patches that a kind takes. A strategic merge needs the merge keys of Kubernetes' own definitions;
+    without these (CRDs, Karmada's kinds) it is refused, as where a CRD defines the kind."""
+    strategic = bool(kind.schema.definition) and not kind.custom
+    return [media for media, name in PATCH_TYPES.items() if strategic or name != "strategic"]
 
 
 def decode_object(body: bytes, content_type: str) -> Object:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api.bodies import JSON, PATCH_TYPES, media_type
+from towline.hub.api.bodies import JSON, media_type, patch_types
 from towline.hub.api.discovery import group_versions, version
 from towline.hub.api.status import not_acceptable
 from towline.kube import schemas
@@ -275,8 +275,7 @@ def _operation(kind: Kind, definition: str, verb: str) -> dict[str, Any]:
     if verb in ("create", "update"):
         operation["requestBody"] = {"content": {"*/*": {"schema": schema}}}
     if verb == "patch":
-        taken = [t for t, name in PATCH_TYPES.items() if name != "strategic" or not kind.custom]
-        operation["requestBody"] = {"content": {t: {"schema": {"type": "object"}} for t in taken}}
+        operation["requestBody"] = {"content": {t: {"schema": {"type": "object"}} for t in patch_types(kind)}}
     return operation
 
 

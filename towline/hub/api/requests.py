@@ -206,8 +206,8 @@ def manager_of(user_agent: str) -> str:
 def decode_patch(kind: Kind, call: Call) -> Patch:
     media = bodies.media_type(call.content_type)
     patch_type = bodies.PATCH_TYPES.get(media, "")
-    if not patch_type or (patch_type == "strategic" and kind.custom):
-        offered = [t for t, name in bodies.PATCH_TYPES.items() if name != "strategic" or not kind.custom]
+    offered = bodies.patch_types(kind)
+    if media not in offered:
         raise status.unsupported_media_type(media, offered)
     decode = bodies.decode_yaml if patch_type == "apply" else bodies.decode_json
     return Patch(patch_type, decode(call.body))
