@@ -135,7 +135,9 @@ class _Agent:
             jitter=random.random,
             concurrency=config.write_concurrency,
         )
-        connection = Connection(self._desired, disk, applier, clock=time.monotonic, jitter=random.random)
+        connection = Connection(
+            self._desired, disk, applier, group, clock=time.monotonic, jitter=random.random
+        )
         discovery = Discovery(member)
         watcher = Watcher(member, discovery, applier, group, random.random)
         writer = Writer(

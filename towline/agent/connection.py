@@ -66,6 +66,7 @@ class Connection:
         desired: Desired,
         disk: Disk,
         reconciler: Reconciler,
+        group: asyncio.TaskGroup,
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -73,6 +74,7 @@ class Connection:
         self._desired = desired
         self._disk = disk
         self._reconciler = reconciler
+        self._group = group
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -137,8 +139,7 @@ class Connection:
         return answer
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._renewed.wait(), seconds * (0.5 + self._jitter() / 2))
+        await _waited(self._renewed, seconds * (0.5 + self._jitter() / 2))
 
     async def _once(self, identity: Identity, address: str) -> Closed:
         """One session, from dialling to its end."""
@@ -157,19 +158,23 @@ class Connection:
             session.open(self._clock())
             self._session = session
             self._wake.set()
-            endings: list[Closed] = []
+            # Not a TaskGroup of their own: cancelled from outside, gRPC calls end with errors of their own, and a group
+            # that has errors forgets that it was cancelled.
+            tasks = [
+                self._group.create_task(_ending(self._write(call, session)), name="session out"),
+                self._group.create_task(_ending(self._read(call, session)), name="session in"),
+            ]
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_until_the_end(self._write(call, session)))
-                    group.create_task(_until_the_end(self._read(call, session)))
-            except* _Ended as ended:
-                endings = [each.closed for each in ended.exceptions if isinstance(each, _Ended)]
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._session = None
                 self._stub = None
+                for task in tasks:
+                    task.cancel()
                 call.cancel()
+                await asyncio.wait(tasks)
         # What the hub said goes before what the transport says.
-        return session.closed or min(endings, key=lambda closed: closed.reconnect)
+        return session.closed or min((task.result() for task in done), key=lambda closed: closed.reconnect)
 
     async def _write(self, call: Any, session: AgentSession) -> Closed:
         while True:
@@ -181,9 +186,7 @@ class Connection:
                 return session.closed
             while (batch := session.next_batch(self._clock())) is not None:
                 await call.write(batch)
-            wait = max(0.0, session.deadline - self._clock())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+            await _waited(self._wake, max(0.0, session.deadline - self._clock()))
 
     async def _read(self, call: Any, session: AgentSession) -> Closed:
         while True:
@@ -245,22 +248,23 @@ async def _channel(identity: Identity, address: str) -> AsyncIterator[grpc.aio.C
         await channel.close()
 
 
-class _Ended(Exception):
-    """One of a session's two tasks is at its end, which ends the other."""
-
-    def __init__(self, closed: Closed) -> None:
-        super().__init__(closed.reason)
-        self.closed = closed
-
-
-async def _until_the_end(task: Coroutine[Any, Any, Closed]) -> None:
+async def _ending(task: Coroutine[Any, Any, Closed]) -> Closed:
+    """How one of a session's two tasks ends, which ends the other."""
     try:
-        closed = await task
+        return await task
     except grpc.aio.AioRpcError as error:
-        closed = _refusal(error.code(), error.details())
+        return _refusal(error.code(), error.details())
     except asyncio.InvalidStateError:
-        closed = Closed("the stream ended", True)
-    raise _Ended(closed)
+        return Closed("the stream ended", True)
+    except Exception as error:
+        log.exception("a session failed")  # the agent goes on enforcing, and tries again
+        return Closed(f"{type(error).__name__}: {error}", True)
+
+
+async def _waited(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _refusal(code: Any, details: str | None) -> Closed:
