@@ -283,6 +283,21 @@ def test_children_go_with_their_owner() -> None:
     assert member.all("ReplicaSet") == member.all("Pod") == []
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_one_deleted_and_made_again_at_once_does_not_trip_over_its_predecessor(kind: str) -> None:
+    member = Member()
+    member.apply(workload(kind, replicas=2))
+    member.pass_seconds(3)
+    before = {p["metadata"]["uid"] for p in member.all("Pod")}
+    member.delete(kind, "web")
+    member.apply(workload(kind, replicas=2))  # the rules see both changes in one round
+    member.pass_seconds(5)
+    assert member.need(kind, "web")["status"]["readyReplicas"] == 2
+    after = {p["metadata"]["uid"] for p in member.all("Pod")}
+    assert len(after) == 2
+    assert not before & after
+
+
 def test_foreground_deletion_waits_for_the_children() -> None:
     member = Member()
     member.apply(workload("Deployment", replicas=2))

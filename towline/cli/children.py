@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from towline.cli.failures import Failure
 STOP_SECONDS = 8.0
 LOOK_SECONDS = 0.02
 LOG_LINES = 15
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(NamedTuple):
@@ -92,20 +93,16 @@ class Children:
 
     def __exit__(self, *exception: object) -> None:
         # A second Ctrl-C while this runs would leave processes behind.
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-        try:
+        with _handlers(INTERRUPTS, signal.SIG_IGN):
             self._stop()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def start(self, name: str, *arguments: str, **environment: str) -> None:
         """Runs `towline ARGUMENTS…`. What is secret goes into `environment`: others can read command lines."""
         log = self._folder / f"{name}.log"
         ended = Ended(name)
-        child = Child(name, list(arguments), environment, log, lambda: self._events.put(ended))
-        self._children.append(child)
+        with _interrupts_held():  # between the start and the list, a Ctrl-C would lose the child
+            child = Child(name, list(arguments), environment, log, lambda: self._events.put(ended))
+            self._children.append(child)
 
     def check(self) -> None:
         """Raises Failure when a child ended."""
@@ -144,9 +141,25 @@ def termination_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with _handlers((signal.SIGTERM, signal.SIGHUP), interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """An interrupt that comes meanwhile is raised afterwards. (A handler, not a mask: children inherit masks.)"""
+    held: list[int] = []
+    with _handlers(INTERRUPTS, lambda number, frame: held.append(number)):
+        yield
+    if held:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handlers(numbers: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -126,13 +126,13 @@ def _with_revision(round: Round, replica_set: Object, revision: int) -> Object:
 def _new_replica_set(round: Round, deployment: Object, name: str, older: list[Object]) -> Object | None:
     """Makes the ReplicaSet of the current template, or adopts the one that an orphaning delete left behind.
 
-    None when somebody else's object has the name: nothing can be done until it is gone."""
+    None while another has the name (of a Deployment of this name before, say): when it goes, this runs again."""
     namespace = namespace_of(deployment)
     key = Key("apps", "replicasets", namespace, name)
     revision = str(max((_revision(s) for s in older), default=0) + 1)
-    found = round.get(key)
-    if found is not None:
-        if controller_uid(found) or is_deleting(found):
+    if not round.is_free(key):
+        found = round.get(key)
+        if found is None or controller_uid(found) or is_deleting(found):
             return None
         return round.put(key, with_metadata(found, ownerReferences=owned_by(deployment)))
     spec = deployment["spec"]

@@ -35,6 +35,9 @@ RULES: Mapping[tuple[str, str], Callable[[Round, Key, Object], None]] = {
     ("", "namespaces"): run_namespace,
 }
 
+_NAMED_AFTER = {("apps", "replicasets"): ("apps", "deployments"), ("", "pods"): ("apps", "statefulsets")}
+"""What is named `<owner>-<suffix>` without chance, and so can meet its predecessor."""
+
 RUNS_PER_KEY_MAX = 200
 """A rule that runs this often per changed key in one round does not converge, which is a bug of the rules."""
 
@@ -92,6 +95,9 @@ def affected(cluster: Cluster, key: Key, before: Meta | None, after: Meta | None
             keys.update(dict.fromkeys(cluster.pods_on(key.name)))
     if key.resource == "pods" and key.group == "" and cluster.unscheduled:
         keys.update(dict.fromkeys(cluster.unscheduled))  # room may have come free
+    if after is None and (key.group, key.resource) in _NAMED_AFTER:
+        heir = _NAMED_AFTER[key.group, key.resource]  # who may have waited for the name to be free
+        keys[Key(*heir, key.namespace, key.name.rpartition("-")[0])] = None
     if key.resource == "serviceaccounts" and after is None:
         keys[Key("", "namespaces", "", key.namespace)] = None
     return keys
