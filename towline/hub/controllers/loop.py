@@ -178,10 +178,12 @@ class Loop:
         except Conflict:
             self.queue.add(item)
             self.queue.done(item)
-        except Fenced:
+        except (Fenced, asyncio.CancelledError):
+            self.queue.done(item)  # leadership may come back, and everything is decided anew then
             raise
-        except StoreError as failure:
-            self._failed(item, revision, f"{type(failure).__name__}: {failure}", None)
+        except Exception as failure:
+            bug = None if isinstance(failure, StoreError) else failure
+            self._failed(item, revision, f"{type(failure).__name__}: {failure}", bug)
             self.queue.retry(item)
             self.queue.done(item)
         finally:
