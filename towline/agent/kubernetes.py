@@ -359,6 +359,7 @@ async def _api_client(kubeconfig: Path | None, context: str) -> Any:
     from kubernetes_asyncio.client.api_client import ApiClient
     from kubernetes_asyncio.client.configuration import Configuration
     from kubernetes_asyncio.config.config_exception import ConfigException
+    from yaml import YAMLError
 
     configuration = Configuration()
     configuration.connection_pool_maxsize = 0  # watches hold a connection each; writes are bounded elsewhere
@@ -377,7 +378,7 @@ async def _api_client(kubeconfig: Path | None, context: str) -> Any:
 
             load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
-    except (ConfigException, OSError, ValueError, KeyError) as error:
+    except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         if kubeconfig is not None:
             raise BadConfiguration(
                 f"the kubeconfig {kubeconfig} cannot be used: {error}", "Check --kubeconfig and --context."
