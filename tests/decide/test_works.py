@@ -133,7 +133,7 @@ def test_what_a_user_writes_cannot_be_taken_for_a_hole() -> None:
     nasty = '"metadata":{"labels":{"work.karmada.io/permanent-id":"@","annotations":{"work.karmada.io/namespace":"@"'
     evil = configmap("web", data=nasty)
     evil["metadata"]["uid"] = "t-1"
-    evil["metadata"]["labels"] = {names.WORK_ID: "@", "a": "@"}
+    evil["metadata"]["labels"] = {names.WORK_ID: "mine", "a": "@"}
     evil["metadata"]["annotations"] = {
         "a": nasty,
         names.WORK_NAMESPACE_ANNOTATION: "@",
