@@ -59,6 +59,8 @@ class Cluster:
         self.get = read
         self.scan = scan
         self.unscheduled: set[Key] = set()
+        self.ownerless_sets: set[Key] = set()
+        """ReplicaSets that nobody owns: what an orphaning delete leaves, for a Deployment to adopt."""
         self._facts: dict[Key, _Facts] = {}
         self._by_uid: dict[str, Key] = {}
         self._children: dict[str, dict[Key, None]] = {}
@@ -111,6 +113,8 @@ class Cluster:
             self._use[facts.node] = self.use_of(facts.node).plus(facts.use)
         if facts.waiting:
             self.unscheduled.add(key)
+        if key.resource == "replicasets" and not facts.owners:
+            self.ownerless_sets.add(key)
         self._addresses.update(facts.addresses)
 
     def _forget(self, key: Key) -> None:
@@ -124,6 +128,7 @@ class Cluster:
         if facts.node:
             self._use[facts.node] = self.use_of(facts.node).plus(facts.use, -1)
         self.unscheduled.discard(key)
+        self.ownerless_sets.discard(key)
         self._addresses.difference_update(facts.addresses)
 
 

@@ -6,7 +6,6 @@ from towline.hub.sim.pods import STEERING, available_at, is_active, is_ready
 from towline.hub.sim.round import (
     Round,
     condition_of,
-    controller_uid,
     epoch,
     owned_by,
     pod_from,
@@ -21,6 +20,7 @@ from towline.kube.objects import (
     annotations_of,
     generation_of,
     is_deleting,
+    labels_of,
     name_of,
     namespace_of,
     with_annotations,
@@ -63,6 +63,7 @@ def run_deployment(round: Round, key: Key, deployment: Object) -> None:
     """One ReplicaSet per template; the newest grows and the others shrink within maxSurge and maxUnavailable."""
     if is_deleting(deployment):
         return
+    _adopt(round, deployment)
     sets = {name_of(s): s for s in round.children(deployment, "apps", "replicasets")}
     name = f"{name_of(deployment)}-{template_hash(deployment['spec'].get('template'))}"
     newest = sets.pop(name, None)
@@ -123,18 +124,26 @@ def _with_revision(round: Round, replica_set: Object, revision: int) -> Object:
     return round.put(_set_key(replica_set), with_annotations(replica_set, {REVISION: str(revision)}))
 
 
+def _adopt(round: Round, deployment: Object) -> None:
+    """Takes over the ReplicaSets that its selector matches and nobody owns: an orphaning delete leaves them."""
+    wanted = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
+    for key in list(round.cluster.ownerless_sets):
+        found = round.get(key) if key.namespace == namespace_of(deployment) else None
+        if found is None or found["metadata"].get("ownerReferences") or is_deleting(found):
+            continue
+        if wanted and wanted.items() <= labels_of(found).items():
+            round.put(key, with_metadata(found, ownerReferences=owned_by(deployment)))
+
+
 def _new_replica_set(round: Round, deployment: Object, name: str, older: list[Object]) -> Object | None:
-    """Makes the ReplicaSet of the current template, or adopts the one that an orphaning delete left behind.
+    """Makes the ReplicaSet of the current template.
 
     None while another has the name (of a Deployment of this name before, say): when it goes, this runs again."""
     namespace = namespace_of(deployment)
     key = Key("apps", "replicasets", namespace, name)
     revision = str(max((_revision(s) for s in older), default=0) + 1)
     if not round.is_free(key):
-        found = round.get(key)
-        if found is None or controller_uid(found) or is_deleting(found):
-            return None
-        return round.put(key, with_metadata(found, ownerReferences=owned_by(deployment)))
+        return None
     spec = deployment["spec"]
     template = spec.get("template") or {}
     metadata = template.get("metadata") or {}

@@ -51,7 +51,7 @@ class Round:
         self.touched: dict[Key, None] = {}
         self._new_uid = new_uid
         self._changed: dict[Key, Object | None] = {}
-        self._created_children: dict[str, dict[Key, None]] = {}
+        self._new_children: dict[str, dict[Key, None]] = {}
         self._created_uids: dict[str, Key] = {}
         self._created_addresses: set[str] = set()
         self._use: dict[str, Use] = {}
@@ -64,13 +64,13 @@ class Round:
     def children(self, owner: Object, group: str, resource: str) -> list[Object]:
         """What this owner controls of a resource, in no particular order."""
         uid = uid_of(owner)
-        keys = {**dict.fromkeys(self.cluster.children(uid)), **self._created_children.get(uid, {})}
+        keys = {**dict.fromkeys(self.cluster.children(uid)), **self._new_children.get(uid, {})}
         found = (self.get(key) for key in keys if key.group == group and key.resource == resource)
         return [obj for obj in found if obj is not None and controller_uid(obj) == uid]
 
     def dependents(self, uid: str) -> list[Key]:
         """Keys of all objects of any kind that name `uid` among their owners."""
-        keys = {**dict.fromkeys(self.cluster.children(uid)), **self._created_children.get(uid, {})}
+        keys = {**dict.fromkeys(self.cluster.children(uid)), **self._new_children.get(uid, {})}
         return [key for key in keys if uid in owner_uids(self.get(key) or {})]
 
     def key_of(self, uid: str) -> Key | None:
@@ -114,8 +114,6 @@ class Round:
         uid = self._new_uid()
         created = with_metadata(obj, uid=uid, creationTimestamp=self.stamp)
         self._created_uids[uid] = key
-        for owner in owner_uids(created):
-            self._created_children.setdefault(owner, {})[key] = None
         self.put(key, created)
         return created
 
@@ -127,6 +125,9 @@ class Round:
         self._account(key, before, -1)
         self._account(key, obj, 1)
         self._changed[key] = obj
+        if before is None or owner_uids(before) != owner_uids(obj):
+            for owner in owner_uids(obj):
+                self._new_children.setdefault(owner, {})[key] = None
         self.touch(key, obj)
         return obj
 

@@ -86,7 +86,7 @@ def affected(cluster: Cluster, key: Key, before: Meta | None, after: Meta | None
                 keys[at] = None
     if before is not None and (after is None or after.uid != before.uid):
         keys.update(dict.fromkeys(cluster.children(before.uid)))
-    if before is not None and after is not None and _steering(before) != _steering(after):
+    if before is not None and after is not None and _inherited(before) != _inherited(after):
         _add_descendants(cluster, after.uid, keys)
     if key.resource == "nodes" and key.group == "":
         keys.update((obj_key, None) for obj_key in _daemon_sets(cluster))
@@ -103,9 +103,10 @@ def affected(cluster: Cluster, key: Key, before: Meta | None, after: Meta | None
     return keys
 
 
-def _steering(meta: Meta) -> list[str | None]:
+def _inherited(meta: Meta) -> list[str | None]:
+    """What an object's descendants go by: its own steering, and who its owners are."""
     annotations = meta.annotations or {}
-    return [annotations.get(name) for name in STEERING]
+    return [*(annotations.get(name) for name in STEERING), *(o.uid for o in meta.ownerReferences or ())]
 
 
 def _add_descendants(cluster: Cluster, uid: str, keys: dict[Key, None]) -> None:
