@@ -136,7 +136,7 @@ def test_what_a_user_writes_cannot_be_taken_for_a_hole() -> None:
     evil["metadata"]["labels"] = {names.WORK_ID: "mine", "a": "@"}
     evil["metadata"]["annotations"] = {
         "a": nasty,
-        names.WORK_NAMESPACE_ANNOTATION: "@",
+        names.WORK_NAMESPACE_ANNOTATION: "elsewhere",
         names.WORK_NAME_ANNOTATION: "@",
     }
     evil["annotations"] = {names.WORK_NAMESPACE_ANNOTATION: "@"}
