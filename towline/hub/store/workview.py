@@ -159,13 +159,14 @@ class _Making:
         if health is None or not self.work.refs:
             return []
         ref = self.work.refs[0]
+        kind = self.kinds.named(ref.api_version, ref.kind)
         group, _, version = ref.api_version.rpartition("/")
         identifier: Object = {
             "ordinal": 0,
             "group": group,
             "version": version,
             "kind": ref.kind,
-            "resource": ref.kind.lower() + "s",
+            "resource": kind.plural if kind is not None else "",
             "namespace": ref.namespace,
             "name": ref.name,
         }
@@ -181,6 +182,7 @@ class WorkView:
     def __init__(self, table: WorkTable, *, window_events: int = WINDOW_EVENTS) -> None:
         self._table = table
         self._cache: Cache = table.cache
+        self._kinds = table.cache.snapshot.kinds
         self._window_events = window_events
         self._ring = Ring(table.revision)
         self._kept: deque[None] = deque()
@@ -256,7 +258,7 @@ class WorkView:
         if stored is None:
             return None
         work = WireWork(key.name, stored.meta.uid, 0, b"", ())
-        return WorkEntry(key, self._ring.floor, _Making(work, key, stored.object))
+        return WorkEntry(key, self._ring.floor, _Making(self._kinds, work, key, stored.object))
 
     def _entry(self, cluster: str, name: str, record: Record) -> Entry | None:
         owner = self._cache.snapshot.get(record.owner)
@@ -264,7 +266,7 @@ class WorkView:
             return None
         key = Key(*WORKS, names.execution_namespace(cluster), name)
         report = self._table.pending_report(cluster, name) if not record.work.removing else None
-        return WorkEntry(key, record.revision, _Making(record.work, record.owner, owner, report))
+        return WorkEntry(key, record.revision, _Making(self._kinds, record.work, record.owner, owner, report))
 
     # --- following the table ---------------------------------------------------------------------------------
 
@@ -300,14 +302,14 @@ class WorkView:
         # The owner may be gone with it: what identifies the Work is all that a deletion has to say.
         bare: Object = {"metadata": {"creationTimestamp": UNKNOWN_TIME}}
         owner = self._cache.snapshot.get(before.owner) or bare
-        gone = WorkEntry(key, self._table.revision, _Making(before.work, before.owner, owner))
+        gone = WorkEntry(key, self._table.revision, _Making(self._kinds, before.work, before.owner, owner))
         return WatchEvent("DELETED", gone, gone)
 
     def _last(self, cluster: str, name: str, before: Record, entry: Entry) -> Entry:
         owner = self._cache.snapshot.get(before.owner)
         if owner is None:
             return entry
-        return WorkEntry(entry.key, before.revision, _Making(before.work, before.owner, owner))
+        return WorkEntry(entry.key, before.revision, _Making(self._kinds, before.work, before.owner, owner))
 
 
 def _revision_of(change: tuple[str, str, Record | None, Record | None]) -> tuple[int, str, str]:

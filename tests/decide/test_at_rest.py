@@ -1,0 +1,102 @@
+"""The property that all decisions share: at rest no plan contains a write, and who may hold a copy is always written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.decide.test_propagation import (
+    APPLIED,
+    BINDING,
+    DIVIDED,
+    REMOVED,
+    WEB,
+    WEB_POLICY,
+    a_world,
+    clusters_of,
+    observed,
+    propagate,
+)
+from tests.decide.world import World, cluster, deployment, policy, selector
+from towline.hub.decide import aggregation, propagation
+from towline.kube import names
+from towline.kube.objects import Key
+
+_placements = st.sampled_from(
+    [
+        None,
+        {"clusterAffinity": {"clusterNames": ["m1", "m3"]}},
+        {"clusterAffinity": {"clusterNames": ["m9"]}},
+        {"clusterAffinities": [{"affinityName": "a", "clusterNames": ["m3"]}, {"affinityName": "b"}]},
+        DIVIDED,
+        DIVIDED | {"clusterAffinity": {"exclude": ["m1"]}},
+        {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]},
+    ]
+)
+_steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("scale"), st.integers(0, 9)),
+        st.tuples(st.just("place"), _placements),
+        st.tuples(st.just("cluster"), st.sampled_from(["m1", "m2", "m3"])),
+        st.tuples(st.just("report"), st.sampled_from(["m1", "m2", "m3"])),
+        st.tuples(st.just("unpolicy"), st.none()),
+        st.tuples(st.just("unbind"), st.none()),
+        st.tuples(st.just("delete"), st.none()),
+        st.tuples(st.just("template"), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_steps)
+def test_at_rest_no_plan_contains_a_write(steps: list[tuple[str, Any]]) -> None:
+    world = a_world(deployment(), WEB_POLICY)
+    at = world.key(WEB_POLICY)
+    held: set[str] = set()
+    for step, value in steps:
+        world.now += 7
+        _do(world, at, step, value)
+        propagate(world)
+        binding = world.objects.get(BINDING)
+        reports = {}
+        if binding is not None:
+            world.settle(aggregation.decide, BINDING, {})
+            binding = world.objects.get(BINDING)
+        if binding is not None:
+            wanted = {} if "deletionTimestamp" in binding["metadata"] else clusters_of(world)
+            held |= wanted.keys()
+            assert held <= set(observed(world)), "who may hold a copy is always written down"
+            if step == "report" and value in observed(world):
+                reports = {value: APPLIED if value in wanted else REMOVED}
+                if value not in wanted:
+                    held.discard(value)
+            world.settle(aggregation.decide, BINDING, reports)
+            propagate(world)
+            assert aggregation.decide(world, BINDING, world.now, reports).writes == ()
+        elif WEB not in world.objects:
+            assert not held, "a template never goes before its copies"
+        assert propagation.decide(world, WEB, world.now).writes == ()
+
+
+def _do(world: World, at: Key, step: str, value: Any) -> None:
+    if step == "template" and WEB not in world.objects:
+        world.put(deployment())
+    elif step == "scale" and WEB in world.objects:
+        world.edit(WEB, lambda obj: obj["spec"].update(replicas=value))
+    elif step == "place":
+        world.put(policy("web", [selector(deployment(), name="web")], value))
+    elif step == "cluster":
+        key = Key("cluster.karmada.io", "clusters", "", value)
+        if key not in world.objects:
+            world.put(cluster(value, finalizers=[names.CLUSTER_FINALIZER]))
+        elif names.CLUSTER_FINALIZER in world.objects[key]["metadata"].get("finalizers", []):
+            world.delete(key)
+    elif step == "unpolicy" and at in world.objects:
+        world.delete(at)
+    elif step == "unbind" and BINDING in world.objects:
+        world.delete(BINDING)
+    elif step == "delete" and WEB in world.objects:
+        world.delete(WEB)
