@@ -61,11 +61,17 @@ class WorkEntry(Entry):
 class _Making:
     """What one state of a Work is made of; all of it frozen."""
 
-    __slots__ = ("owner", "owner_key", "report", "work")
+    __slots__ = ("kinds", "owner", "owner_key", "report", "work")
 
     def __init__(
-        self, work: WireWork, owner_key: Key, owner: Object, report: WorkReport | None = None
+        self,
+        kinds: KindTable,
+        work: WireWork,
+        owner_key: Key,
+        owner: Object,
+        report: WorkReport | None = None,
     ) -> None:
+        self.kinds = kinds
         self.work = work
         self.owner_key = owner_key
         self.owner = owner
