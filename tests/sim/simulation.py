@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -113,6 +113,8 @@ class Simulation:
         self.trace: list[str] = []
         self.weather = Weather()
         self.healthy = True
+        self.restored = False
+        """The hub's store went back in time, and nobody has said yet that it counts."""
         self._uids = 0
         self.store = FlakyStore(MemoryStore(), self.rng)
         self.epoch = 0
@@ -223,7 +225,7 @@ class Simulation:
         for ref, owner in member.managed().items():
             if owner.namespace != names.execution_namespace(name):
                 raise Violation(f"{name}: {ref} belongs to {owner}")
-            if not self.truth.known(name, ref):
+            if not self.truth.known(name, ref) and not self.restored:
                 raise Violation(f"{name}: {ref} is there and the hub does not know it any more")
         if self.hub is not None and self.hub.violations:
             raise Violation(f"an honest agent was thrown out: {self.hub.violations}")
@@ -373,7 +375,7 @@ class Simulation:
             template = world.deployment(f"{name}-d", SHOP, replicas=self.rng.randint(1, 9))
         policy = {
             "preserveResourcesOnDeletion": False,
-            "suspension": {"dispatching": True} if self.rng.random() < 0.15 else None,
+            "suspension": {"dispatching": True} if not self.healthy and self.rng.random() < 0.15 else None,
             "divided": template["kind"] == "Deployment" and self.rng.random() < 0.5,
         }
         await self._create(template["metadata"]["name"], template, self._some_clusters(), **policy)
@@ -407,8 +409,81 @@ class Simulation:
             plural, group = ("deployments", "apps") if kind == "Deployment" else ("configmaps", "")
             await self.hub.delete(Key(group, plural, SHOP, name))
 
+    async def _flip(self) -> None:
+        """Off, on and off again, faster than agents can follow."""
+        for _ in range(self.rng.randint(2, 4)):
+            await self._move()
+            if self.hub is not None:
+                await self.hub.decide()
+            name = self.rng.choice(MEMBERS)
+            self._turn(name)
+            self._look()
+
+    async def _detach(self) -> None:
+        """A cluster leaves; what it holds of us is taken out first, namespaces are left behind."""
+        if self.hub is not None and self.hub.loaded and self.rng.random() < 0.3:
+            await self.hub.delete(Key(*CLUSTERS, "", "member10"))
+
     async def _nothing(self) -> None:
         pass
+
+    # --- a store from yesterday ---------------------------------------------------------------------------------
+
+    async def run_restored(self) -> None:
+        """The hub's store is put back to an old copy while agents hold what came later."""
+        async with asyncio.TaskGroup() as group:
+            self.group = group
+            await self._begin()
+            await self._write_template()
+            await self._settle()
+            rows, revision, epoch = dict(self.store.store._rows), self.store.store._log.revision, self.epoch
+            for _ in range(3):
+                await self._crash_hub()
+                await self._start_hub(load=True)
+                for _ in range(4):
+                    await self._write_template()
+                await self._write_steady()
+                await self._settle()
+            before = {name: dict(member.managed()) for name, member in self.members.items()}
+            contents = {
+                name: {ref: m.objects[ref].get("data") for ref in m.managed()}
+                for name, m in self.members.items()
+            }
+            await self._crash_hub()
+            self.store.store = MemoryStore()
+            self.store.store._rows = rows
+            self.store.store._log = type(self.store.store._log)(revision, 10_000)
+            self.epoch, self.restored = epoch, True
+            await self._start_hub(load=True)
+            for _ in range(80):
+                self.now += CONVERGENCE_SECONDS
+                await self._pump()
+            for name, member in self.members.items():
+                if not before[name].items() <= member.managed().items():
+                    raise Violation(f"{name}: a restored hub took away what it does not know")
+                for ref, data in contents[name].items():
+                    if member.objects[ref].get("data") != data:
+                        raise Violation(f"{name}: a restored hub undid a newer decision about {ref}")
+            await self._release()
+            await self._converge()
+            self.restored = False
+            await self._rest()
+            await self._hub.crash()
+
+    async def _settle(self) -> None:
+        for _ in range(8):
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+
+    async def _release(self) -> None:
+        """What the gateway does when an administrator releases the deletions."""
+        hub = self._hub
+        seen = max(agent.desired.hub.epoch for agent in self.agents.values())
+        hub.identity = replace(hub.identity, epoch=seen + 1)
+        for name in MEMBERS:
+            hub.breakers[name].release(True)
+            self.connections[name].open = False
+        self.wanted_always.clear()
 
     # --- afterwards ------------------------------------------------------------------------------------------------
 
@@ -454,6 +529,9 @@ class Simulation:
                 yield from self._wrong_content(truth, cluster, ref)
         for kind, name in truth.templates:
             yield from self._wrong_status(truth, kind, name)
+        for cluster, obj in truth.clusters.items():
+            if is_deleting(obj):
+                yield f"{cluster} is still being detached"
 
     def _wrong_content(self, truth: Truth, cluster: str, ref: Ref) -> Iterator[str]:
         template, live = truth.templates[ref.kind, ref.name], self.members[cluster].objects[ref]
@@ -482,7 +560,11 @@ class Simulation:
         }
         desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
         policy = truth.policies.get(name, {})
-        if kind == "Deployment" and "replicaScheduling" in policy["spec"]["placement"]:
+        placement = policy["spec"]["placement"]
+        if "replicaScheduling" in placement and any(
+            c in truth.clusters and not is_deleting(truth.clusters[c])
+            for c in placement["clusterAffinity"]["clusterNames"]
+        ):
             shares = {target["name"]: target["replicas"] for target in binding["spec"].get("clusters") or ()}
             if sum(shares.values()) != truth.templates[kind, name]["spec"]["replicas"]:
                 yield f"{name}: {shares} is not what is wanted"
@@ -508,10 +590,11 @@ class Simulation:
         revision = self.store.store._log.revision
         writes = {name: member.writes for name, member in self.members.items()}
         hub.loop.enqueue_all()
-        for agent in self.agents.values():
+        for name in self.truth.clusters:
+            agent = self.agents[name]
             agent.queue = {row.name: 0.0 for row in agent.desired}
             if agent.session is None:
-                raise Violation(f"{agent.cluster} is not connected")
+                raise Violation(f"{name} is not connected")
             agent.session._begin_exchange(self.now)
         sent = self._count_works()
         for _ in range(4):
@@ -524,7 +607,9 @@ class Simulation:
         if self._count_works() != sent:
             raise Violation("an exchange at rest sends Works")
         for agent in self.agents.values():
-            if any(row.removing for row in agent.desired):
+            if any(row.removing for row in agent.desired) or (
+                agent.cluster not in self.truth.clusters and agent.desired
+            ):
                 raise Violation(f"{agent.cluster} still removes")
 
     def _count_works(self) -> int:
@@ -532,7 +617,7 @@ class Simulation:
 
 
 ACTIONS = {
-    "write_template": 14, "write_steady": 4, "move": 10, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
+    "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 1, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
     "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
     "member_down": 3, "members_up": 6, "flaky_store": 3,
 }  # fmt: skip

@@ -8,9 +8,14 @@ import pytest
 
 from tests.sim.simulation import Simulation
 
+RESTORED_SHARE = 20
+"""One in so many seeds also runs the scenario of a restored store."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
+    if metafunc.function is test_a_restored_store_takes_nothing_away:
+        count = max(1, count // RESTORED_SHARE)
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
@@ -21,4 +26,13 @@ async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixtur
         await simulation.run()
     except BaseException:
         print(f"seed {seed}: {' '.join(simulation.trace)}")
+        raise
+
+
+async def test_a_restored_store_takes_nothing_away(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    try:
+        await Simulation(seed).run_restored()
+    except BaseException:
+        print(f"seed {seed}")
         raise
