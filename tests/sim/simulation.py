@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 from tests.decide import world
@@ -19,91 +17,18 @@ from tests.sim.agent import Agent, Crashed
 from tests.sim.hub import FlakyStore, Hub
 from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
+from tests.sim.truth import SHOP, Truth, differences
 from towline.agent.desired import Ref
-from towline.hub.store.contract import Row
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
 from towline.kube import names
-from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
+from towline.kube.objects import Key, Object
 
 MEMBERS = ("member1", "member10", "member2")
 """One name is another's beginning: identities are equal or they are not."""
-SHOP = "shop"
 FAULT_STEPS = 70
 HEAL_STEPS = 160
 CONVERGENCE_SECONDS = 5.0
-_POLICY_GROUP = names.POLICY_GROUP
-
-
-@dataclass
-class Truth:
-    """What is in the store, read at one instant."""
-
-    templates: dict[tuple[str, str], Object] = field(default_factory=dict)
-    """(kind, name) -> template, of those that are not on their way out."""
-    policies: dict[str, Object] = field(default_factory=dict)
-    bindings: dict[str, Object] = field(default_factory=dict)
-    clusters: dict[str, Object] = field(default_factory=dict)
-    namespaces: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, store: MemoryStore) -> Truth:
-        truth = cls()
-        for row in store._rows.values():
-            key, obj = _parsed(row)
-            if (
-                key.resource in ("configmaps", "deployments")
-                and key.namespace == SHOP
-                and not is_deleting(obj)
-            ):
-                truth.templates[obj["kind"], key.name] = obj
-            elif key.resource == "propagationpolicies" and not is_deleting(obj):
-                truth.policies[key.name] = obj
-            elif key.resource == "resourcebindings":
-                truth.bindings[key.name] = obj
-            elif key[:2] == CLUSTERS:
-                truth.clusters[key.name] = obj
-            elif key.resource == "namespaces":
-                truth.namespaces.add(key.name)
-        return truth
-
-    def placed(self, name: str) -> set[str]:
-        """The clusters that the policy of template `name` chooses among those that there are."""
-        policy = self.policies.get(name)
-        if policy is None:
-            return set()
-        placement = policy["spec"]["placement"]
-        chosen = placement["clusterAffinity"]["clusterNames"]
-        if "replicaScheduling" in placement:  # who gets none of few replicas is the hub's choice
-            targets = (
-                self.bindings.get(names.binding_name(name, "Deployment"), {}).get("spec", {}).get("clusters")
-            )
-            chosen = [target["name"] for target in targets or () if target["name"] in chosen]
-        return {c for c in chosen if c in self.clusters and not is_deleting(self.clusters[c])}
-
-    def wanted(self) -> Iterator[tuple[str, Ref]]:
-        for kind, name in self.templates:
-            api_version = "apps/v1" if kind == "Deployment" else "v1"
-            for cluster in self.placed(name):
-                yield cluster, Ref(api_version, kind, SHOP, name)
-
-    def known(self, cluster: str, ref: Ref) -> bool:
-        """Whether the hub, from its store alone, would still find this object in this cluster."""
-        if ref.kind == "Namespace":
-            return ref.name in self.namespaces and cluster in self.clusters
-        binding = self.bindings.get(names.binding_name(ref.name, ref.kind))
-        if binding is None:
-            return False
-        desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
-        observed = {
-            item["clusterName"] for item in (binding.get("status") or {}).get("aggregatedStatus") or ()
-        }
-        return cluster in desired | observed
-
-
-@lru_cache(maxsize=4096)
-def _parsed(row: Row) -> tuple[Key, Object]:
-    return parse_path(row.key), decode(stamp(row.value, row.revision))
 
 
 class Simulation:
@@ -510,76 +435,11 @@ class Simulation:
         for _ in range(HEAL_STEPS):
             self.now += CONVERGENCE_SECONDS
             await self._pump()
-            problems = list(self._differences())
+            self._look()
+            problems = list(differences(self.truth, self.members))
             if not problems:
                 return
         raise Violation("it does not converge: " + "; ".join(problems[:5]))
-
-    def _differences(self) -> Iterator[str]:
-        self._look()
-        truth = self.truth
-        for cluster, member in self.members.items():
-            wanted = {ref for at, ref in truth.wanted() if at == cluster}
-            if cluster == "member2":
-                wanted.discard(Ref("v1", "ConfigMap", SHOP, "conflict"))
-            ours = {ref for ref in member.managed() if ref.kind != "Namespace"}
-            if wanted != ours:
-                yield f"{cluster} lacks {sorted(wanted - ours)} and has {sorted(ours - wanted)}"
-            for ref in wanted & ours:
-                yield from self._wrong_content(truth, cluster, ref)
-        for kind, name in truth.templates:
-            yield from self._wrong_status(truth, kind, name)
-        for cluster, obj in truth.clusters.items():
-            if is_deleting(obj):
-                yield f"{cluster} is still being detached"
-
-    def _wrong_content(self, truth: Truth, cluster: str, ref: Ref) -> Iterator[str]:
-        template, live = truth.templates[ref.kind, ref.name], self.members[cluster].objects[ref]
-        if ref.kind == "ConfigMap":
-            if any(live["data"].get(k) != v for k, v in template["data"].items()):
-                yield f"{cluster} {ref.name}: {live['data']} instead of {template['data']}"
-            return
-        policy = truth.policies[ref.name]
-        binding = truth.bindings.get(names.binding_name(ref.name, ref.kind), {})
-        share = {t["name"]: t.get("replicas") for t in binding.get("spec", {}).get("clusters") or ()}
-        expected = template["spec"]["replicas"]
-        if "replicaScheduling" in policy["spec"]["placement"]:
-            expected = share.get(cluster)
-        if live["spec"]["replicas"] != expected:
-            yield f"{cluster} {ref.name}: {live['spec']['replicas']} replicas instead of {expected}"
-
-    def _wrong_status(self, truth: Truth, kind: str, name: str) -> Iterator[str]:
-        placed = truth.placed(name)
-        binding = truth.bindings.get(names.binding_name(name, kind))
-        if binding is None:
-            if placed:
-                yield f"{name} has no binding"
-            return
-        items = {
-            item["clusterName"]: item for item in binding.get("status", {}).get("aggregatedStatus") or ()
-        }
-        desired = {target["name"] for target in binding["spec"].get("clusters") or ()}
-        policy = truth.policies.get(name, {})
-        placement = policy["spec"]["placement"]
-        if "replicaScheduling" in placement and any(
-            c in truth.clusters and not is_deleting(truth.clusters[c])
-            for c in placement["clusterAffinity"]["clusterNames"]
-        ):
-            shares = {target["name"]: target["replicas"] for target in binding["spec"].get("clusters") or ()}
-            if sum(shares.values()) != truth.templates[kind, name]["spec"]["replicas"]:
-                yield f"{name}: {shares} is not what is wanted"
-        if set(items) != desired:
-            yield f"{name}: observed {sorted(items)}, desired {sorted(desired)}"
-        for cluster, item in items.items():
-            conflict = (name, cluster) == ("conflict", "member2")
-            if bool(item.get("applied")) is conflict:
-                yield f"{name} in {cluster}: applied is {item.get('applied')}"
-        if kind == "Deployment" and desired:
-            live = [self.members[c].objects.get(Ref("apps/v1", kind, SHOP, name)) for c in sorted(desired)]
-            ready = sum((obj or {}).get("status", {}).get("readyReplicas", 0) for obj in live)
-            shown = (truth.templates[kind, name].get("status") or {}).get("readyReplicas", 0)
-            if shown != ready:
-                yield f"{name}: the template says {shown} ready, the members {ready}"
 
     async def _rest(self) -> None:
         """At rest no plan contains a write, no exchange sends a Work, no reconciliation writes to a member."""
