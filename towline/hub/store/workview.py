@@ -20,6 +20,7 @@ from towline.hub.decide.works import owner_annotations
 from towline.hub.store.cache import Cache, Entry, Gone, Ring, Watch, WatchEvent
 from towline.hub.store.works import WORKS, Record, WorkTable
 from towline.kube import names
+from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Meta, Object, decode, labels_of, read_meta, uid_of
 
 WINDOW_EVENTS = 10_000
