@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,3 +148,82 @@ def test_a_damaged_deployment_is_an_object_or_refused(data: st.DataObject) -> No
         assert isinstance(protobuf.decode(damaged), dict)
     except StatusError as error:
         assert error.code == 400
+
+
+# What kubectl's own commands make, and the kind that they send as protobuf. `run` and `expose` send JSON.
+GENERATED = {
+    "create namespace team-a": "Namespace",
+    "create deployment web --image=nginx:1.25 --replicas=3 --port=80": "Deployment",
+    "create configmap conf --from-literal=a=1 --from-file=b={binary}": "ConfigMap",
+    "create secret generic sec --from-literal=user=me --from-file=b={binary}": "Secret",
+    "create serviceaccount robot": "ServiceAccount",
+    "create service clusterip svc --tcp=80:8080": "Service",
+    "create service clusterip headless --clusterip=None --tcp=5678:web": "Service",
+    "create service externalname ext --external-name=example.com": "Service",
+    "create job once --image=busybox -- echo hi": "Job",
+    "create cronjob tick --image=busybox '--schedule=*/5 * * * *' -- date": "CronJob",
+    "create role reader --verb=get,list --resource=pods,deployments.apps": "Role",
+    "create rolebinding rb --role=reader --user=jane --serviceaccount=default:robot": "RoleBinding",
+    "create clusterrole agg --aggregation-rule=a.example.com/x=true": "ClusterRole",
+    "create clusterrole urls --verb=get --non-resource-url=/healthz": "ClusterRole",
+    "create clusterrolebinding crb --clusterrole=urls --group=devs": "ClusterRoleBinding",
+    "create quota q --hard=cpu=1,memory=1Gi --scopes=BestEffort": "ResourceQuota",
+    "create poddisruptionbudget few --selector=app=web --min-available=1": "PodDisruptionBudget",
+    "create poddisruptionbudget half --selector=app=web --max-unavailable=50%": "PodDisruptionBudget",
+    "create priorityclass none --value=0 --preemption-policy=Never": "PriorityClass",
+    "create ingress ing --class=nginx --rule=a.b/x*=svc:80,tls=cert --default-backend=svc:http": "Ingress",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+async def test_what_kubectl_makes_is_what_it_means(
+    api: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    came: list[str] = []
+    decode = protobuf.decode
+
+    def spy(body: bytes) -> dict[str, Any]:
+        obj = decode(body)
+        came.append(obj["kind"])
+        return obj
+
+    monkeypatch.setattr(protobuf, "decode", spy)
+    cores = asyncio.Semaphore(2)
+
+    async def kubectl(*arguments: str) -> dict[str, Any]:
+        server = ("--server", api.url, "--kubeconfig", "/dev/null", "--cache-dir", str(tmp_path / "cache"))
+        async with cores:
+            process = await asyncio.create_subprocess_exec(
+                "kubectl", *server, "-o", "json", *arguments,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            out, err = await process.communicate()
+        assert process.returncode == 0, f"{arguments}: {err.decode()}"
+        obj: dict[str, Any] = json.loads(out)
+        return obj
+
+    async def differences(command: str) -> list[str]:
+        arguments = shlex.split(command.format(binary=tmp_path / "binary"))
+        meant, made = await asyncio.gather(
+            kubectl("--dry-run=client", *arguments), kubectl("--dry-run=none", *arguments)
+        )
+        meant.pop("status", None)
+        return list(lacking(meant, made))
+
+    found = dict(zip(GENERATED, await asyncio.gather(*map(differences, GENERATED)), strict=True))
+    assert {command: lines for command, lines in found.items() if lines} == {}
+    assert sorted(came) == sorted(GENERATED.values())
+
+
+def lacking(meant: Any, made: Any, path: str = "") -> Iterator[str]:
+    """Where `made` has not what was meant. It may have more: the server's defaults."""
+    if isinstance(meant, dict) and isinstance(made, dict):
+        for key, value in meant.items():
+            if value not in (None, {}) or key in ("matchLabels", "emptyDir"):
+                yield from lacking(value, made.get(key), f"{path}.{key}")
+    elif isinstance(meant, list) and isinstance(made, list) and len(meant) == len(made):
+        for at, value in enumerate(meant):
+            yield from lacking(value, made[at], f"{path}[{at}]")
+    elif meant != made:
+        yield f"{path}: {meant!r} became {made!r}"

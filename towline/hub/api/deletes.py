@@ -17,6 +17,8 @@ from towline.kube.objects import Key, Object, encode, stamp, with_metadata
 
 PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 COLLECTION_CONCURRENCY = 64
+IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
+"""As in Kubernetes: too much relies on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def checked_dry_run(values: Sequence[Any]) -> bool:
 async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -> Deleted:
     """Remove the object, or mark it when finalizers hold it. Raises StatusError."""
     refuse(engine, kind, "delete", key)
+    if (kind.group, kind.plural) == NAMESPACES and key.name in IMMORTAL_NAMESPACES:
+        raise status.forbidden(kind.plural, kind.group, key.name, "this namespace may not be deleted")
     for _ in range(engine.limits.retries):
         entry = engine.cache.get(key)
         if entry is None:
@@ -97,7 +101,7 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
         except contract.Conflict:
             if options.revision:
                 raise status.conflict(kind, key.name) from None
-            await engine.cache.wait(engine.cache.revision + 1, 0.5)
+            await engine.moved(key, entry)
             continue
         return _deleted(kind, entry, shown if value is None else stamp(value, revision), gone=not held)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")

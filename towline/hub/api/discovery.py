@@ -9,7 +9,7 @@ import hashlib
 import platform
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,16 +27,24 @@ SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _AGGREGATED = {"v2": "v2", "v2beta1": "v2beta1"}
 
 
+class Document(NamedTuple):
+    """A rendered document. `compressed`: `body` is gzip."""
+
+    body: bytes
+    content_type: str
+    etag: str
+    compressed: bool = False
+
+
 class Discovery:
     """The documents, rendered lazily. `get` answers None for a path that is not one of discovery's."""
 
     def __init__(self, kinds: KindTable) -> None:
         self._kinds = kinds
         self._generation = -1
-        self._rendered: dict[tuple[str, str], tuple[bytes, str, str]] = {}
+        self._rendered: dict[tuple[str, str], Document] = {}
 
-    def get(self, path: str, accept: str) -> tuple[bytes, str, str] | None:
-        """(body, media type, ETag) for `path`."""
+    def get(self, path: str, accept: str) -> Document | None:
         if self._generation != self._kinds.generation:
             self._rendered.clear()
             self._generation = self._kinds.generation
@@ -52,7 +60,7 @@ class Discovery:
             kind = JSON
             if aggregated:
                 kind = f"{JSON};g=apidiscovery.k8s.io;v={aggregated};as=APIGroupDiscoveryList"
-            found = self._rendered[at] = (body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+            found = self._rendered[at] = Document(body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
         return found
 
     def _render(self, parts: tuple[str, ...], aggregated: str) -> Any:

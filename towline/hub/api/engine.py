@@ -10,9 +10,11 @@ from towline.hub.api.status import StatusError, timed_out, too_large_revision, u
 from towline.hub.api.status import too_large as too_large_error
 from towline.hub.store import contract
 from towline.hub.store.cache import Cache
-from towline.hub.store.watch import Source
+from towline.hub.store.watch import Entry, Source
 from towline.kube.kinds import Kind, KindTable
 from towline.kube.objects import Key, Object
+
+_CONFLICT_WAIT_SECONDS = 0.5
 
 Refuse = Callable[[str, Key], str | None]
 """(verb, key) -> why this write is refused with 405, or None."""
@@ -105,6 +107,11 @@ class Engine:
             if error.maybe_committed:
                 raise timed_out(f"the store did not answer; the write may have happened: {error}") from None
             raise unavailable(f"the store cannot be reached: {error}") from None
+
+    async def moved(self, key: Key, entry: Entry | None) -> None:
+        """After a conflict: return as soon as `key` shows another state than `entry`, which may be already."""
+        if self.cache.get(key) is entry:
+            await self.cache.wait(self.cache.revision + 1, _CONFLICT_WAIT_SECONDS)
 
     async def until(self, source: Source, revision: int) -> None:
         """Wait until `source` shows `revision`; raises 504 Timeout as Kubernetes does for one from the future."""

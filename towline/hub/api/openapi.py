@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from towline.hub.api.bodies import JSON, media_type, patch_types
-from towline.hub.api.discovery import group_versions, version
+from towline.hub.api.discovery import Document, group_versions, version
 from towline.hub.api.status import not_acceptable
 from towline.kube import schemas
 from towline.kube.kinds import Kind, KindTable
@@ -57,10 +57,11 @@ class OpenAPI:
         self._kinds = kinds
         self._generation = -1
         self._groups: dict[str, list[Kind]] = {}
-        self._documents: dict[str, tuple[bytes, str]] = {}
+        self._documents: dict[str, Document] = {}
 
-    def get(self, path: str, accept: str) -> tuple[bytes, str, str] | None:
-        """(body, media type, ETag), or None for a path that is not here. Raises 406 where only protobuf is taken."""
+    def get(self, path: str, accept: str) -> Document | None:
+        """None for a path that is not here. Raises 406 where only protobuf is taken. May render for a tenth of a second;
+        not to be called by two threads at once."""
         if self._generation != self._kinds.generation:
             self._generation = self._kinds.generation
             self._documents.clear()
@@ -68,7 +69,7 @@ class OpenAPI:
         name = path.removeprefix("/openapi/").strip("/")
         if name == "v3":
             body = orjson.dumps({"paths": {at: self._link(at, kinds) for at, kinds in self._groups.items()}})
-            return body, JSON, _etag(hashlib.sha256(body).hexdigest())
+            return Document(body, JSON, _etag(hashlib.sha256(body).hexdigest()))
         if name != "v2" and name.removeprefix("v3/") not in self._groups:
             return None
         if accept and not any(media_type(c) in (JSON, "*/*", "application/*") for c in accept.split(",")):
@@ -80,8 +81,9 @@ class OpenAPI:
             else:
                 kinds = self._groups[name.removeprefix("v3/")]
                 document, digest = document_v3(kinds), _hash(kinds)
-            found = self._documents[name] = (gzip.compress(orjson.dumps(document), 6), digest)
-        return gzip.decompress(found[0]), JSON, _etag(found[1])
+            body = gzip.compress(orjson.dumps(document), 6)
+            found = self._documents[name] = Document(body, JSON, _etag(digest), compressed=True)
+        return found
 
     def _link(self, at: str, kinds: list[Kind]) -> dict[str, str]:
         return {"serverRelativeURL": f"/openapi/v3/{at}?hash={_hash(kinds)}"}

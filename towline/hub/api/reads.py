@@ -10,6 +10,7 @@ import orjson
 from towline.hub.api import paths, status, tables
 from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
+from towline.hub.api.paths import Attributes
 from towline.hub.api.writes import as_version
 from towline.hub.store.watch import Entry, ParsedObjects
 from towline.kube import selectors
@@ -53,13 +54,13 @@ class Selection:
         return self.fields.matches(lambda path: entry.key.name if path == NAME_FIELD else entry.key.namespace)
 
 
-def selection(kind: Kind, namespace: str, query: Mapping[str, str], name: str = "") -> Selection:
-    """From a request's query. `name` restricts to one object (a watch of it). Raises 400."""
+def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection:
+    """From a request. A name in the URL restricts to one object (a watch of it). Raises 400."""
     try:
         labels = selectors.parse_query(query.get("labelSelector"))
         text = query.get("fieldSelector") or ""
-        if name:
-            text = f"{NAME_FIELD}={name},{text}".rstrip(",")
+        if at.name:
+            text = f"{NAME_FIELD}={at.name},{text}".rstrip(",")
         fields = selectors.parse_fields(text)
     except selectors.SelectorError as error:
         raise status.bad_request(f"unable to parse the selector: {error}") from None
@@ -71,7 +72,7 @@ def selection(kind: Kind, namespace: str, query: Mapping[str, str], name: str = 
     if parsed and kind.custom:
         unknown = next(r.path for r in fields if r.path not in _META_FIELDS)
         raise status.bad_request(f"field label not supported: {unknown}")
-    return Selection(namespace or None, labels, fields, parsed)
+    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, parsed)
 
 
 def select(engine: Engine, kind: Kind, chosen: Selection) -> Sequence[Entry]:

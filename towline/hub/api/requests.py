@@ -102,7 +102,7 @@ async def _get(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Repl
 
 
 async def _list(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
-    chosen = reads.selection(kind, call.attributes.namespace, call.query)
+    chosen = reads.selection(kind, call.attributes, call.query)
     return Reply(await reads.list_objects(engine, kind, chosen, accept, call.query))
 
 
@@ -143,7 +143,7 @@ async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> R
 
 
 async def _delete_collection(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
-    chosen = reads.selection(kind, call.attributes.namespace, call.query)
+    chosen = reads.selection(kind, call.attributes, call.query)
     options = _delete_options(call)
     entries = reads.select(engine, kind, chosen)
     values = await deletes.delete_collection(engine, kind, entries, options)
@@ -200,7 +200,8 @@ def write_options(call: Call, *, applies: bool = False) -> Options:
 
 def manager_of(user_agent: str) -> str:
     """The field manager of a client that names none: its program, as its user agent begins."""
-    return user_agent.partition("/")[0][:_MANAGER_LENGTH_MAX] or "unknown"
+    name = user_agent.partition("/")[0][:_MANAGER_LENGTH_MAX]
+    return name if name and name.isprintable() else "unknown"
 
 
 def decode_patch(kind: Kind, call: Call) -> Patch:

@@ -78,6 +78,7 @@ class ApiServer:
         self._cleanup = Cleanup(self.engine, namespaces=cleans_namespaces)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
+        self._rendering = asyncio.Lock()
         self._in_flight = 0
         self._stopping = False
         self._server: web.Server | None = None
@@ -150,12 +151,11 @@ class ApiServer:
         except StatusError as error:
             code = error.code
             return _response(request, Reply(error.encoded(), code, headers=error.headers))
-        except (asyncio.CancelledError, ConnectionError):
-            raise
+        except ConnectionError:
+            return web.Response(status=499)  # nobody reads it
         except Exception:
             code = 500
-            incident = self.engine.new_uid()
-            log.exception("incident %s: %s %s failed", incident, request.method, at.path)
+            incident = self._incident(request)
             return _response(request, Reply(status.internal(incident).encoded(), code))
         else:
             code = response.status
@@ -168,6 +168,12 @@ class ApiServer:
                 self.metrics.answered(at.verb, *shown, code)
                 if at.verb != "watch":
                     self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - started)
+
+    def _incident(self, request: web.BaseRequest) -> str:
+        """Logs the exception that is being handled; answers the id under which the log has it."""
+        incident = self.engine.new_uid()
+        log.exception("incident %s: %s %s failed", incident, request.method, request.path)
+        return incident
 
     def _health(self, path: str) -> web.Response:
         why = "" if path == "/livez" else self._why_not_ready()
@@ -294,16 +300,22 @@ class ApiServer:
         accept = request.headers.get("Accept", "")
         found = self._discovery.get(at.path, accept)
         if found is None and at.path.startswith("/openapi/"):
-            found = self._openapi.get(at.path, accept)
+            async with self._rendering:  # beside the event loop: a document takes a while
+                found = await asyncio.to_thread(self._openapi.get, at.path, accept)
         if found is None:
             raise status.unknown_resource()
-        body, content_type, etag = found
-        headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "public"}
+        headers = {"ETag": found.etag, "Vary": "Accept", "Cache-Control": "public"}
         if "hash" in query:
             headers["Cache-Control"] = "public, immutable"
-        if request.headers.get("If-None-Match") == etag:
+        if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
-        return await self._sized(request, Reply(body, content_type=content_type, headers=headers))
+        body = found.body
+        if found.compressed and "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return _response(request, Reply(body, content_type=found.content_type, headers=headers))
+        if found.compressed:
+            body = gzip.decompress(body)
+        return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
 
     async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         """Large answers are compressed, beside the event loop."""
@@ -320,7 +332,7 @@ class ApiServer:
             raise status.too_many_requests("Too many watches, please try again later.")
         kind = requests.kind_of(self.engine, at)
         query = request.query
-        chosen = reads.selection(kind, at.namespace, query, at.name)
+        chosen = reads.selection(kind, at, query)
         accept = bodies.accepted(request.headers.get("Accept", ""))
         feed = watching.Feed(self.engine, kind, chosen, accept, query)
         seconds = watching.seconds(self.engine, query)
@@ -345,6 +357,12 @@ class ApiServer:
             await self._send(request, response, first)
             await self._follow(request, response, feed, seconds)
             await response.write_eof()
+        except ConnectionError:
+            pass  # the client left
+        except Exception:
+            self._incident(request)
+            if request.transport is not None:
+                request.transport.abort()  # half an answer is out: no status can follow
         finally:
             feed.watch.close()
             self._watches.discard(feed.watch)

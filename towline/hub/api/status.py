@@ -6,6 +6,7 @@ match on them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,11 @@ class StatusError(Exception):
         return status
 
     def encoded(self) -> bytes:
-        return orjson.dumps(self.body())
+        body = self.body()
+        try:
+            return orjson.dumps(body)
+        except TypeError:  # a URL or header with bytes that are no text, told back
+            return json.dumps(body).encode()
 
 
 def success(kind: Kind, name: str, uid: str) -> Object:

@@ -26,7 +26,6 @@ GENERATED_NAME_ATTEMPTS = 8
 _SYSTEM_METADATA = (
     "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
 )  # fmt: skip
-_REVISION_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +288,7 @@ async def _apply(
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
-            await engine.cache.wait(engine.cache.revision + 1, _REVISION_WAIT_SECONDS)
+            await engine.moved(key, None)
 
 
 def _applicable(kind: Kind, applied: Object, subresource: str) -> Object:
@@ -357,7 +356,7 @@ async def change_stored(
         except contract.Conflict:
             if named:
                 raise status.conflict(kind, key.name) from None
-            await engine.cache.wait(engine.cache.revision + 1, _REVISION_WAIT_SECONDS)
+            await engine.moved(key, entry)
             continue
         return Written(stamp(as_version(value, kind), revision), False, warnings)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
