@@ -4,8 +4,10 @@ isort:skip_file
 The session between a hub and its agents. These comments are the protocol's specification.
 
 One mTLS 1.3 connection per agent, dialled by the agent. The cluster is who the client certificate says
-(CN `system:towline:agent:<cluster>`, O `system:towline:agents`), never what a payload says; a Hello that names another cluster ends
-the session with PERMISSION_DENIED and is audited.
+(CN `system:towline:agent:<cluster>`, O `system:towline:agents`, and the URI `towline://cluster/<cluster>/<uid>` of the Cluster
+object that it was enrolled for, so that a certificate from before a detach is worth nothing), never what a payload says.
+A Hello that names another cluster, a frame of no known kind, what is not a batch and a message above 8 MiB end the session with
+GoAway{reconnect=false} and PERMISSION_DENIED, are audited, and change nothing. One session a cluster: a newer one ends the older.
 
 State, not events. What travels is always the latest state of a Work or of its report, so a frame that is lost,
 duplicated, reordered or replayed cannot leave a lasting difference: the digest exchange finds and repairs it.
@@ -806,7 +808,7 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class GoAway(_message.Message):
-    """The hub ends the session. `reconnect` false means: this cluster is no longer welcome (detached or revoked)."""
+    """The hub ends the session; its last frame. `reconnect` false means: this cluster is no longer welcome (detached or revoked)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
