@@ -61,7 +61,7 @@ def test_the_demo_shows_the_main_job_and_leaves_nothing_behind(
     started: tuple[subprocess.Popen[str], Path],
 ) -> None:
     process, folder = started
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=150)  # the demo's own patience ends before
     assert (process.returncode, errors) == (0, "")
     for member in ("member1", "member2"):
         for kind in ("Deployment", "Service", "ConfigMap"):

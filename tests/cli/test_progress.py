@@ -38,7 +38,10 @@ def test_a_status_of_an_earlier_generation_is_not_ready() -> None:
     assert progress.clusters["a"].ready_at is None
 
 
-def test_see_hub_before_the_members_does_not_count() -> None:
+def test_the_hubs_watch_may_be_faster_than_the_members() -> None:
     progress = Progress({"a": ""}, ("Deployment",))
     progress.see_hub(deployment(2), 0.1)
     assert not progress.done
+    news = progress.see("a", "Deployment", deployment(2), 0.2)
+    assert news[-1] == "hub: the Deployment's status says 2 replicas ready after 0.20 s"
+    assert progress.done

@@ -28,7 +28,6 @@ class Progress:
         self.kinds = tuple(kinds)
         self.clusters = {name: ClusterProgress(place) for name, place in places.items()}
         self.hub_ready = 0
-        self.hub_wanted = 0
         self.hub_ready_at: float | None = None
 
     def see(self, cluster: str, kind: str, obj: Object, seconds: float) -> list[str]:
@@ -43,18 +42,23 @@ class Progress:
             if state.ready_at is None and _is_ready(obj):
                 state.ready_at = seconds
                 news.append(f"{cluster}: {state.ready}/{state.wanted} replicas ready after {seconds:.2f} s")
-        return news
+        return news + self._hub_news(seconds)  # the hub's watch may have been faster than this member's
 
     def see_hub(self, obj: Object, seconds: float) -> list[str]:
         """The template: its status sums up the members'."""
-        wanted = sum(state.wanted for state in self.clusters.values())
         self.hub_ready = int((obj.get("status") or {}).get("readyReplicas") or 0)
-        self.hub_wanted = wanted
+        return self._hub_news(seconds)
+
+    @property
+    def hub_wanted(self) -> int:
+        return sum(state.wanted for state in self.clusters.values())
+
+    def _hub_news(self, seconds: float) -> list[str]:
         all_ready = all(state.ready_at is not None for state in self.clusters.values())
-        if self.hub_ready_at is None and all_ready and 0 < wanted == self.hub_ready:
-            self.hub_ready_at = seconds
-            return [f"hub: the Deployment's status says {wanted} replicas ready after {seconds:.2f} s"]
-        return []
+        if self.hub_ready_at is not None or not all_ready or self.hub_ready != self.hub_wanted:
+            return []
+        self.hub_ready_at = seconds
+        return [f"hub: the Deployment's status says {self.hub_ready} replicas ready after {seconds:.2f} s"]
 
     @property
     def last_arrival_seconds(self) -> float | None:
