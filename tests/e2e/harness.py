@@ -340,6 +340,19 @@ class Fleet:
             ],
         )  # fmt: skip
 
+    def finish_namespace(self, space: str) -> None:
+        """What the namespace controller of a cluster does: empty a namespace that is being deleted and let it go.
+        Real kube-apiservers run here without it; simulated members do it themselves."""
+        if not self.real_members:
+            return
+        path = f"/api/v1/namespaces/{space}"
+        for member in self.members.values():
+            found = member.get(path)
+            if found is not None and found["metadata"].get("deletionTimestamp"):
+                for plural in (f"{path}/configmaps", f"/apis/apps/v1/namespaces/{space}/deployments"):
+                    member.request("DELETE", plural)
+                member.request("PUT", f"{path}/finalize", {**found, "spec": {"finalizers": []}})
+
     def agent(self, name: str) -> Process:
         return self.processes[f"agent-{name}"]
 
