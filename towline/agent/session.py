@@ -26,6 +26,8 @@ SYNC_SECONDS_MAX = 60.0
 """How long an exchange may take before it is begun again."""
 _BATCH_BYTES_MAX = 256 * 1024
 _ENTRY_OVERHEAD_BYTES = 64
+_OTHER_FRAMES_BYTES = 8 * 1024
+"""Room beside reports for digests, an Ack and a heartbeat. Facts go alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,9 @@ class AgentSession:
             return [frame]
         if self._welcome is None or self.closed is not None:
             return []
+        if out.facts and self._facts is not None:
+            out.facts = False
+            return [fleet.AgentFrame(facts=self._facts)]
         if out.listings:
             return [fleet.AgentFrame(inventory=out.listings.pop(0))]
         frames: list[fleet.AgentFrame] = []
@@ -260,14 +265,11 @@ class AgentSession:
         if out.ack:
             out.ack = False
             frames.append(fleet.AgentFrame(ack=fleet.Ack(sequence=self._stored)))
-        if out.facts and self._facts is not None:
-            out.facts = False
-            frames.append(fleet.AgentFrame(facts=self._facts))
         if out.heartbeat:
             out.heartbeat = False
             frames.append(fleet.AgentFrame(heartbeat=fleet.Heartbeat(api_server_ready=self._ready)))
         if self.desired.has_reports:
-            reports = self.desired.take_reports(self._batch_bytes_max)
+            reports = self.desired.take_reports(self._batch_bytes_max - _OTHER_FRAMES_BYTES)
             frames.append(fleet.AgentFrame(reports=fleet.Reports(reports=reports)))
         return frames
 

@@ -21,7 +21,8 @@ Order of a session:
   hub   -> Works*, Ask{reports}, Synced
   then, in any order: Works, Ask from the hub; Ack, Reports, Facts, Heartbeat, Inventory from the agent.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
-gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's.
+gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
+that the agent holds is no longer known, and when an agent leaves the question for buckets unanswered for a minute.
 """
 
 from collections import abc as _abc
@@ -275,7 +276,7 @@ class Welcome(_message.Message):
     heartbeat_seconds: _builtins.int
     resync_seconds: _builtins.int
     batch_bytes_max: _builtins.int
-    """neither side sends a larger batch, except for one single Work or report that is larger"""
+    """neither side sends a larger batch, except for one single Work, report or bucket that is larger"""
     def __init__(
         self,
         *,

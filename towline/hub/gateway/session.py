@@ -41,6 +41,8 @@ HELLO_SECONDS_MAX = 30.0
 EXCHANGE_SECONDS_MAX = 60.0
 """How long an agent may take to list the buckets it was asked for; then the exchange begins again."""
 HEARTBEATS_MISSED_MAX = 3
+_ASKED_REPORTS_MAX = 1000
+"""How many reports one frame asks for; names are up to 253 bytes."""
 
 
 class _Violation(Exception):
@@ -181,8 +183,8 @@ class HubSession:
         """The next batch to send, if there is anything to say and credit to say it."""
         if self._exchange is not None and self._exchange.digests:
             self._compare(now)
-        frames, self._control = self._control, []
-        if self.closed is None and self._sends:
+        frames = [self._control.pop(0)] if self._control else []
+        if not frames and self.closed is None and self._sends:
             works = self._next_works(now)
             if works is not None:
                 frames.append(fleet.HubFrame(works=works))
@@ -398,8 +400,9 @@ class HubSession:
         self._strangers(entries)
         exchange.awaited -= buckets
         exchange.listed_works += len(inventory.entries)
-        if lacking:
-            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=lacking)))
+        for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
+            asked = lacking[start : start + _ASKED_REPORTS_MAX]
+            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=asked)))
         if not exchange.awaited:
             self._exchanged(exchange)
 
