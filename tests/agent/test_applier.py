@@ -415,6 +415,15 @@ async def test_nonsense_is_reported_and_harms_nobody(user: User, tmp_path: Path)
             await agent.removed(name)
 
 
+async def test_an_unreadable_manifest_takes_nothing_away(user: User, tmp_path: Path) -> None:
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("pair", config_map("one"), config_map("two"))
+        await agent.applied("pair")
+        agent.want("pair", config_map("one"), b"{")
+        await agent.failed("pair", "(1/2): manifest 1 is not an object")
+        assert await user.get(config_map_ref("two"))
+
+
 async def test_watches_end_when_nothing_of_their_kind_is_left(user: User, tmp_path: Path) -> None:
     async with an_agent(user.kubeconfig, tmp_path) as agent:
         agent.want("front", config_map("front"))

@@ -295,10 +295,9 @@ class Applier:
     async def _reconcile(self, work: _Work, row: HeldWork) -> float | None:
         """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
         owner = Owner(self._namespace, row.name)
-        problems: list[tuple[Ref | None, Problem]] = []
-        unreachable = False
-        manifests, bad = _parsed(row, owner)
-        problems += bad
+        manifests, problems = _parsed(row, owner)
+        # What cannot be read may be what looks left out: then nothing is let go of.
+        readable = not problems
         applied = 0
         for ref, body in manifests:
             try:
@@ -307,26 +306,23 @@ class Applier:
                 )
             except (MemberUnreachable, Refused) as error:
                 outcome = _problem_of(ref, error)
-                unreachable = unreachable or isinstance(error, MemberUnreachable)
             if isinstance(outcome, Problem):
-                problems.append((ref, outcome))
+                problems.append(outcome)
             else:
                 applied += 1
                 self._applied(work, ref, outcome)
-        cleared, left, cut_off = await self._let_go(work, row, owner)
-        problems += left
-        unreachable = unreachable or cut_off
-        return self._conclude(work, row, applied, cleared, problems, unreachable)
+        cleared: list[Ref] = []
+        if readable:
+            cleared, left = await self._let_go(work, row, owner)
+            problems += left
+        return self._conclude(work, row, applied, cleared, problems)
 
-    async def _let_go(
-        self, work: _Work, row: HeldWork, owner: Owner
-    ) -> tuple[list[Ref], list[tuple[Ref | None, Problem]], bool]:
+    async def _let_go(self, work: _Work, row: HeldWork, owner: Owner) -> tuple[list[Ref], list[Problem]]:
         """Remove what the Work no longer has: its leftovers, and what only our own records know of."""
-        wanted = frozenset(work.refs)
+        wanted = frozenset(row.refs)
         leftovers = [*row.leftovers, *(r for r in work.applied if r not in wanted and r not in row.leftovers)]
         cleared: list[Ref] = []
-        problems: list[tuple[Ref | None, Problem]] = []
-        unreachable = False
+        problems: list[Problem] = []
         for ref in sorted(leftovers, key=execution.rank, reverse=True):
             if ref in wanted:
                 cleared.append(ref)
@@ -335,16 +331,15 @@ class Applier:
                 problem = await self._writer.remove(ref, owner, row.preserve)
             except (MemberUnreachable, Refused) as error:
                 problem = _problem_of(ref, error)
-                unreachable = unreachable or isinstance(error, MemberUnreachable)
             if problem is None:
                 cleared.append(ref)
                 work.applied.pop(ref, None)
                 work.plurals.pop(ref, None)
             else:
-                problems.append((ref, problem))
+                problems.append(problem)
         if cleared:
             self._store.drop_applied(work.name, cleared)
-        return cleared, problems, unreachable
+        return cleared, problems
 
     def _applied(self, work: _Work, ref: Ref, done: Done) -> None:
         work.plurals[ref] = done.plural
@@ -372,13 +367,7 @@ class Applier:
                 self._enqueue(work)
 
     def _conclude(
-        self,
-        work: _Work,
-        row: HeldWork,
-        applied: int,
-        cleared: list[Ref],
-        problems: list[tuple[Ref | None, Problem]],
-        unreachable: bool,
+        self, work: _Work, row: HeldWork, applied: int, cleared: list[Ref], problems: list[Problem]
     ) -> float | None:
         now = self._desired.get(row.name)
         if now is None or (now.uid, now.hash, now.removing) != (row.uid, row.hash, row.removing):
@@ -397,15 +386,15 @@ class Applier:
             return None
         self._writer.counters.failures += 1
         work.settled = None
-        work.lacks_base = any(problem.lacks_base for _, problem in problems)
-        told = ", ".join(dict.fromkeys(problem.message for _, problem in problems))
+        work.lacks_base = any(problem.lacks_base for problem in problems)
+        told = ", ".join(dict.fromkeys(problem.message for problem in problems))
         # Not being able to ask says nothing new of a Work that was reported before.
-        if not (unreachable and row.report):
+        if not (row.report and any(problem.unreachable for problem in problems)):
             self._failed(row, applied, told)
         log.log(logging.DEBUG if work.attempts else logging.INFO, "Work %s: %s", row.name, told)
         pause = self._backoff(work.attempts)
         work.attempts += 1
-        return max(pause, *(problem.retry_after_seconds for _, problem in problems))
+        return max(pause, *(problem.retry_after_seconds for problem in problems))
 
     # --- reports -------------------------------------------------------------------------------------------------
 
@@ -474,28 +463,28 @@ class Applier:
         self._outbox()
 
 
-def _parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[tuple[Ref | None, Problem]]]:
+def _parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[Problem]]:
     """The manifests of a Work as they are applied, what others need first; and those that are no objects."""
     bodies: list[tuple[Ref, Object]] = []
-    bad: list[tuple[Ref | None, Problem]] = []
+    bad: list[Problem] = []
     for ordinal, manifest in enumerate(row.manifests):
         try:
             obj = orjson.loads(manifest)
             body = execution.prepared(obj, owner)
             ref = execution.ref_of(body)
         except (ValueError, AttributeError, TypeError):
-            bad.append((None, Problem(f"manifest {ordinal} is not an object")))
+            bad.append(Problem(f"manifest {ordinal} is not an object"))
             continue
         if ref.api_version and ref.kind and ref.name:
             bodies.append((ref, body))
         else:
-            bad.append((None, Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name")))
+            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name"))
     bodies.sort(key=lambda pair: execution.rank(pair[0]))
     return bodies, bad
 
 
 def _problem_of(ref: Ref, error: MemberUnreachable | Refused) -> Problem:
     if isinstance(error, MemberUnreachable):
-        return Problem(str(error))
+        return Problem(str(error), unreachable=True)
     lacks_base = error.code == 404 and error.details.get("kind") in (None, "", "namespaces")
-    return Problem(f"{shown(ref)}: {error}", lacks_base, error.retry_after_seconds or 0.0)
+    return Problem(f"{shown(ref)}: {error}", lacks_base, retry_after_seconds=error.retry_after_seconds or 0.0)

@@ -380,8 +380,9 @@ async def _api_client(kubeconfig: Path | None, context: str) -> Any:
         return ApiClient(configuration)
     except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         if kubeconfig is not None:
+            said = (error.strerror or error) if isinstance(error, OSError) else " ".join(str(error).split())
             raise BadConfiguration(
-                f"the kubeconfig {kubeconfig} cannot be used: {error}", "Check --kubeconfig and --context."
+                f"the kubeconfig {kubeconfig} cannot be used: {said}", "Check --kubeconfig and --context."
             ) from error
         raise BadConfiguration(
             f"the pod's ServiceAccount cannot be used: {error}", "Outside a cluster give --kubeconfig."

@@ -60,10 +60,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The object is not as wanted yet. `lacks_base`: a namespace or a kind is missing that may come any moment."""
+    """The object is not as wanted yet. `lacks_base`: a namespace or a kind is missing that may come at any moment."""
 
     message: str
     lacks_base: bool = False
+    unreachable: bool = False
+    """The member could not be asked."""
     retry_after_seconds: float = 0.0
 
 
