@@ -1,0 +1,268 @@
+"""The watcher and the facts against a scripted member: expiry, disappearances, late news, what cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.agent.member import SECONDS
+from towline.agent.applier import _problem_of
+from towline.agent.desired import Ref
+from towline.agent.facts import Facts
+from towline.agent.kubernetes import Answer, Discovery, MemberUnreachable, Refused, _refusal
+from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.watcher import Record, Watcher, record_of
+
+RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
+
+
+def config_map(name: str, version: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "namespace": "default",
+            "name": name,
+            "uid": f"u-{name}",
+            "resourceVersion": str(version),
+        },
+    }
+
+
+def event(type_: str, obj: dict[str, Any]) -> bytes:
+    return orjson.dumps({"type": type_, "object": obj}) + b"\n"
+
+
+def ref(name: str) -> Ref:
+    return Ref("v1", "ConfigMap", "default", name)
+
+
+class Script:
+    """A member that answers lists and watches from a script; when that is over, the last watch stays open."""
+
+    def __init__(self, lists: list[Any], watches: list[Any]) -> None:
+        self.lists = lists
+        self.watches = watches
+        self.queries: list[Mapping[str, str]] = []
+        self.over = asyncio.Event()
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None, accept: str = "") -> Any:
+        if path == "/api/v1":
+            return RESOURCES
+        assert query is not None and query["labelSelector"] == "karmada.io/managed=true"
+        answer = self.lists.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, silence_seconds: float
+    ) -> AsyncIterator[Any]:
+        self.queries.append(query)
+        if not self.watches:
+            self.over.set()
+            await asyncio.Event().wait()
+        script = self.watches.pop(0)
+        if isinstance(script, Exception):
+            raise script
+        reader = asyncio.StreamReader()
+        reader.feed_data(b"".join(script))
+        reader.feed_eof()
+        yield reader
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.news: list[tuple[str, str]] = []
+        self.synced = 0
+
+    def object_changed(self, ref: Ref, record: Record | None) -> None:
+        self.news.append((ref.name, record.seen.resource_version if record else "gone"))
+
+    def kind_synced(self, api_version: str, kind: str) -> None:
+        self.synced += 1
+
+
+def page(version: int, *objects: dict[str, Any], more: str = "") -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": str(version), "continue": more}, "items": list(objects)}
+
+
+@asynccontextmanager
+async def following(script: Script, *own: Record) -> AsyncIterator[tuple[Watcher, Heard]]:
+    heard = Heard()
+    async with asyncio.TaskGroup() as group:
+        watcher = Watcher(script, Discovery(script), heard, group, lambda: 0.0)  # type: ignore[arg-type]
+        watcher.need("v1", "ConfigMap")
+        for record in own:
+            watcher.put(ref("own"), record)
+        async with asyncio.timeout(SECONDS):
+            await script.over.wait()
+        yield watcher, heard
+        watcher.keep_only(set())
+
+
+async def test_it_lists_in_pages_and_watches_from_there() -> None:
+    script = Script(
+        [page(10, config_map("a", 1), more="next"), page(10, config_map("b", 2))],
+        [
+            [
+                event("MODIFIED", config_map("a", 11)),
+                event("BOOKMARK", {"metadata": {"resourceVersion": "15"}}),
+            ]
+        ],
+    )
+    async with following(script) as (watcher, heard):
+        assert heard.news == [("a", "1"), ("b", "2"), ("a", "11")]
+        assert [q["resourceVersion"] for q in script.queries] == ["10", "15"], "a bookmark moves it on"
+        assert watcher.synced(ref("a")) and len(watcher) == 2
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [
+        Refused(410, "Expired", "too old"),
+        [event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})],
+    ],
+    ids=["as an answer", "as an event"],
+)
+async def test_expired_it_lists_again_and_tells_what_went_missing(expiry: Any) -> None:
+    script = Script(
+        [page(10, config_map("a", 1), config_map("b", 2)), page(30, config_map("b", 2))], [expiry]
+    )
+    async with following(script) as (_, heard):
+        assert heard.news == [("a", "1"), ("b", "2"), ("a", "gone")]
+        assert heard.synced == 2
+
+
+async def test_a_list_that_fails_makes_nothing_absent() -> None:
+    script = Script(
+        [
+            page(10, config_map("a", 1)),
+            Refused(503, "", "away"),
+            MemberUnreachable("cut off"),
+            page(20, config_map("a", 1)),
+        ],
+        [Refused(410, "Expired", "too old")],
+    )
+    async with following(script) as (watcher, heard):
+        assert heard.news == [("a", "1")]
+        assert watcher.record(ref("a")) is not None
+
+
+async def test_old_news_does_not_undo_our_own_write() -> None:
+    own = record_of(config_map("own", 25))
+    script = Script(
+        [page(10)],
+        [[event("ADDED", config_map("own", 20)), event("DELETED", config_map("own", 22))]],
+    )
+    async with following(script, own) as (watcher, heard):
+        assert heard.news == []
+        assert watcher.record(ref("own")) == own, "neither an older list, event nor deletion counts"
+
+
+async def test_a_cut_watch_goes_on_where_it_was() -> None:
+    script = Script(
+        [page(10)],
+        [
+            [event("ADDED", config_map("a", 12))],
+            MemberUnreachable("cut off"),
+            [b'{"type": "ADD'],
+            [event("DELETED", config_map("a", 14))],
+        ],
+    )
+    async with following(script) as (_, heard):
+        assert heard.news == [("a", "12"), ("a", "gone")]
+        assert [q["resourceVersion"] for q in script.queries] == ["10", "12", "12", "12", "14"]
+
+
+# --- facts ----------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Answers by path; what is not there is refused as unavailable."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+
+    async def call(self, method: str, path: str, **more: Any) -> Answer:
+        answer = self.answers.get(path, Refused(503, "", "away"))
+        if isinstance(answer, Exception):
+            raise answer
+        return Answer(200, orjson.dumps(answer), {})
+
+    async def get(self, path: str) -> Any:
+        return (await self.call("GET", path)).json()
+
+
+async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down() -> None:
+    cluster = Cluster()
+    cluster.answers = {
+        "/readyz": Refused(404, "NotFound", "no such path"),
+        "/healthz": "ok",
+        "/version": {"gitVersion": "v1.31.4"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/api/v1": {"resources": [{"name": "pods", "kind": "Pod"}, {"name": "pods/log", "kind": "Pod"}]},
+        "/apis": {
+            "groups": [{"versions": [{"groupVersion": "apps/v1"}, {"groupVersion": "metrics.k8s.io/v1"}]}]
+        },
+        "/apis/apps/v1": {"resources": [{"name": "deployments", "kind": "Deployment"}]},
+    }
+    told: list[Any] = []
+    reached: list[bool] = []
+    facts = Facts(cluster, 1.0, told.append, lambda: reached.append(True))  # type: ignore[arg-type]
+    await facts.look()
+    [first] = told
+    assert first.kubernetes_version == "v1.31.4" and first.api_server_ready
+    assert [(e.group_version, [r.name for r in e.resources]) for e in first.api_enablements] == [
+        ("apps/v1", ["deployments"]),
+        ("v1", ["pods"]),
+    ]
+    assert not first.api_enablements_complete, "a group that could not be read is not absent"
+    await facts.look()
+    assert len(told) == 1, "nothing new, nothing said"
+    cluster.answers["/healthz"] = MemberUnreachable("refused")
+    await facts.look()
+    assert not told[1].api_server_ready and "not reachable" in told[1].api_server_message
+    assert len(told[1].api_enablements) == 2, "what is known stays known"
+    cluster.answers["/healthz"] = "ok"
+    await facts.look()
+    assert len(reached) == 2, "whoever waits is told each time the member is back"
+
+
+# --- limits and refusals ----------------------------------------------------------------------------------------------
+
+
+def test_a_namespace_is_allowed_by_its_name() -> None:
+    allowance = Allowance(namespaces=("team-*",))
+    assert not allowance.refusal(Ref("v1", "Namespace", "", "team-a"))
+    assert allowance.refusal(Ref("v1", "Namespace", "", "other"))
+    assert not allowance.refusal(Ref("apps/v1", "Deployment", "team-a", "x"))
+    assert allowance.refusal(Ref("apps/v1", "Deployment", "other", "x"))
+    assert not allowance.refusal(Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "x"))
+    assert not Allowance().refusal(Ref("v1", "Secret", "anywhere", "x"))
+
+
+def test_the_deletion_budget_refills_with_time() -> None:
+    clock = [0.0]
+    budget = DeletionBudget(2, lambda: clock[0])
+    assert (budget.take(), budget.take()) == (0.0, 0.0)
+    assert budget.take() == pytest.approx(30.0)
+    clock[0] = 30.0
+    assert budget.take() == 0.0
+    assert budget.take() > 0
+    assert DeletionBudget(0, lambda: 0.0).take() == 0.0
+
+
+def test_an_overloaded_member_says_when_to_come_back() -> None:
+    body = orjson.dumps({"kind": "Status", "reason": "TooManyRequests", "message": "slow down"})
+    refused = _refusal(Answer(429, body, {"Retry-After": "7"}))
+    problem = _problem_of(ref("a"), refused)
+    assert problem.retry_after_seconds == 7.0 and problem.message == "ConfigMap default/a: slow down"
+    page_of_a_proxy = _refusal(Answer(502, b"<html>bad gateway</html>", {}))
+    assert "502" in str(page_of_a_proxy) and page_of_a_proxy.code == 502
