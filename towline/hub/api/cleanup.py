@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from towline.hub.api import writes
+from towline.hub.api.claims import NAMESPACES
 from towline.hub.api.deletes import COLLECTION_CONCURRENCY, DeleteOptions, delete
 from towline.hub.api.engine import Engine
 from towline.hub.api.status import StatusError
-from towline.hub.api.writes import NAMESPACES, Changed, Options
+from towline.hub.api.writes import Changed, Options
 from towline.hub.store.watch import Entry, WatchEvent
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, finalizers_of, without_finalizer

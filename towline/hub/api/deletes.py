@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from towline.hub.api import paths, status
+from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
-from towline.hub.api.writes import NAMESPACES, as_version, holds_content, parse_revision, refuse
+from towline.hub.api.writes import as_version, holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube.kinds import Kind

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from towline.hub.api import deletes, writes
+from towline.hub.api.claims import NAMESPACES
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.engine import Engine
 from towline.hub.api.status import StatusError, unknown_resource
@@ -57,7 +58,7 @@ class Local:
     async def ensure_namespaces(self, names: Iterable[str]) -> None:
         """Create the namespaces that are not there."""
         for name in names:
-            if self._engine.cache.get(Key(*writes.NAMESPACES, "", name)) is None:
+            if self._engine.cache.get(Key(*NAMESPACES, "", name)) is None:
                 try:
                     await self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
                 except StatusError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api import bodies, deletes, paths, reads, reviews, scale, status, writes
+from towline.hub.api import bodies, claims, deletes, paths, reads, reviews, scale, status, writes
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.discovery import VIRTUAL
@@ -76,7 +76,7 @@ def kind_of(engine: Engine, at: Attributes) -> Kind:
         offered = (at.subresource == "status" and kind.status) or (
             at.subresource == "scale" and kind.scale is not None
         )
-        finalize = at.subresource == "finalize" and (kind.group, kind.plural) == writes.NAMESPACES
+        finalize = at.subresource == "finalize" and (kind.group, kind.plural) == claims.NAMESPACES
         if not (offered or finalize):
             raise status.unknown_resource()
         if at.verb not in (("update",) if finalize else ("get", "update", "patch")):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api import status, writes
+from towline.hub.api import claims, status, writes
 from towline.hub.api.engine import Engine
 from towline.hub.api.writes import Changed, Options, Patch
 from towline.kube import jsonpath, selectors
@@ -96,7 +96,7 @@ async def _change(
 ) -> tuple[bytes, tuple[str, ...]]:
     def change(old: Object) -> Changed:
         sent = wanted(scale_of(kind, old))
-        writes.check_identity(kind, key, old, {"metadata": sent.get("metadata") or {}})
+        claims.check_identity(kind, key, old, {"metadata": sent.get("metadata") or {}})
         new = _with_value(old, jsonpath.fields_of(_paths(kind).spec_replicas), _replicas(key, sent))
         return writes.next_object(engine, kind, old, new, options, "scale")
 
@@ -115,7 +115,7 @@ def _checked(key: Key, sent: Object) -> int:
     if metadata.get("name") not in (None, "", key.name):
         told = f"the name of the object ({metadata['name']}) does not match the name on the URL ({key.name})"
         raise status.bad_request(told)
-    return writes.parse_revision(str(metadata.get("resourceVersion") or "0"))
+    return claims.parse_revision(str(metadata.get("resourceVersion") or "0"))
 
 
 def _replicas(key: Key, sent: Object) -> int:

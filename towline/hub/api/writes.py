@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.api import admission, status
+from towline.hub.api import admission, claims, status
 from towline.hub.api.engine import Engine
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
@@ -20,7 +20,6 @@ from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, encode, stamp, with_metadata
 from towline.kube.schemas import FieldError
 
-NAMESPACES = ("", "namespaces")
 GENERATED_NAME_ATTEMPTS = 8
 
 _SYSTEM_METADATA = (
@@ -65,7 +64,7 @@ async def create(
     engine: Engine, kind: Kind, namespace: str, obj: Object, options: Options, name: str = ""
 ) -> Written:
     """Raises StatusError. `name` is the URL's, for what is created by an apply."""
-    obj = in_namespace(kind, admission.check_envelope(kind, obj), namespace)
+    obj = claims.in_namespace(kind, admission.check_envelope(kind, obj), namespace)
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
         raise status.bad_request("resourceVersion should not be set on objects to be created")
@@ -84,8 +83,8 @@ async def create(
 
 async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, options: Options) -> Written:
     key = kind.key(namespace, obj["metadata"].get("name") or "")
-    refuse(engine, kind, "create", key)
-    check_namespace(engine, kind, key)
+    claims.refuse(engine, kind, "create", key)
+    claims.check_namespace(engine, kind, key)
     admitted = _admit_new(engine, kind, obj, options)
     new = server_side.track(
         kind.schema,
@@ -142,44 +141,6 @@ def _exists(kind: Kind, present: Entry) -> status.StatusError:
     return error
 
 
-def in_namespace(kind: Kind, obj: Object, namespace: str) -> Object:
-    """`obj` in the request's namespace. Raises 400 where it names another one."""
-    given = obj["metadata"].get("namespace") or ""
-    if not kind.namespaced:
-        return with_metadata(obj, namespace=None) if "namespace" in obj["metadata"] else obj
-    if given == namespace:
-        return obj
-    if given:
-        raise status.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    return with_metadata(obj, namespace=namespace)
-
-
-def check_namespace(engine: Engine, kind: Kind, key: Key) -> None:
-    """404 or 403 unless objects may be created in the key's namespace."""
-    if not kind.namespaced:
-        return
-    namespace = engine.cache.get(Key(*NAMESPACES, "", key.namespace))
-    if namespace is None:
-        raise status.StatusError(
-            404,
-            "NotFound",
-            f'namespaces "{key.namespace}" not found',
-            {"name": key.namespace, "kind": "namespaces"},
-        )
-    if namespace.meta.deletionTimestamp:
-        raise status.namespace_terminating(kind, key.name, key.namespace)
-
-
-def refuse(engine: Engine, kind: Kind, verb: str, key: Key) -> None:
-    """405 for writes of objects that are computed."""
-    refusal = engine.refusals.get((kind.group, kind.plural))
-    why = refusal(verb, key) if refusal is not None else None
-    if why is not None:
-        raise status.method_not_allowed(why, {"name": key.name, "group": kind.group, "kind": kind.plural})
-
-
 # --- update ----------------------------------------------------------------------------------------------------
 
 
@@ -187,15 +148,17 @@ async def update(
     engine: Engine, kind: Kind, key: Key, obj: Object, options: Options, subresource: str = ""
 ) -> Written:
     """Replace the object, or with `subresource` "status" or "finalize" that part of it."""
-    obj = check_name(in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key)
-    named = named_revision(obj)
+    obj = claims.check_name(
+        claims.in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key
+    )
+    named = claims.named_revision(obj)
     if not named and kind.custom:
         told = "Invalid value: 0x0: must be specified for an update"
         error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
         raise status.invalid(kind, key.name, [error])
 
     def change(old: Object) -> Changed:
-        check_identity(kind, key, old, obj)
+        claims.check_identity(kind, key, old, obj)
         return next_object(engine, kind, old, obj, options, subresource)
 
     return await change_stored(engine, kind, key, "update", change, options, named)
@@ -208,11 +171,11 @@ async def patch(
         return await _apply(engine, kind, key, patch.content, options, subresource)
 
     def change(old: Object) -> Changed:
-        obj = check_name(admission.check_envelope(kind, patched(kind, old, patch, key.name)), key)
+        obj = claims.check_name(admission.check_envelope(kind, patched(kind, old, patch, key.name)), key)
         if (obj["metadata"].get("namespace") or "") != key.namespace:
             raise status.bad_request("the namespace of the object cannot be changed")
-        check_revision(engine, kind, key, old, named_revision(obj))
-        check_identity(kind, key, old, obj)
+        claims.check_revision(engine, kind, key, old, claims.named_revision(obj))
+        claims.check_identity(kind, key, old, obj)
         return next_object(engine, kind, old, obj, options, subresource)
 
     return await change_stored(engine, kind, key, "patch", change, options, 0)
@@ -247,7 +210,9 @@ async def _apply(
         raise status.bad_request("the applied configuration is not an object")
     if not content.get("apiVersion") or not content.get("kind"):
         raise status.bad_request("an applied configuration names its apiVersion and kind")
-    applied = check_name(in_namespace(kind, admission.check_envelope(kind, content), key.namespace), key)
+    applied = claims.check_name(
+        claims.in_namespace(kind, admission.check_envelope(kind, content), key.namespace), key
+    )
     if applied["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     pruned = schemas.prune(kind.schema, applied)
@@ -255,10 +220,10 @@ async def _apply(
     admission.reported(kind, unknown, options.validation)
     admission.type_errors(kind, pruned)
     applied = _applicable(kind, pruned, subresource)
-    named = named_revision(applied)
+    named = claims.named_revision(applied)
 
     def change(old: Object) -> Changed:
-        check_identity(kind, key, old, applied)
+        claims.check_identity(kind, key, old, applied)
         merged = _merge_applied(engine, kind, old, applied, options, subresource)
         if merged is old:
             return Changed(old, admission.reported(kind, unknown, options.validation))
@@ -278,8 +243,8 @@ async def _apply(
         if uid := applied["metadata"].get("uid"):
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise status.conflict(kind, key.name, why)
-        refuse(engine, kind, "create", key)
-        check_namespace(engine, kind, key)
+        claims.refuse(engine, kind, "create", key)
+        claims.check_namespace(engine, kind, key)
         merged = _merge_applied(engine, kind, None, applied, options, "")
         admitted = _admit_new(engine, kind, merged, replace(options, validation="Ignore"))
         warnings = admission.reported(kind, unknown, options.validation)
@@ -336,13 +301,13 @@ async def change_stored(
     named: int,
 ) -> Written:
     """Read, change, commit; again where somebody else was faster and the client named no revision."""
-    refuse(engine, kind, verb, key)
+    claims.refuse(engine, kind, verb, key)
     for _ in range(engine.limits.retries):
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
         old = _as_version(entry.object, kind)
-        check_revision(engine, kind, key, old, named)
+        claims.check_revision(engine, kind, key, old, named)
         new, warnings = change(old)
         if new is old:
             return Written(as_version(entry.value, kind), False, warnings)
@@ -444,52 +409,7 @@ def _is_gone(kind: Kind, obj: Object) -> bool:
 
 def holds_content(kind: Kind, obj: Object) -> bool:
     """Namespaces stay until their content is gone: the finalizers in their spec say so."""
-    return (kind.group, kind.plural) == NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
-
-
-# --- what the client claims about the object -------------------------------------------------------------------
-
-
-def check_name(obj: Object, key: Key) -> Object:
-    """`obj` with the URL's name. Raises 400 where it says another one."""
-    name = obj["metadata"].get("name")
-    if not name:
-        return with_metadata(obj, name=key.name)
-    if name != key.name:
-        raise status.bad_request(
-            f"the name of the object ({name}) does not match the name on the URL ({key.name})"
-        )
-    return obj
-
-
-def check_identity(kind: Kind, key: Key, old: Object, new: Object) -> None:
-    """409 where the client means an object of the same name that is gone."""
-    uid, actual = new["metadata"].get("uid"), old["metadata"].get("uid")
-    if uid and uid != actual:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
-        raise status.conflict(kind, key.name, why)
-
-
-def named_revision(obj: Object) -> int:
-    """The resourceVersion in what the client sent; 0 for none."""
-    return parse_revision(obj["metadata"].get("resourceVersion") or "0")
-
-
-def parse_revision(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise status.bad_request(
-            f'Invalid value: "{text}": a resourceVersion is a number that this server gave'
-        )
-    return int(text)
-
-
-def check_revision(engine: Engine, kind: Kind, key: Key, old: Object, named: int) -> None:
-    if not named or named == int(old["metadata"]["resourceVersion"]):
-        return
-    # A computed resource counts revisions of its own, and shows stored objects under these.
-    shown = engine.source(kind).get(key)
-    if shown is None or shown.revision != named:
-        raise status.conflict(kind, key.name)
+    return (kind.group, kind.plural) == claims.NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
 
 
 # --- versions --------------------------------------------------------------------------------------------------
