@@ -19,7 +19,7 @@ from towline.hub.store.cache import Cache, Gone, Source, Watch, WatchEvent
 from towline.hub.store.contract import Change, Compacted, Row, Store, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, encode, revision_of
+from towline.kube.objects import Key, Object, encode, revision_of
 
 LABEL = INDEXED_LABELS[0]
 CONFIGMAPS = ("", "configmaps")
@@ -284,6 +284,23 @@ async def test_a_reader_that_fell_behind_is_gone_and_others_are_not() -> None:
         assert quiet.revision == revision  # nothing was kept from it: a bookmark may say so
         await cache.commit([put(key("a", at=BINDINGS))])
         assert len(await anext(quiet)) == 1
+
+
+async def test_the_window_is_bounded_by_bytes_too() -> None:
+    """Large objects must not fill the memory because their changes are few."""
+    async with running(MemoryStore(), window_bytes=100_000) as cache:
+        before = cache.revision
+        for i in range(20):
+            await cache.commit([Write(key(f"k{i}").path(), encode(large(f"k{i}", 10_000)), 0)])
+        with pytest.raises(Gone):
+            cache.watch(*CONFIGMAPS, before)
+        kept = cache.watch(*CONFIGMAPS, cache.revision - 5)
+        assert len(await anext(kept)) == 5
+
+
+def large(name: str, size: int) -> Object:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"blob": "x" * size}}
 
 
 async def test_every_watcher_gets_the_same_event_object() -> None:

@@ -98,7 +98,10 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.callback(audit.close)
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        cache = Cache(store, kinds, window_events=config.window_events)
+        cache = Cache(
+            store, kinds, window_events=config.window_events, window_bytes=config.window_bytes,
+            parsed_objects=config.parsed_objects,
+        )  # fmt: skip
         works = WorkTable(
             cache,
             first_revision=time.time_ns() // 1000,

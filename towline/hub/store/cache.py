@@ -157,7 +157,7 @@ class CacheSnapshot:
 
 
 class Cache:
-    """The store's rows, followed. `window_events` bounds the rings of all resources together, `parsed_objects` the
+    """The store's rows, followed. `window_events` and `window_bytes` bound the rings of all resources together, `parsed_objects` the
     parsed trees. `sleep` is for the backoff between attempts to load again."""
 
     def __init__(
@@ -166,17 +166,20 @@ class Cache:
         kinds: KindTable,
         *,
         window_events: int = 10_000,
-        parsed_objects: int = 4096,
+        window_bytes: int = 16 * 1024 * 1024,
+        parsed_objects: int = 1024,
         indexed_labels: Sequence[str] = INDEXED_LABELS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._sleep = sleep
         self._window_events = window_events
+        self._window_bytes = window_bytes
+        self._kept_bytes = 0
         self._parsed = ParsedObjects(parsed_objects)
         self._index = LabelIndex(indexed_labels)
         self._shelves: dict[tuple[str, str], Shelf] = {}
-        self._order: deque[Ring] = deque()
+        self._order: deque[tuple[Ring, int]] = deque()
         """Whose event is the oldest, the second oldest, ...: one place for each event that is kept."""
         self._floor = 0
         self._revision = 0
@@ -328,6 +331,7 @@ class Cache:
             for shelf in self._shelves.values():
                 shelf.ring.clear(now_at)
             self._order.clear()
+            self._kept_bytes = 0
             self._floor = self._revision = now_at
         changed.sort(key=lambda change: change.revision)
         for shelf in self._shelves.values():
@@ -375,11 +379,15 @@ class Cache:
             before = None if event.previous is None else event.previous.meta.labels
             self._index.replace(key, before, None if event.type == "DELETED" else event.entry.meta.labels)
             shelf.ring.append(event)
-            self._order.append(shelf.ring)
+            size = len(event.entry.value)
+            self._order.append((shelf.ring, size))
+            self._kept_bytes += size
             rings.add(shelf.ring)
             events.append(event)
-        while len(self._order) > self._window_events:
-            self._order.popleft().drop_oldest()
+        while len(self._order) > self._window_events or self._kept_bytes > self._window_bytes:
+            ring, size = self._order.popleft()
+            self._kept_bytes -= size
+            ring.drop_oldest()
         self._revision = revision
         if events:
             self._tell(events)
