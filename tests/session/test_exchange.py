@@ -104,6 +104,24 @@ def test_a_table_that_is_not_loaded_concludes_nothing() -> None:
     assert pair.removals() == []
 
 
+def test_a_report_made_while_the_table_loads_is_not_lost() -> None:
+    """The hub could not place it; the inventory from before it must not hide that."""
+    pair = Pair({"a": work("a")})
+    pair.settle()
+    pair.loaded = False
+    pair.connect()
+    pair.settle()
+    table, pair.table = pair.table, {}
+    row = pair.desired.get("a")
+    assert row is not None
+    pair.report(applied(row))
+    pair.settle()
+    assert pair.reports == []
+    pair.table, pair.loaded = table, True
+    pair.settle()
+    assert [r.name for r in pair.reports] == ["a"] and pair.agent.synced
+
+
 def test_resync_comes_every_resync_seconds_with_jitter() -> None:
     pair = Pair()
     pair.settle()

@@ -424,6 +424,7 @@ class Simulation:
         elif not self.hub.loaded:
             self.hub.load()
         await self._revive_agents()
+        await self._hub.cache.wait(self.store.store._log.revision, 5)  # users see what they edit
         for policy in list(Truth.of(self.store.store).policies.values()):
             if policy["spec"].get("suspension"):
                 await self._hub.put({**policy, "spec": {**policy["spec"], "suspension": None}})

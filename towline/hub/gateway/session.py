@@ -60,9 +60,8 @@ class _Holds(NamedTuple):
 
 @dataclass(slots=True)
 class _Exchange:
-    """Where the digest exchange stands: digests waiting for the table to load, then buckets being listed."""
+    """Buckets that differ and that the agent has yet to list."""
 
-    digests: bytes = b""
     awaited: set[int] = field(default_factory=set)
     asked_at: float = 0.0
     listed_works: int = 0
@@ -102,7 +101,7 @@ class HubSession:
         self._deletions_held = DeletionsHeld(0, "")
         self._credit = Credit()
         self._exchange: _Exchange | None = None
-        self._sends = self._synced_due = False
+        self._sends = self._synced_due = self._awaits_load = False
         self._held_works = 0
 
     # --- in ------------------------------------------------------------------------------------------------------
@@ -181,8 +180,9 @@ class HubSession:
 
     def next_batch(self, now: float) -> fleet.HubBatch | None:
         """The next batch to send, if there is anything to say and credit to say it."""
-        if self._exchange is not None and self._exchange.digests:
-            self._compare(now)
+        if self._awaits_load and self._loaded():
+            self._awaits_load = False
+            self._ask_inventory()  # the one that came is old by now, and what was reported since is not in it
         frames = [self._control.pop(0)] if self._control else []
         if not frames and self.closed is None and self._sends:
             works = self._next_works(now)
@@ -348,23 +348,22 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
-            self._exchange = _Exchange(inventory.digests, asked_at=now)
-            self._compare(now)
-        elif self._exchange is not None and not self._exchange.digests:
+            self._compare(inventory.digests, now)
+        elif self._exchange is not None:
             self._listed(inventory)
 
-    def _compare(self, now: float) -> None:
+    def _compare(self, theirs: bytes, now: float) -> None:
         """Find the buckets that differ; what is in the others the agent holds as it should."""
-        exchange = self._exchange
-        if exchange is None or not self._loaded():
+        self._awaits_load = not self._loaded()
+        if self._awaits_load:
             return
         table, digests = self._works(), Digests()
         for name, work in table.items():
             holds = self._presumed(work)
             if holds is not None:
                 digests.put(name, holds.uid, holds.hash, work.report_hash)
-        differing = set(digests.differing(exchange.digests))
-        self._exchange = exchange = _Exchange(b"", differing, now)
+        differing = set(digests.differing(theirs))
+        self._exchange = exchange = _Exchange(differing, now)
         for name in digests.names():
             if bucket_of(name) not in differing:
                 self._holds[name] = self._presumed(table[name])
