@@ -25,6 +25,7 @@ FIRST_REVISION = 1
 
 _PAGE_ROWS = 1000
 _BATCH_COMMITS = 500
+_TAIL_COMMITS = 256
 
 
 class MemoryStore:
@@ -98,6 +99,8 @@ class ChangeLog:
         self._commits: list[list[Change]] = []
         self._commits_max = commits_max
         self._waiting: list[asyncio.Future[None]] = []
+        self._followers: dict[object, int] = {}
+        """How far each has read."""
         self._closed = False
 
     def append(self, commit: list[Change]) -> None:
@@ -117,18 +120,30 @@ class ChangeLog:
             self._floor += count
 
     async def follow(self, after: int) -> AsyncGenerator[list[Change], None]:
-        while not self._closed:
-            if after < self._floor:
-                raise Compacted(f"changes after {after} are gone, the oldest kept is {self._floor + 1}")
-            start = after - self._floor
-            batch = self._commits[start : start + _BATCH_COMMITS]
-            if batch:
-                after += len(batch)
-                yield [change for commit in batch for change in commit]
-            else:
-                turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(turn)
-                await turn
+        ticket = object()
+        try:
+            while not self._closed:
+                if after < self._floor:
+                    raise Compacted(f"changes after {after} are gone, the oldest kept is {self._floor + 1}")
+                start = after - self._floor
+                batch = self._commits[start : start + _BATCH_COMMITS]
+                if batch:
+                    after += len(batch)
+                    yield [change for commit in batch for change in commit]
+                else:
+                    self._followers[ticket] = after
+                    self._forget_read()
+                    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting.append(turn)
+                    await turn
+        finally:
+            self._followers.pop(ticket, None)
+
+    def _forget_read(self) -> None:
+        """What all have read is kept only in a short tail: a log of values would hold as much as the rows themselves."""
+        read = min(self._followers.values())
+        if read - self._floor > 2 * _TAIL_COMMITS:
+            self.forget(read - _TAIL_COMMITS)
 
     def close(self) -> None:
         self._closed = True
