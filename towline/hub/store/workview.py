@@ -23,7 +23,7 @@ from towline.kube import names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Meta, Object, decode, labels_of, read_meta, uid_of
 
-WINDOW_EVENTS = 10_000
+WINDOW_EVENTS = 4_000
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 
 
@@ -60,9 +60,13 @@ class WorkEntry(Entry):
 
 
 class _Making:
-    """What one state of a Work is made of; all of it frozen."""
+    """What one state of a Work is made of; all of it frozen.
 
-    __slots__ = ("kinds", "owner", "owner_key", "report", "work")
+    Of its owner only what the Work shows is kept: a parsed binding for each change would be most of the hub's memory."""
+
+    __slots__ = (
+        "created", "deleted", "entries", "id_label", "kinds", "owner_key", "report", "since", "stored", "work",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -73,15 +77,24 @@ class _Making:
         report: WorkReport | None = None,
     ) -> None:
         self.kinds = kinds
+        metadata = owner["metadata"]
         self.work = work
         self.owner_key = owner_key
-        self.owner = owner
+        self.created = metadata.get("creationTimestamp")
+        self.deleted = metadata.get("deletionTimestamp")
+        self.since = (owner.get("status") or {}).get("lastScheduledTime") or self.created
+        self.id_label: tuple[str, str] | None = None
+        if bindings.is_binding(owner_key):
+            label = names.BINDING_ID if owner_key.namespace else names.CLUSTER_BINDING_ID
+            self.id_label = (label, labels_of(owner).get(label) or uid_of(owner))
+        self.stored = owner if owner_key[:2] == WORKS else None
+        self.entries: Sequence[Any] = (owner.get("status") or {}).get("aggregatedStatus") or ()
         self.report = report
 
     def encode(self, key: Key, revision: int) -> bytes:
-        if self.owner_key == key:
+        if self.stored is not None:
             return _encoded(
-                {**self.owner, "metadata": {**self.owner["metadata"], "resourceVersion": str(revision)}}
+                {**self.stored, "metadata": {**self.stored["metadata"], "resourceVersion": str(revision)}}
             )
         return _encoded(
             {
@@ -94,27 +107,26 @@ class _Making:
         )
 
     def _metadata(self, key: Key) -> Object:
-        created = self.owner["metadata"].get("creationTimestamp")
         labels = {names.WORK_ID: self.work.uid}
         annotations = {
             names.CONFLICT_RESOLUTION: "overwrite" if self.work.conflict.value == 1 else "abort",
         }
-        if bindings.is_binding(self.owner_key):
-            id_label = names.BINDING_ID if self.owner_key.namespace else names.CLUSTER_BINDING_ID
-            labels[id_label] = labels_of(self.owner).get(id_label) or uid_of(self.owner)
+        if self.id_label is not None:
+            label, value = self.id_label
+            labels[label] = value
             annotations |= owner_annotations(self.owner_key)
         metadata: Object = {
             "name": key.name,
             "namespace": key.namespace,
             "uid": self.work.uid,
-            "creationTimestamp": created,
+            "creationTimestamp": self.created,
             "generation": 1,
             "labels": labels,
             "annotations": annotations,
             "finalizers": [names.EXECUTION_FINALIZER],
         }
         if self.work.removing:
-            metadata["deletionTimestamp"] = self.owner["metadata"].get("deletionTimestamp") or created
+            metadata["deletionTimestamp"] = self.deleted or self.created
             metadata["deletionGracePeriodSeconds"] = 0
         return metadata
 
@@ -126,9 +138,6 @@ class _Making:
         return spec
 
     def _status(self, key: Key) -> Object:
-        since = (self.owner.get("status") or {}).get("lastScheduledTime") or self.owner["metadata"].get(
-            "creationTimestamp"
-        )
         conditions: list[Object] = []
         applied, message, statuses = self._reported(key)
         if applied is not None:
@@ -137,9 +146,9 @@ class _Making:
                 if applied
                 else ("False", "AppliedFailed", message)
             )
-            conditions.append(_condition("Applied", *value, since))
+            conditions.append(_condition("Applied", *value, self.since))
         conditions.append(
-            _condition("Dispatching", *(SUSPENDED if self.work.suspended else DISPATCHING), since)
+            _condition("Dispatching", *(SUSPENDED if self.work.suspended else DISPATCHING), self.since)
         )
         status: Object = {"conditions": conditions}
         if statuses:
@@ -155,7 +164,7 @@ class _Making:
             health = first.health if first else None
             return applied, self.report.message, self._manifest_statuses(health, state) if applied else []
         cluster = names.cluster_of_execution_namespace(key.namespace) or ""
-        entry = bindings.observed(self.owner).get(cluster) if bindings.is_binding(self.owner_key) else None
+        entry = next((e for e in self.entries if e.get("clusterName") == cluster), None)
         if entry is None or "applied" not in entry:
             return None, "", []
         applied, message = bool(entry["applied"]), str(entry.get("appliedMessage") or "")
