@@ -34,7 +34,7 @@ class AgentConfig:
     """Never delete more objects a minute than this, whatever the hub asks for; the rest waits. 0: no limit."""
     facts_seconds: float = 10.0
     """How often the member's health and version are read."""
-    write_concurrency: int = 16
+    write_concurrency: int = 8
     """How many write requests to the member are in flight at most."""
     request_timeout_seconds: float = 30.0
     """After this a request to the member has failed."""
