@@ -3,7 +3,7 @@
 The same engine serves the hub and each simulated member. It knows no kind by name, except the three whose objects
 change the API itself: Namespace, CustomResourceDefinition and the reviews that answer without being stored.
 
-    paths, bodies, protobuf     what a request asks for, and in which words it wants the answer (pure)
+    paths, bodies               what a request asks for, and in which words it wants the answer (pure)
     admission                   names, unknown fields, defaults, validation (pure)
     claims, writes              one commit a request, tried again where the client named no revision
     deletes, scale, reviews     the verbs and subresources with rules of their own

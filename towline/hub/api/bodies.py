@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from typing import Any, Literal, NamedTuple
 
 import orjson
 import yaml
 
-from towline.hub.api import protobuf
 from towline.hub.api.status import bad_request, not_acceptable, unsupported_media_type
+from towline.kube import protobuf
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object
 
@@ -24,6 +26,7 @@ PATCH_TYPES = {
 META_GROUP = "meta.k8s.io"
 
 _YAML_TYPES = (YAML, "text/yaml", "application/x-yaml", "application/apply-patch+yaml")
+_COLONS = re.compile(rb'"\s*:')
 _DEPTH_MAX = 250
 """Deeper than any CRD's schema nests, and shallow enough for functions that recurse."""
 _YAML_VALUES_MAX = 500_000
@@ -87,7 +90,10 @@ def decode_object(body: bytes, content_type: str) -> Object:
     """The object in a request's body. Raises 400 with the position of what is malformed, 415 for other encodings."""
     kind = media_type(content_type)
     if kind == protobuf.PROTOBUF:
-        return protobuf.decode(body)
+        try:
+            return protobuf.decode(body)
+        except protobuf.ProtobufError as error:
+            raise bad_request(str(error)) from None
     if kind not in (JSON, "", *_YAML_TYPES):
         raise unsupported_media_type(kind, (JSON, YAML, protobuf.PROTOBUF))
     value = decode_yaml(body) if kind in _YAML_TYPES else decode_json(body)
@@ -108,6 +114,28 @@ def decode_json(body: bytes) -> Any:
     if body.count(b"{") + body.count(b"[") > _DEPTH_MAX:
         _check_tree(value, math.inf)
     return value
+
+
+def repeated_fields(body: bytes, decoded: Any) -> tuple[str, ...]:
+    """Names of fields that a JSON body says twice in one object; the last one counts. `decoded` is what the body was
+    decoded to."""
+    if len(_COLONS.findall(body)) == len(_COLONS.findall(orjson.dumps(decoded))):
+        return ()
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for name, value in items:
+            if name in seen:
+                found.append(name)
+            seen[name] = value
+        return seen
+
+    try:
+        json.loads(body, object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(dict.fromkeys(found))
 
 
 def decode_yaml(body: bytes) -> Any:
