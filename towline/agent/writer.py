@@ -42,7 +42,7 @@ from towline.agent.kubernetes import (
 )
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.watcher import Record, Watcher, record_of
-from towline.kube.objects import Object
+from towline.kube.objects import Object, is_deleting, uid_of
 
 _ROUNDS_MAX = 5
 """Read, write, and again when the write was overtaken; an object that still changes is left to the backoff."""
@@ -126,7 +126,7 @@ class Writer:
                 try:
                     return await self._apply(resource, ref, action, body_hash)
                 except Refused as refused:
-                    if refused.code != 409:
+                    if not _overtaken(refused):
                         raise
                 observed = await self._read(resource, ref)
             elif isinstance(action, Read):
@@ -172,7 +172,7 @@ class Writer:
                 self._watcher.need(ref.api_version, ref.kind)
                 return Problem(f"{shown(ref)} is being deleted in the member")
             except Refused as refused:
-                if refused.code not in (404, 409):
+                if refused.code != 404 and not _overtaken(refused):
                     raise
             observed = await self._read(resource, ref)
         return Problem(f"{shown(ref)} keeps changing while it is removed; retrying")
@@ -231,8 +231,9 @@ class Writer:
         self._watcher.forget(ref)
 
     async def _delete(self, resource: Resource, ref: Ref, action: Delete) -> bool:
-        """True: it is gone already. Kubernetes answers a Status when the object went at once, and the object when
-        finalizers or a grace period hold it."""
+        """True: it is gone already. Kubernetes answers a Status when the object went at once, or, for some kinds
+        (Service, ServiceAccount), its last state; an object with a deletionTimestamp is held by finalizers or a
+        grace period."""
         self.counters.deletes += 1
         options = {
             "apiVersion": "v1",
@@ -244,9 +245,20 @@ class Writer:
             "DELETE", resource.path(ref.namespace, ref.name), body=orjson.dumps(options)
         )
         body = answer.json()
-        return bool(body.get("kind") == "Status" and body.get("status") == "Success")
+        if body.get("kind") == "Status" and body.get("apiVersion") == "v1":
+            return bool(body.get("status") == "Success")
+        return uid_of(body) == action.uid and not is_deleting(body)
 
     def _rival_held(self, observed: Observation, owner: Owner) -> bool:
         if isinstance(observed, execution.Blank) or observed.owner is None or observed.owner == owner:
             return False
         return observed.owner.namespace == owner.namespace and self._holds(observed.owner.name)
+
+
+def _overtaken(refused: Refused) -> bool:
+    """The object is another one, or another version, than this apply was decided on. A resourceVersion that is not the
+    live one is a conflict; a uid that is not counts as the change of an immutable field (422)."""
+    causes = refused.details.get("causes") or []
+    return refused.code == 409 or (
+        refused.code == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
+    )
