@@ -213,11 +213,11 @@ async def test_finalizers_hold_a_deleted_object(api: Served) -> None:
     [
         ({"preconditions": {"uid": "other"}}, 409),
         ({"preconditions": {"resourceVersion": "1"}}, 409),
-        ({"propagationPolicy": "Sideways"}, 400),
+        ({"propagationPolicy": "Sideways"}, 422),
         ({"propagationPolicy": "Orphan", "orphanDependents": True}, 400),
         ({"gracePeriodSeconds": -1}, 400),
         ({"gracePeriodSeconds": "soon"}, 400),
-        ({"dryRun": ["Some"]}, 400),
+        ({"dryRun": ["Some"]}, 422),
         ({"dryRun": ["All"]}, 200),
     ],
 )

@@ -196,7 +196,7 @@ INVALID: list[tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = [
         deployment(volumeMounts=[{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/a"}]),
         [
             (
-                "spec.template.spec.containers[0].volumeMounts[1]",
+                "spec.template.spec.containers[0].volumeMounts[1].mountPath",
                 "FieldValueDuplicate",
                 'Duplicate value: "/a"',
             )

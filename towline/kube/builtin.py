@@ -33,7 +33,7 @@ def _core() -> list[Kind]:
              name_style="label1035"),
         _row("", "v1", "Endpoints", "endpoints", "ep", singular="endpoints", generation=False),
         _row("", "v1", "Namespace", "namespaces", "ns", namespaced=False, status=True, generation=False,
-             name_style="label"),
+             name_style="label", verbs=("create", "delete", "get", "list", "patch", "update", "watch")),
         _row("", "v1", "Node", "nodes", "no", namespaced=False, status=True, generation=False),
         _row("", "v1", "Pod", "pods", "po", categories=_ALL, status=True),
         _row("", "v1", "PodTemplate", "podtemplates"),

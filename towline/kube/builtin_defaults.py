@@ -107,6 +107,8 @@ def _fill_job_spec(spec: Object) -> None:
 def _pod(obj: Object, old: Object | None) -> None:
     spec = _below(obj, "spec")
     fill_pod_spec(spec)
+    for container in (*_each(spec, "initContainers"), *_each(spec, "containers")):
+        _fill_requests(container)
     _put(spec, enableServiceLinks=True)
     if old is None:
         _put(_below(obj, "status"), phase="Pending")
@@ -167,7 +169,6 @@ def _fill_container(container: Object, host_network: bool) -> None:
         )
         if isinstance(field, dict):
             _put(field, apiVersion="v1")
-    _fill_requests(container)
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         if isinstance(container.get(probe), dict):
             _put(container[probe], timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
@@ -180,7 +181,7 @@ def _fill_container(container: Object, host_network: bool) -> None:
 
 
 def _fill_requests(container: Object) -> None:
-    """A limit without a request is the request."""
+    """A limit without a request is the request: in a Pod, not yet in a template of one."""
     limits = container["resources"].get("limits") if isinstance(container.get("resources"), dict) else None
     if isinstance(limits, dict) and limits:
         _put(_below(container["resources"], "requests"), **limits)

@@ -28,6 +28,8 @@ _STATEFUL_SET_MUTABLE = (
 )
 _SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_DEPLOYMENT_STRATEGIES = ("Recreate", "RollingUpdate")
 
 
 # --- workloads -----------------------------------------------------------------------------------------------
@@ -38,6 +40,12 @@ def _workload(new: Object, old: Object | None) -> list[FieldError]:
     found = _replicas(new)
     found += _selected_template(new)
     found += _unchanged(new, old, "spec", "selector")
+    strategy = at(new, "spec", "strategy")
+    if strategy and at(strategy, "type") not in _DEPLOYMENT_STRATEGIES:
+        found.append(errors.unsupported("spec.strategy", strategy, _DEPLOYMENT_STRATEGIES))
+    elif at(strategy, "type") == "Recreate" and at(strategy, "rollingUpdate") is not None:
+        message = "may not be specified when strategy `type` is 'Recreate'"
+        found.append(errors.forbidden("spec.strategy.rollingUpdate", message))
     return found + _always_restarts(new)
 
 
@@ -124,16 +132,14 @@ def _pod(new: Object, old: Object | None) -> list[FieldError]:
 def _selected_template(new: Object) -> list[FieldError]:
     """The selector selects something, and the template's pods are among it."""
     selector = at(new, "spec", "selector")
-    if selector is None:
-        return [errors.required("spec.selector")]
-    if not at(selector, "matchLabels") and not at(selector, "matchExpressions"):
-        return [errors.invalid("spec.selector", selector, "empty selector is invalid for deployment")]
     template = at(new, "spec", "template")
-    if template is None:
-        return [errors.required("spec.template")]
-    found = []
     labels = table(at(template, "metadata", "labels"))
-    if not _selects(selector, labels):
+    found = []
+    if selector is None:
+        found.append(errors.required("spec.selector"))
+    elif not at(selector, "matchLabels") and not at(selector, "matchExpressions"):
+        found.append(errors.invalid("spec.selector", selector, "empty selector is invalid for deployment"))
+    if selector is None or not _selects(selector, labels):
         found.append(
             errors.invalid(
                 "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
@@ -202,6 +208,10 @@ def _container(container: Mapping[str, Any], path: str, volumes: Set[Any]) -> li
         ]
     if not container.get("image"):
         found.append(errors.required(f"{path}.image"))
+    if container.get("imagePullPolicy", "Always") not in _PULL_POLICIES:
+        found.append(
+            errors.unsupported(f"{path}.imagePullPolicy", container["imagePullPolicy"], _PULL_POLICIES)
+        )
     for index, port in enumerate(maps(container.get("ports"))):
         found += _port(port.get("containerPort"), f"{path}.ports[{index}].containerPort")
     for index, mount in enumerate(maps(container.get("volumeMounts"))):

@@ -20,7 +20,7 @@ from towline.kube.quantities import canonical
 from towline.kube.structure import UNSET, Schema, builtin, definitions, source
 
 __all__ = [
-    "UNSET", "FieldError", "Schema", "builtin", "default", "definitions", "problem", "prune", "source",
+    "UNSET", "FieldError", "Schema", "builtin", "compact", "default", "definitions", "problem", "prune", "source",
     "unknown_fields", "validate",
 ]  # fmt: skip
 
@@ -224,9 +224,19 @@ def _same_items(schema: Schema, items: list[Any], path: str, errors: list[FieldE
         if token in seen:
             identity = identity[keys[0]] if len(keys) == 1 else identity
             errors.append(
-                FieldError(f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {shown(identity)}")
+                FieldError(
+                    _item_path(schema, path, index),
+                    "FieldValueDuplicate",
+                    f"Duplicate value: {shown(identity)}",
+                )
             )
         seen.add(token)
+
+
+def _item_path(schema: Schema, path: str, index: int) -> str:
+    """Kubernetes names the key of its own kinds' items, and the whole item of a custom resource's."""
+    own = schema.items is not None and schema.items.definition and len(schema.list_map_keys) == 1
+    return f"{path}[{index}].{schema.list_map_keys[0]}" if own else f"{path}[{index}]"
 
 
 def _with_keyed_lists(schema: Schema) -> Sequence[tuple[str, Schema]]:
@@ -355,6 +365,43 @@ def _pruned_list(schema: Schema, value: list[Any]) -> list[Any]:
         return value
     pruned = [prune(child, item) for item in value]
     return value if _same(pruned, value) else pruned
+
+
+def compact(schema: Schema, obj: Any) -> Any:
+    """`obj` without the empty lists and maps that Kubernetes' own types leave out when they are encoded: those that are
+    not required. Empty objects stay, they may mean something (`emptyDir: {}`). The same object if nothing changes."""
+    if obj.__class__ is list:
+        child = schema.items
+        if child is None or not obj or obj[0].__class__ is not dict:
+            return obj
+        items = [compact(child, item) for item in obj]
+        return obj if _same(items, obj) else items
+    changed: dict[str, Any] | None = None
+    for field, item in obj.items():
+        if item.__class__ is not dict and item.__class__ is not list:
+            continue
+        child = schema.properties.get(field) or schema.additional
+        if child is None or child is Schema.ANY or field == "managedFields":
+            continue
+        if item:
+            kept = compact(child, item)
+        else:
+            kept = UNSET if _left_out(child) and field not in schema.required else item
+        if kept is not item:
+            if changed is None:
+                changed = dict(obj)
+            if kept is UNSET:
+                del changed[field]
+            else:
+                changed[field] = kept
+    return obj if changed is None else changed
+
+
+def _left_out(schema: Schema) -> bool:
+    """A list, or a map of values (not an object with fields of its own)."""
+    if schema.properties or schema.preserve_unknown:
+        return False
+    return schema.items is not None or schema.additional not in (None, Schema.ANY)
 
 
 def default(schema: Schema, obj: Any) -> Any:

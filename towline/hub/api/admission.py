@@ -8,13 +8,13 @@ Everything that is wrong is told at once, with the path of the field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from towline.hub.api.status import bad_request, invalid
+from towline.hub.api.status import StatusError, bad_request, invalid
 from towline.kube import names, schemas
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object, OwnerReference
@@ -32,6 +32,14 @@ _EMPTY: Mapping[str, Any] = {}
 class Admitted:
     object: Object
     warnings: tuple[str, ...] = ()
+
+
+class Undecodable(StatusError):
+    """400: what was sent is no object of its kind."""
+
+    def __init__(self, kind: Kind, why: str) -> None:
+        message = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}'
+        super().__init__(400, "BadRequest", message)
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -65,16 +73,14 @@ def check_envelope(kind: Kind, obj: Object) -> Object:
             f"({kind.api_version})"
         )
     elif name != kind.kind:
-        raise bad_request(
-            f"{name or 'an object without kind'} in version {kind.version!r} cannot be handled as a {kind.kind}"
-        )
+        raise Undecodable(kind, f"it is {name or 'an object without kind'}")
     metadata = obj.get("metadata")
     if metadata is None:
         return {**obj, "metadata": {}}
     try:
         msgspec.convert(metadata, _Metadata)
     except msgspec.ValidationError as error:
-        raise bad_request(_metadata_message(kind, str(error))) from None
+        raise Undecodable(kind, _metadata_message(str(error))) from None
     return obj
 
 
@@ -89,7 +95,8 @@ def admit(
     unknown: tuple[str, ...] | None = None,
 ) -> Admitted:
     """`obj` as it may be stored (managedFields apart). `unknown` are unknown fields that the caller found already in
-    what the client sent. Raises 400 for unknown fields under Strict, 422 for everything else."""
+    what the client sent. Raises 400 for unknown fields under Strict, and for values of a wrong type in what Kubernetes
+    decodes into types of its own (built-in kinds); 422 for everything else."""
     pruned = schemas.prune(kind.schema, obj)
     if unknown is None:
         unknown = unknown_fields(kind, obj, pruned, validation)
@@ -97,17 +104,38 @@ def admit(
     obj = schemas.default(kind.schema, pruned)
     errors = schemas.validate(kind.schema, obj)
     strategy = kind.strategy
-    if strategy.default is not None and not any(e.reason == "FieldValueTypeInvalid" for e in errors):
+    typed = check_types(kind, errors)
+    if strategy.default is not None and typed:
         defaulted = strategy.default(obj, old, now, uid)
         if defaulted is not obj:
             obj = defaulted
             errors = schemas.validate(kind.schema, obj)
-    if strategy.validate is not None and not errors:
-        errors = strategy.validate(obj, old)
-    errors = [*metadata_errors(kind, obj, old), *errors]
+    if strategy.validate is not None and typed:
+        errors = [*errors, *strategy.validate(obj, old)]
+    errors = [
+        *metadata_errors(kind, obj, old),
+        *(error for error in errors if not error.path.startswith("metadata.ownerReferences")),
+    ]
     if errors:
-        raise invalid(kind, str((obj.get("metadata") or _EMPTY).get("name") or ""), errors)
-    return Admitted(obj, warnings)
+        once = {(error.path, error.reason): error for error in reversed(errors)}
+        named = str((obj.get("metadata") or _EMPTY).get("name") or "")
+        raise invalid(kind, named, list(once.values())[::-1])
+    return Admitted(schemas.compact(kind.schema, obj) if is_builtin(kind) else obj, warnings)
+
+
+def is_builtin(kind: Kind) -> bool:
+    """Kubernetes has Go types for it: their decoding refuses what a CRD's schema only finds invalid, and their encoding
+    leaves empty lists and maps out."""
+    return kind.schema.definition.startswith("io.k8s.")
+
+
+def check_types(kind: Kind, errors: Sequence[FieldError]) -> bool:
+    """Whether all values have the types that their fields want. Raises Undecodable where Kubernetes would not get beyond
+    the decoding."""
+    wrong = [error for error in errors if error.reason == "FieldValueTypeInvalid"]
+    if wrong and is_builtin(kind):
+        raise Undecodable(kind, ", ".join(map(str, wrong)))
+    return not wrong
 
 
 def unknown_fields(kind: Kind, obj: Object, pruned: Object | None, validation: str) -> tuple[str, ...]:
@@ -123,17 +151,14 @@ def reported(kind: Kind, unknown: tuple[str, ...], validation: str) -> tuple[str
         return ()
     told = tuple(f'unknown field "{path}"' for path in unknown)
     if validation == "Strict":
-        raise bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(told)}"
-        )
+        raise Undecodable(kind, f"strict decoding error: {', '.join(told)}")
     return told
 
 
 def type_errors(kind: Kind, obj: Object) -> None:
-    """422 where a part of an object has a type that would make merging it senseless."""
+    """400 or 422 where a part of an object has a type that would make merging it senseless."""
     errors = [e for e in schemas.validate(kind.schema, obj) if e.reason == "FieldValueTypeInvalid"]
-    if errors:
+    if not check_types(kind, errors):
         raise invalid(kind, str((obj.get("metadata") or _EMPTY).get("name") or ""), errors)
 
 
@@ -223,10 +248,10 @@ def _finalizer_errors(
 def _owner_errors(owners: list[dict[str, Any]]) -> list[FieldError]:
     errors = []
     controllers = 0
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
+    for owner in owners:
+        path = "metadata.ownerReferences"
         errors += [
-            FieldError(f"{path}.{field}", "FieldValueRequired", f"Required value: {field} must not be empty")
+            _invalid_value(f"{path}.{field}", "", "must not be empty")
             for field in ("apiVersion", "kind", "name", "uid")
             if not owner.get(field)
         ]
@@ -245,7 +270,6 @@ def _without_envelope(obj: Object) -> Object:
     return {field: value for field, value in obj.items() if field not in ("apiVersion", "kind")}
 
 
-def _metadata_message(kind: Kind, message: str) -> str:
+def _metadata_message(message: str) -> str:
     told, _, where = message.partition(" - at ")
-    path = "metadata" + where.strip("`").removeprefix("$")
-    return f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {path}: {told}'
+    return f"metadata{where.strip('`').removeprefix('$')}: {told}"

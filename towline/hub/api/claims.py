@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from towline.hub.api import status
 from towline.hub.api.engine import Engine
+from towline.kube import errors
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, with_metadata
 
@@ -62,10 +63,13 @@ def check_name(obj: Object, key: Key) -> Object:
     return obj
 
 
-def check_identity(kind: Kind, key: Key, old: Object, new: Object) -> None:
-    """409 where the client means an object of the same name that is gone."""
+def check_identity(kind: Kind, key: Key, old: Object, new: Object, *, patched: bool = False) -> None:
+    """409 where the client means an object of the same name that is gone; 422 where it says so in a patch: to
+    Kubernetes that changes a field that cannot change."""
     uid, actual = new["metadata"].get("uid"), old["metadata"].get("uid")
     if uid and uid != actual:
+        if patched:
+            raise status.invalid(kind, key.name, [errors.invalid("metadata.uid", uid, errors.IMMUTABLE)])
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
         raise status.conflict(kind, key.name, why)
 

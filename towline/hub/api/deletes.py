@@ -13,6 +13,7 @@ from towline.hub.api.engine import Engine
 from towline.hub.api.writes import as_version, holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
+from towline.kube import errors
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, encode, stamp, with_metadata
 
@@ -60,7 +61,8 @@ def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptio
     if policy and orphan is not None:
         raise status.bad_request("orphanDependents and propagationPolicy cannot be both set")
     if policy and policy not in PROPAGATION_POLICIES:
-        raise status.bad_request(f"propagationPolicy {policy!r} is none of {', '.join(PROPAGATION_POLICIES)}")
+        error = errors.unsupported("propagationPolicy", policy, PROPAGATION_POLICIES)
+        raise status.invalid_options("DeleteOptions", *error)
     if grace is not None and grace < 0:
         raise status.bad_request("gracePeriodSeconds must not be negative")
     return DeleteOptions(
@@ -68,14 +70,15 @@ def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptio
         revision=parse_revision(_typed(preconditions, "resourceVersion", str) or "0"),
         grace_seconds=grace,
         propagation=policy or ("Orphan" if orphan else "Background"),
-        dry_run=checked_dry_run(dry_run),
+        dry_run=checked_dry_run("DeleteOptions", dry_run),
     )
 
 
-def checked_dry_run(values: Sequence[Any]) -> bool:
-    """`dryRun` as a client sends it: nothing, or All."""
+def checked_dry_run(kind: str, values: Sequence[Any]) -> bool:
+    """`dryRun` as a client sends it in options of `kind`: nothing, or All."""
     if any(value != "All" for value in values):
-        raise status.bad_request(f'dryRun: Unsupported value: {values[0]!r}: supported values: "All"')
+        error = errors.unsupported("dryRun", list(values), ("All",))
+        raise status.invalid_options(kind, *error)
     return bool(values)
 
 
@@ -134,7 +137,7 @@ async def delete_collection(
 def _check_preconditions(engine: Engine, kind: Kind, entry: Entry, options: DeleteOptions) -> None:
     if options.uid and options.uid != entry.meta.uid:
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {entry.meta.uid}"
-        raise status.conflict(kind, entry.key.name, why)
+        raise _precondition_failed(kind, entry, why)
     if options.revision and options.revision != entry.revision:
         shown = engine.source(kind).get(entry.key)
         if shown is None or shown.revision != options.revision:
@@ -142,7 +145,13 @@ def _check_preconditions(engine: Engine, kind: Kind, entry: Entry, options: Dele
                 f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
                 f"ResourceVersion in object meta: {entry.revision}"
             )
-            raise status.conflict(kind, entry.key.name, why)
+            raise _precondition_failed(kind, entry, why)
+
+
+def _precondition_failed(kind: Kind, entry: Entry, why: str) -> status.StatusError:
+    error = status.conflict(kind, entry.key.name, why)
+    error.details["kind"] = kind.kind  # the resource in every other conflict
+    return error
 
 
 def _marked(engine: Engine, kind: Kind, obj: Object) -> Object:

@@ -13,9 +13,10 @@ from towline.hub.api.engine import Engine
 from towline.hub.api.paths import Attributes
 from towline.hub.api.writes import as_version
 from towline.hub.store.watch import Entry, ParsedObjects
-from towline.kube import selectors
+from towline.kube import errors, selectors
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, read_meta, revision_of
+from towline.kube.schemas import FieldError
 
 NAME_FIELD = "metadata.name"
 NAMESPACE_FIELD = "metadata.namespace"
@@ -173,17 +174,22 @@ def revision(query: Mapping[str, str]) -> int:
     return paths.number(query, "resourceVersion") or 0
 
 
+def match_refused(why: FieldError) -> status.StatusError:
+    """422 for resourceVersionMatch."""
+    return status.invalid_options("ListOptions", "resourceVersionMatch", why.reason, why.message)
+
+
 async def _at_revision(engine: Engine, kind: Kind, query: Mapping[str, str]) -> None:
     """Wait for, or refuse, the revision that a list asks for. There is one copy, the newest: an older exact revision
     is gone, and "not older than" is always the newest."""
     match = query.get("resourceVersionMatch")
     wanted = revision(query)
     if match and match not in ("Exact", "NotOlderThan"):
-        raise status.bad_request(f"resourceVersionMatch: {match!r} is none of Exact, NotOlderThan")
+        raise match_refused(errors.unsupported("", match, ("Exact", "NotOlderThan", "")))
     if match and "resourceVersion" not in query:
-        raise status.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        raise match_refused(errors.forbidden("", "is forbidden unless resourceVersion is provided"))
     if match == "Exact" and not wanted:
-        raise status.bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+        raise match_refused(errors.forbidden("", '"Exact" is forbidden for resourceVersion "0"'))
     if wanted:
         source = engine.source(kind)
         await engine.until(source, wanted)

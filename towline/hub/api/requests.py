@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api import bodies, claims, deletes, paths, reads, reviews, scale, status, writes
+from towline.hub.api import admission, bodies, claims, deletes, paths, reads, reviews, scale, status, writes
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.discovery import VIRTUAL
@@ -22,8 +22,19 @@ from towline.hub.api.writes import Options, Patch, Written
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object
 
-_MANAGER_LENGTH_MAX = 128
+_MANAGER_BYTES_MAX = 128
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
+_ANSWERED_WITH_THE_OBJECT = frozenset(
+    {
+        "services",
+        "serviceaccounts",
+        "podtemplates",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "resourcequotas",
+    }
+)
+"""Deletions that Kubernetes answers with the object as it was last, and not with a Status."""
 
 
 @dataclass(slots=True)
@@ -109,8 +120,9 @@ async def _list(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Rep
 async def _create(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
     obj = bodies.decode_object(call.body, call.content_type)
     options = write_options(call)
+    repeated = _repeated(kind, call, obj, options)
     written = await writes.create(engine, kind, call.attributes.namespace, obj, options)
-    return _written(engine, kind, call, accept, written)
+    return _written(engine, kind, call, accept, written, repeated)
 
 
 async def _update(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
@@ -119,8 +131,10 @@ async def _update(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> R
     key = kind.key(at.namespace, at.name)
     if at.subresource == "scale":
         return await _scaled(scale.update(engine, kind, key, obj, write_options(call)))
-    written = await writes.update(engine, kind, key, obj, write_options(call), at.subresource)
-    return _written(engine, kind, call, accept, written)
+    options = write_options(call)
+    repeated = _repeated(kind, call, obj, options)
+    written = await writes.update(engine, kind, key, obj, options, at.subresource)
+    return _written(engine, kind, call, accept, written, repeated)
 
 
 async def _patch(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
@@ -137,7 +151,7 @@ async def _patch(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Re
 async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
     at = call.attributes
     deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), _delete_options(call))
-    if deleted.gone:
+    if deleted.gone and kind.qualified not in _ANSWERED_WITH_THE_OBJECT:
         return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)))
     return Reply(reads.as_form(deleted.value, accept))
 
@@ -161,11 +175,23 @@ _VERBS = {
 }
 
 
-def _written(engine: Engine, kind: Kind, call: Call, accept: Accepted, written: Written) -> Reply:
+def _repeated(kind: Kind, call: Call, obj: Object, options: Options) -> tuple[str, ...]:
+    """Warnings for fields that the body says twice; 400 under Strict."""
+    if options.validation == "Ignore" or bodies.media_type(call.content_type) not in ("", bodies.JSON):
+        return ()
+    told = tuple(f'duplicate field "{name}"' for name in bodies.repeated_fields(call.body, obj))
+    if told and options.validation == "Strict":
+        raise admission.Undecodable(kind, f"strict decoding error: {', '.join(told)}")
+    return told
+
+
+def _written(
+    engine: Engine, kind: Kind, call: Call, accept: Accepted, written: Written, warnings: tuple[str, ...] = ()
+) -> Reply:
     body = reads.as_form(written.value, accept)
     if accept.form == "table":
         body = reads.table_of(engine, kind, written.value, accept, call.query)
-    return Reply(body, 201 if written.created else 200, warnings=written.warnings)
+    return Reply(body, 201 if written.created else 200, warnings=(*warnings, *written.warnings))
 
 
 async def _scaled(result: Any) -> Reply:
@@ -179,28 +205,33 @@ async def _scaled(result: Any) -> Reply:
 def write_options(call: Call, *, applies: bool = False) -> Options:
     """From the query. Raises 400; an apply must name its manager, and only an apply may force."""
     query = call.query
+    kind = f"{call.attributes.verb.capitalize()}Options"
     manager = query.get("fieldManager") or ""
     if not manager and applies:
-        raise status.invalid_options("fieldManager", "FieldValueRequired", "is required for apply patch")
-    if len(manager) > _MANAGER_LENGTH_MAX or not manager.isprintable():
-        told = f"must be printable and at most {_MANAGER_LENGTH_MAX} characters"
-        raise status.invalid_options("fieldManager", "FieldValueInvalid", told)
+        raise status.invalid_options(
+            kind, "fieldManager", "FieldValueRequired", "is required for apply patch"
+        )
+    if len(manager.encode()) > _MANAGER_BYTES_MAX:
+        told = f"Too long: may not be more than {_MANAGER_BYTES_MAX} bytes"
+        raise status.invalid_options(kind, "fieldManager", "FieldValueTooLong", told)
+    if not manager.isprintable():
+        raise status.invalid_options(kind, "fieldManager", "FieldValueInvalid", "must be printable")
     force = paths.flag(query, "force")
     if force and not applies:
         raise status.invalid_options(
-            "force", "FieldValueForbidden", "may not be specified for non-apply patch"
+            kind, "force", "FieldValueForbidden", "may not be specified for non-apply patch"
         )
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _VALIDATIONS:
         told = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
-        raise status.invalid_options("fieldValidation", "FieldValueNotSupported", told)
-    dry_run = deletes.checked_dry_run([query["dryRun"]] if query.get("dryRun") else [])
+        raise status.invalid_options(kind, "fieldValidation", "FieldValueNotSupported", told)
+    dry_run = deletes.checked_dry_run(kind, [query["dryRun"]] if query.get("dryRun") else [])
     return Options(manager or manager_of(call.user_agent), dry_run, validation, force)
 
 
 def manager_of(user_agent: str) -> str:
     """The field manager of a client that names none: its program, as its user agent begins."""
-    name = user_agent.partition("/")[0][:_MANAGER_LENGTH_MAX]
+    name = user_agent.partition("/")[0][:_MANAGER_BYTES_MAX]
     return name if name and name.isprintable() else "unknown"
 
 

@@ -82,7 +82,7 @@ def method_not_allowed(message: str, details: Mapping[str, Any] | None = None) -
 
 def verb_not_supported(kind: Kind, verb: str) -> StatusError:
     message = f"{verb} is not supported on resources of kind {kind.qualified!r}".replace("'", '"')
-    return method_not_allowed(message, _of(kind, "", kind.plural))
+    return method_not_allowed(message)
 
 
 def not_acceptable(offered: Sequence[str]) -> StatusError:
@@ -118,13 +118,18 @@ def invalid(kind: Kind, name: str, errors: Sequence[FieldError]) -> StatusError:
     return StatusError(422, "Invalid", f'{label} "{name}" is invalid: {told}', details)
 
 
-def invalid_options(option: str, reason: str, message: str) -> StatusError:
-    """422 for an option of a write in the query."""
+def invalid_patch(message: str) -> StatusError:
+    """422 for a patch that leads to no object of the kind."""
+    cause = {"reason": "FieldValueInvalid", "message": message, "field": "patch"}
+    return StatusError(422, "Invalid", f"the patched object is invalid: {message}", {"causes": [cause]})
+
+
+def invalid_options(kind: str, option: str, reason: str, message: str) -> StatusError:
+    """422 for an option of a request in the query or, of a delete, in the body. `kind` is the options' own:
+    CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, ListOptions."""
     cause = {"reason": reason, "message": message, "field": option}
-    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}
-    return StatusError(
-        422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {option}: {message}', details
-    )
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": [cause]}
+    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {option}: {message}', details)
 
 
 # --- the client is not allowed to ------------------------------------------------------------------------------

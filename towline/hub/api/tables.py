@@ -88,7 +88,7 @@ def row(columns: Sequence[Column], entry: Entry, now: float, version: str, inclu
     cells = [entry.key.name, *(_cell(column, obj, now) for column in columns)]
     encoded = orjson.dumps({"cells": cells}, default=str)
     if include == "None":
-        return encoded
+        return encoded[:-1] + b',"object":null}'
     shown = entry.value if include == "Object" else partial(entry.value, version)
     return encoded[:-1] + b',"object":' + shown + b"}"
 

@@ -16,6 +16,7 @@ from towline.hub.api.engine import Engine
 from towline.hub.api.reads import Selection
 from towline.hub.api.writes import as_version
 from towline.hub.store.watch import Entry, Gone, Watch, WatchEvent
+from towline.kube import errors
 from towline.kube.kinds import Kind
 from towline.kube.objects import with_annotations
 
@@ -176,14 +177,12 @@ def _initial_events(query: Mapping[str, str]) -> str:
     match = query.get("resourceVersionMatch")
     if wanted is not None:
         if match != "NotOlderThan":
-            raise status.bad_request(
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            )
+            told = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            raise reads.match_refused(errors.forbidden("", told))
         if not paths.flag(query, "sendInitialEvents"):
             return ""
         return "bookmarked" if paths.flag(query, "allowWatchBookmarks") else "plain"
     if match is not None:
-        raise status.bad_request(
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        )
+        told = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        raise reads.match_refused(errors.forbidden("", told))
     return "" if reads.revision(query) else "plain"

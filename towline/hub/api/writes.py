@@ -15,7 +15,7 @@ from towline.hub.api.engine import Engine
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
-from towline.kube import patches, schemas
+from towline.kube import jsonpath, patches, schemas
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, encode, stamp, with_metadata
 from towline.kube.schemas import FieldError
@@ -86,16 +86,26 @@ async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, optio
     claims.refuse(engine, kind, "create", key)
     claims.check_namespace(engine, kind, key)
     admitted = _admit_new(engine, kind, obj, options)
-    new = server_side.track(
+    tracked = server_side.track(
         kind.schema,
         None,
-        admitted.object,
+        _without_finalizers(admitted.object)
+        if kind.key("", "")[:2] == claims.NAMESPACES
+        else admitted.object,
         manager=options.manager,
         now=engine.timestamp(),
         api_version=kind.api_version,
         has_status=kind.status,
     )
-    return await _insert(engine, kind, key, new, options, admitted.warnings)
+    # What the server itself adds belongs to nobody.
+    new = with_metadata(admitted.object, managedFields=tracked["metadata"].get("managedFields"))
+    return await _insert(engine, kind, key, engine.shaped(kind, new, None), options, admitted.warnings)
+
+
+def _without_finalizers(namespace: Object) -> Object:
+    spec = {field: value for field, value in namespace["spec"].items() if field != "finalizers"}
+    rest = {field: value for field, value in namespace.items() if field != "spec"}
+    return {**rest, "spec": spec} if spec else rest
 
 
 def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> admission.Admitted:
@@ -112,10 +122,7 @@ def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> adm
         resourceVersion=None,
         selfLink=None,
     )
-    admitted = admission.admit(
-        kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid
-    )
-    return admission.Admitted(engine.shaped(kind, admitted.object, None), admitted.warnings)
+    return admission.admit(kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid)
 
 
 async def _insert(
@@ -155,7 +162,11 @@ async def update(
     if not named and kind.custom:
         told = "Invalid value: 0x0: must be specified for an update"
         error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
-        raise status.invalid(kind, key.name, [error])
+        refusal = status.invalid(kind, key.name, [error])
+        refusal.details["kind"] = (
+            kind.plural
+        )  # Kubernetes names the resource here, and the kind everywhere else
+        raise refusal
 
     def change(old: Object) -> Changed:
         claims.check_identity(kind, key, old, obj)
@@ -175,10 +186,22 @@ async def patch(
         if (obj["metadata"].get("namespace") or "") != key.namespace:
             raise status.bad_request("the namespace of the object cannot be changed")
         claims.check_revision(engine, kind, key, old, claims.named_revision(obj))
-        claims.check_identity(kind, key, old, obj)
+        claims.check_identity(kind, key, old, obj, patched=True)
         return next_object(engine, kind, old, obj, options, subresource)
 
-    return await change_stored(engine, kind, key, "patch", change, options, 0)
+    return await change_stored(engine, kind, key, "patch", refused_as_patch(change), options, 0)
+
+
+def refused_as_patch(change: Callable[[Object], Changed]) -> Callable[[Object], Changed]:
+    """`change`, where what cannot be read is 422 and not 400: the patch can be read, only what it leads to cannot."""
+
+    def changed(old: Object) -> Changed:
+        try:
+            return change(old)
+        except admission.Undecodable as error:
+            raise status.invalid_patch(error.message) from None
+
+    return changed
 
 
 def patched(kind: Kind, doc: Object, patch: Patch, name: str) -> Object:
@@ -193,7 +216,7 @@ def patched(kind: Kind, doc: Object, patch: Patch, name: str) -> Object:
         else:
             result = patches.strategic_merge(kind.schema, doc, patch.content)
     except patches.PatchError as error:
-        if error.unprocessable:
+        if error.unprocessable or (patch.type == "json" and isinstance(patch.content, list)):
             told = [FieldError(error.path, "FieldValueInvalid", error.message)]
             raise status.invalid(kind, name, told) from None
         raise status.bad_request(f"the patch cannot be applied: {error}") from None
@@ -216,18 +239,20 @@ async def _apply(
     if applied["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     pruned = schemas.prune(kind.schema, applied)
-    unknown = admission.unknown_fields(kind, applied, pruned, options.validation)
-    admission.reported(kind, unknown, options.validation)
+    # Nobody can own a field that there is not: unlike other writes an apply never drops it.
+    if pruned is not applied and (unknown := schemas.unknown_fields(kind.schema, applied)):
+        told = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise status.bad_request(f"cannot apply to a {kind.kind}: {told}: field not declared in schema")
     admission.type_errors(kind, pruned)
     applied = _applicable(kind, pruned, subresource)
     named = claims.named_revision(applied)
 
     def change(old: Object) -> Changed:
-        claims.check_identity(kind, key, old, applied)
+        claims.check_identity(kind, key, old, applied, patched=True)
         merged = _merge_applied(engine, kind, old, applied, options, subresource)
         if merged is old:
-            return Changed(old, admission.reported(kind, unknown, options.validation))
-        return next_object(engine, kind, old, merged, options, subresource, unknown=unknown)
+            return Changed(old, ())
+        return next_object(engine, kind, old, merged, options, subresource, unknown=())
 
     while True:
         if engine.cache.get(key) is not None:
@@ -247,9 +272,9 @@ async def _apply(
         claims.check_namespace(engine, kind, key)
         merged = _merge_applied(engine, kind, None, applied, options, "")
         admitted = _admit_new(engine, kind, merged, replace(options, validation="Ignore"))
-        warnings = admission.reported(kind, unknown, options.validation)
         try:
-            return await _insert(engine, kind, key, admitted.object, options, warnings)
+            new = engine.shaped(kind, admitted.object, None)
+            return await _insert(engine, kind, key, new, options, ())
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
@@ -323,7 +348,7 @@ async def change_stored(
                 raise status.conflict(kind, key.name) from None
             await engine.moved(key, entry)
             continue
-        return Written(stamp(as_version(value, kind), revision), False, warnings)
+        return Written(stamp(as_version(value, kind), entry.revision if gone else revision), False, warnings)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
@@ -360,7 +385,7 @@ def next_object(
         return Changed(old, admitted.warnings)
     if kind.generation and _spec_changed(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
-    if unknown is None:
+    if unknown is None and not (subresource == "scale" and not _replicas_owned(kind, old)):
         new = server_side.track(
             kind.schema,
             old,
@@ -372,6 +397,20 @@ def next_object(
             has_status=kind.status,
         )
     return Changed(old if new == old else new, admitted.warnings)
+
+
+def _replicas_owned(kind: Kind, obj: Object) -> bool:
+    """Whether the number of replicas has an owner. One without stays so when it is scaled, as in Kubernetes: the next
+    apply may set it."""
+    assert kind.scale is not None, "only a kind with a scale is scaled"
+    path = [f"f:{field}" for field in jsonpath.fields_of(kind.scale.spec_replicas)]
+    for entry in obj["metadata"].get("managedFields") or ():
+        node = entry.get("fieldsV1")
+        for step in path:
+            node = (node or {}).get(step)
+        if node is not None:
+            return True
+    return False
 
 
 def _only(subresource: str, old: Object, new: Object) -> Object:
