@@ -106,7 +106,6 @@ class Applier:
         self._bases_running = 0
         self._changed: dict[str, None] = {}
         self._flush_timer: asyncio.Handle | None = None
-        self._flushed_at = float("-inf")
         self._stopped = True
         self._fewer_kinds = False
         """Works have gone since it was last looked which kinds are still to be watched."""
@@ -418,13 +417,13 @@ class Applier:
         self._changed[name] = None
         if self._flush_timer is not None or self._stopped:
             return
+        # Always later, never at once: what an object's creation sets off in the member is mostly over by then, and the
+        # objects that are still to be applied go before what is to be said of the first.
         loop = asyncio.get_running_loop()
-        wait = self._flushed_at + REPORT_INTERVAL_SECONDS - self._now()
-        self._flush_timer = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
+        self._flush_timer = loop.call_later(REPORT_INTERVAL_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._flush_timer = None
-        self._flushed_at = self._now()
         names_, self._changed = list(self._changed), {}
         for name in names_:
             report = self._report(name)

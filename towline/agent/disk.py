@@ -26,6 +26,8 @@ log = logging.getLogger("towline.agent.disk")
 
 LOCK_SECONDS = 5.0
 """How long to wait for another agent to let go of the file."""
+GATHER_SECONDS = 0.02
+"""What comes together is written together: the member is urgent, the disk is not, though the hub's credit waits for it."""
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS works (name TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;
@@ -91,6 +93,7 @@ class Disk:
     async def run(self) -> None:
         while True:
             await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             try:
                 await self._drain()

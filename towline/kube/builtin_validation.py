@@ -313,9 +313,10 @@ def _service(new: Object, old: Object | None) -> list[FieldError]:
     if (
         kind != "ExternalName"
         and at(old, "spec", "type") not in (None, "ExternalName")
-        and at(old, "spec", "clusterIP")
+        and at(old, "spec", "clusterIP") not in (None, "", at(new, "spec", "clusterIP"))
     ):
-        found += _unchanged(new, old, "spec", "clusterIP")
+        given = [at(new, "spec", "clusterIP")]
+        found.append(errors.invalid("spec.clusterIPs[0]", given, "may not change once set"))
     return found
 
 

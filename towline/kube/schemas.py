@@ -38,6 +38,14 @@ _CHECKED_FORMATS = frozenset(
     {"date-time", "date", "ipv4", "ipv6", "uri", "uuid", "hostname", "email", "byte"}
 )
 _QUANTITY = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+TYPE_LIMITS = (
+    f"should match '{_QUANTITY}'",
+    "must be of format byte",
+    "must be of format date-time",
+    *(f"should be greater than or equal to {low}" for low, _ in _BOUNDS.values()),
+    *(f"should be less than or equal to {high}" for _, high in _BOUNDS.values()),
+)
+"""How messages end about values that a type itself excludes: a quantity, bytes, a time, an int32."""
 _REPEATABLE = frozenset(
     {
         "io.k8s.api.core.v1.EnvVar",

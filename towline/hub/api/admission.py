@@ -133,8 +133,10 @@ def check_types(kind: Kind, errors: Sequence[FieldError]) -> bool:
     """Whether all values have the types that their fields want. Raises Undecodable where Kubernetes would not get beyond
     the decoding."""
     wrong = [error for error in errors if error.reason == "FieldValueTypeInvalid"]
-    if wrong and is_builtin(kind):
-        raise Undecodable(kind, ", ".join(map(str, wrong)))
+    if is_builtin(kind):
+        wrong += [error for error in errors if error.message.endswith(schemas.TYPE_LIMITS)]
+        if wrong:
+            raise Undecodable(kind, ", ".join(map(str, wrong)))
     return not wrong
 
 

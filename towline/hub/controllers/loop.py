@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 COMMITS_IN_FLIGHT = 32
 DECISIONS_A_TURN = 16
 """How many decisions are made before others on the event loop get their turn."""
-STORIES = 10_000
-STORY_LENGTH = 8
+STORIES = 4_000
+STORY_LENGTH = 4
 
 
 class Chapter(NamedTuple):

@@ -23,7 +23,7 @@ from towline.kube import names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Meta, Object, decode, labels_of, read_meta, uid_of
 
-WINDOW_EVENTS = 4_000
+WINDOW_EVENTS = 1_000
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 
 
