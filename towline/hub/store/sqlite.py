@@ -283,6 +283,8 @@ class _File:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        # Rows are read once, at the start, and then only written: pages in memory would be of no use.
+        connection.execute("PRAGMA cache_size = -512")
         connection.execute("BEGIN IMMEDIATE")
         if not layout:
             for statement in _SCHEMA.strip().split(";\n"):
