@@ -41,17 +41,48 @@ CREATED = {
     "auth whoami": ("authentication.k8s.io/v1", "SelfSubjectReview"),
 }
 """What kubectl prints as its answer says it."""
-DUMPED = {
+LISTED = {
     "nodes": ("v1", "Node"), "events": ("v1", "Event"), "services": ("v1", "Service"), "pods": ("v1", "Pod"),
     "replicationcontrollers": ("v1", "ReplicationController"), "daemonsets": ("apps/v1", "DaemonSet"),
     "deployments": ("apps/v1", "Deployment"), "replicasets": ("apps/v1", "ReplicaSet"),
+    "statefulsets": ("apps/v1", "StatefulSet"), "controllerrevisions": ("apps/v1", "ControllerRevision"),
 }  # fmt: skip
+DUMPED = list(LISTED.values())[:8]
 """What `kubectl cluster-info dump` lists."""
 LATER = {
     f"{PACKAGES['v1']}.{name}" for name in
     ("PodStatus.observedGeneration", "PodCondition.observedGeneration", "Lifecycle.stopSignal", "ContainerStatus.stopSignal")
 } | {f"{PACKAGES['apps/v1']}.{name}Status.terminatingReplicas" for name in ("Deployment", "ReplicaSet")}  # fmt: skip
 """Fields that kubectl 1.32 does not have."""
+FIXED: Mapping[str, str | int] = {
+    "LabelSelectorRequirement.key": "other", "LabelSelectorRequirement.operator": "NotIn", "LabelSelector.matchLabels": "same",
+    "ObjectMeta.labels": "same", "ObjectMeta.uid": "same", "OwnerReference.uid": "same", "OwnerReference.controller": 1,
+    "ControllerRevision.revision": 3,
+}  # fmt: skip
+"""What lets a StatefulSet own a ControllerRevision, so that kubectl shows it as of that revision."""
+DISCOVERY = {
+    "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0"},
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}],
+    },
+    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
+    "/apis/apps/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "apps/v1",
+        "resources": [
+            {
+                "name": "statefulsets",
+                "singularName": "statefulset",
+                "namespaced": True,
+                "kind": "StatefulSet",
+                "verbs": ["get"],
+            }
+        ],
+    },
+}
 SPECIAL = {
     f"{META}.Time": message((1, 1_700_000_000), (2, 0)),
     f"{META}.FieldsV1": message((1, '{"f:a":{}}')),
@@ -69,10 +100,12 @@ def everything(name: str, zero: bool) -> bytes:
     if name in SPECIAL:
         return SPECIAL[name]
     out = b""
+    one: bytes | str | int | None
     for number, said in sorted(protobuf.table()[name].items()):
         if said.name in GONE.get(name, ()) or f"{name}.{said.name}" in LATER:
             continue
-        one = value(said, number, zero)
+        one = FIXED.get(f"{name.rpartition('.')[2]}.{said.name}")
+        one = value(said, number, zero) if one is None else one
         out += field(number, message((1, "key"), (2, one)) if said.form == "map" else one)
     return out
 
@@ -109,29 +142,43 @@ class Kubectl:
     async def run(self, commands: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self.url = "http://127.0.0.1:{1}".format(*runner.addresses[0])
-            outs = await asyncio.gather(*map(self, commands))
+            outs = await asyncio.gather(*map(self, commands), return_exceptions=True)
         finally:
             await runner.cleanup()
-        return dict(zip(commands, outs, strict=True))
+        for out in outs:
+            if isinstance(out, BaseException):
+                raise out
+        return {command: str(out) for command, out in zip(commands, outs, strict=True)}
 
     async def _answer(self, request: web.Request) -> web.Response:
-        last = request.path.rpartition("/")[2]
-        if request.method == "GET":
-            if last not in DUMPED:
-                return web.Response(status=404)
-            api_version, kind = DUMPED[last]
-            one = everything(f"{PACKAGES[api_version]}.{kind}", self.zero)
-            body = envelope(api_version, f"{kind}List", message((1, message((2, "1"))), (2, one)))
+        *_, before, last = request.path.split("/")
+        typed = protobuf.PROTOBUF in request.headers["Accept"]
+        if request.path in DISCOVERY:
+            return web.json_response(DISCOVERY[request.path])
+        if request.method == "GET" and last in LISTED:
+            api_version, kind = LISTED[last]
+            body = self._of(api_version, kind)
+            body = envelope(api_version, f"{kind}List", message((1, message((2, "1"))), (2, body)))
+        elif request.method == "GET" and before in LISTED:
+            api_version, kind = LISTED[before]
+            if not typed:
+                return web.json_response(ours(api_version, kind, self.zero))
+            body = envelope(api_version, kind, self._of(api_version, kind))
+        elif request.method == "GET":
+            return web.Response(status=404)
         else:
             asked = protobuf.decode(await request.read())
             api_version, kind = asked["apiVersion"], asked["kind"]
-            body = envelope(api_version, kind, everything(f"{PACKAGES[api_version]}.{kind}", self.zero))
+            body = envelope(api_version, kind, self._of(api_version, kind))
         return web.Response(status=200, body=body, content_type=protobuf.PROTOBUF)
+
+    def _of(self, api_version: str, kind: str) -> bytes:
+        return everything(f"{PACKAGES[api_version]}.{kind}", self.zero)
 
 
 def ours(api_version: str, kind: str, zero: bool) -> Any:
@@ -172,7 +219,7 @@ async def test_kubectl_reads_every_field_of_what_it_dumps_as_we_do(tmp_path: Pat
     into = tmp_path / "dump"
     await kubectl.run({f"cluster-info dump --namespaces=default --output-directory={into}": ("", "")})
     found: dict[str, list[str]] = {}
-    for api_version, kind in DUMPED.values():
+    for api_version, kind in DUMPED:
         [path] = (
             into.rglob(f"{kind.lower()}s.json")
             if kind != "ReplicationController"
@@ -183,3 +230,12 @@ async def test_kubectl_reads_every_field_of_what_it_dumps_as_we_do(tmp_path: Pat
         we = {key: part for key, part in we.items() if key not in ("apiVersion", "kind")}
         found[kind] = list(differences(we, item))
     assert {kind: lines for kind, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("zero", [False, True], ids=["values", "zeros"])
+async def test_kubectl_reads_every_field_of_a_statefulset_as_we_do(tmp_path: Path, zero: bool) -> None:
+    kubectl = Kubectl(tmp_path)
+    kubectl.zero = zero
+    command = "rollout history statefulset x --revision=3"
+    out = (await kubectl.run({command: ("apps/v1", "StatefulSet")}))[command]
+    assert list(differences(ours("apps/v1", "StatefulSet", zero), json.loads(out))) == []
