@@ -118,10 +118,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("/api/v1/namespaces", {"metadata": {"name": "a.b"}}, "metadata.name"),
     ("/api/v1/namespaces/shop/services", {"metadata": {"name": "1a"}, "spec": {"ports": [{"port": 80}]}},
      "metadata.name"),
-    (DEPLOYMENTS, changed(deployment("d"), "spec.replicas", 2**40), "spec.replicas"),
     (DEPLOYMENTS, changed(deployment("d"), "spec.selector", None), "spec.selector"),
-    (DEPLOYMENTS, changed(deployment("d"), f"{CONTAINER}.resources", {"limits": {"cpu": "lots"}}),
-     "spec.template.spec.containers[0].resources.limits.cpu"),
     (CRDS, changed(crd(), "metadata.name", "other.example.com"), "metadata.name"),
     (POLICIES, changed(policy(), "spec.resourceSelectors", []), "spec.resourceSelectors"),
 ]  # fmt: skip
@@ -136,6 +133,9 @@ UNDECODABLE: list[tuple[str, dict[str, Any], str]] = [
     (DEPLOYMENTS, changed(deployment("d"), f"{CONTAINER}.image", 3), "spec.template.spec.containers[0].image"),
     (DEPLOYMENTS, changed(deployment("d"), f"{CONTAINER}.ports", [{"containerPort": "http"}]),
      "spec.template.spec.containers[0].ports[0].containerPort"),
+    (DEPLOYMENTS, changed(deployment("d"), "spec.replicas", 2**40), "spec.replicas"),
+    (DEPLOYMENTS, changed(deployment("d"), f"{CONTAINER}.resources", {"limits": {"cpu": "lots"}}),
+     "spec.template.spec.containers[0].resources.limits.cpu"),
 ]  # fmt: skip
 """Values of a wrong type in kinds that Kubernetes decodes into types of its own."""
 

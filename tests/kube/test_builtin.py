@@ -535,7 +535,7 @@ def test_errors(obj: Object, path: str) -> None:
                 "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "ports": [{"port": 1}]},
             },
             {"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.2", "ports": [{"port": 1}]}},
-            "spec.clusterIP",
+            "spec.clusterIPs[0]",
         ),
     ],
 )

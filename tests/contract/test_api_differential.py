@@ -1,0 +1,167 @@
+"""Our API engine against a real kube-apiserver: the same requests, the same answers.
+
+With KUBEBUILDER_ASSETS (a folder with kube-apiserver and etcd) the requests go to both. Without, our answers are compared
+with recorded ones. TOWLINE_RECORD=1 beside KUBEBUILDER_ASSETS writes the recordings again.
+
+Compared are status codes, reasons, the fields and reasons of causes, bodies, managedFields, the events of watches and
+their order. Not compared are the words of errors: they are for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.api.served import Served, end, serve
+from tests.contract import differential
+from tests.contract.api_requests import SCENARIOS
+from tests.contract.differential import Scenario, Target
+from tests.e2e.harness import Fleet
+
+RECORDED = Path(__file__).parent / "recorded"
+RECORD = os.environ.get("TOWLINE_RECORD") == "1"
+REAL = bool(os.environ.get("KUBEBUILDER_ASSETS"))
+
+KNOWN: tuple[tuple[str, str], ...] = (
+    (
+        "*items?*?.apiVersion",
+        "Lists here join stored objects, each of which says what it is; Kubernetes leaves it to the list.",
+    ),
+    ("*items?*?.kind", "The same."),
+    (
+        "*f:*..",
+        "Whether a struct or list itself counts as set depends on Go's types; nobody can lose or win it alone.",
+    ),
+    (
+        "*: body.status",
+        "Go writes structs without content; here a status is absent until somebody reports one.",
+    ),
+    ("*lastTransitionTime", "Go writes times that are not set as null; here they are left out."),
+    ("*lastUpdateTime", "The same."),
+    ("*: body.spec.clusterIP*", "Addresses are given by the member where a Service runs."),
+    ("*: body.spec.ipFam*", "The same."),
+    ("services-and-secrets/service_table: body.rows*cells*", "The same."),
+    (
+        "services-and-secrets/service_deleted: body.metadata.resourceVersion",
+        "Here it is the last state's, not the deletion's.",
+    ),
+    (
+        "*columnDefinitions*.type",
+        "Kubernetes declares some columns of numbers as text; the cells are the same.",
+    ),
+    ("*/revision: *", "Kubernetes answers 500 for what the client did wrong."),
+    ("*/bad_revision: *", "The same."),
+    ("applying/unknown*: *", "The same."),
+    ("applying/bad_type: *", "The same."),
+    ("applying/twice: *", "The same."),
+    ("custom-resources/apply_unknown*: *", "The same."),
+    (
+        "applying/absent_revision: *",
+        "Kubernetes creates an object that was meant at a revision; here it is a conflict, as with a uid.",
+    ),
+    (
+        "creating/system_fields: body.metadata.generation",
+        "Kubernetes keeps what a client says where it does not count itself.",
+    ),
+    ("creating/list: body.items*.generation", "The same."),
+    ("deployments/no_template: status.causes", "The missing template is named here too."),
+    ("deployments/scale_dry_run: body.spec.replicas", "Go leaves a 0 out."),
+    (
+        "reading/bad_field: *",
+        "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
+    ),
+    (
+        "reading/page: *",
+        "A list is always answered whole; Kubernetes allows it, and clients go on while there is a continue.",
+    ),
+    (
+        "custom-resources/empty: body.metadata.continue",
+        "The same; Kubernetes writes it even when it is empty.",
+    ),
+    ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
+    (
+        "reading/unknown_group: *",
+        "Kubernetes answers a page of text for paths of no API group; here it is a Status.",
+    ),
+    ("reading/no_document: *", "The same."),
+    ("custom-resources/before: *", "The same."),
+    ("custom-resources/after: *", "The same."),
+    (
+        "custom-resources/crd: *",
+        "A CRD is established at once, in the commit that creates it, and with the finalizer that guards its objects.",
+    ),
+    ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
+    (
+        "custom-resources/crd_deleted: *",
+        "The same, and its deletion counts as a generation like any other kind's.",
+    ),
+)
+"""Differences that stay: (pattern of `scenario/step: path`, why)."""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet | None]:
+    """A real kube-apiserver, if there is one."""
+    if not REAL:
+        yield None
+        return
+    fleet = Fleet(tmp_path_factory.mktemp("real"), members=("api",), real_members=True)
+    try:
+        fleet.start_member("api")
+        fleet.connect_member("api")
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+@pytest.fixture
+async def ours() -> AsyncIterator[Target]:
+    served = Served()
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
+        await serve(served, tasks)
+        await served.create("/api/v1/namespaces", {"metadata": {"name": "default"}})
+        yield Target(served.url, served.session)
+        await end(served)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_the_engine_answers_like_kubernetes(
+    scenario: Scenario, ours: Target, real: Fleet | None
+) -> None:
+    mine = await differential.play(ours, scenario)
+    theirs = await _answers(scenario, ours, real)
+    found = {
+        f"{scenario.name}/{step.name}: {path}": f"ours {left!r}, Kubernetes {right!r}"
+        for step in scenario.steps
+        for path, left, right in differential.differences(mine[step.name], theirs[step.name])
+    }
+    patterns = [pattern for pattern, _ in KNOWN]
+    new = {at: what for at, what in found.items() if not any(fnmatch.fnmatch(at, p) for p in patterns)}
+    assert not new, "\n" + "\n".join(f"{at}: {what}" for at, what in new.items())
+    own = [pattern for pattern in patterns if pattern.startswith(f"{scenario.name}/")]
+    settled = [pattern for pattern in own if not any(fnmatch.fnmatch(at, pattern) for at in found)]
+    assert not settled, f"no difference any more: {settled}"
+
+
+async def _answers(scenario: Scenario, ours: Target, real: Fleet | None) -> dict[str, Any]:
+    file = RECORDED / f"{scenario.name}.json"
+    requests = differential.requests_of(scenario.steps)
+    if real is None:
+        recorded = json.loads(file.read_text())
+        assert [row["request"] for row in recorded] == requests, "record again: TOWLINE_RECORD=1"
+        return {row["request"]["name"]: row["answer"] for row in recorded}
+    api = real.members["api"]
+    answers = await differential.play(Target(api.url.geturl(), ours.session, api.tls), scenario)
+    if RECORD:
+        rows = [{"request": request, "answer": answers[request["name"]]} for request in requests]
+        lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
+        file.write_text(f"[\n{lines}\n]\n")
+    return answers
