@@ -8,8 +8,11 @@ from typing import Any
 import orjson
 
 from tests.agent.member import CLUSTER, User, an_agent, config_map, config_map_ref, held
+from towline.agent import execution
 from towline.agent.desired import Ref
+from towline.agent.execution import Applied, Mode, Owner
 from towline.agent.limits import Allowance
+from towline.agent.writer import Done
 from towline.proto import fleet_pb2 as fleet
 
 FRONT = config_map_ref("front")
@@ -94,6 +97,37 @@ async def test_drift_is_put_back_and_its_author_named(user: User, tmp_path: Path
         await user.patch(FRONT, {"metadata": {"labels": {"karmada.io/managed": None}}})
         await agent.report("front", lambda r: bool(r.drift))
         assert (await user.get(FRONT))["metadata"]["labels"] == {"karmada.io/managed": "true"}
+
+
+async def test_another_object_of_the_same_name_is_read_before_it_is_written(
+    user: User, tmp_path: Path
+) -> None:
+    """The apply says which object it means; to the API server another uid is an invalid change, not a conflict."""
+    owner = Owner(f"karmada-es-{CLUSTER}", "front")
+    mine = execution.prepared(config_map("front"), owner)
+    before = await user.apply(mine, "towline")
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        stale = Applied(b"an older manifest", "the uid of one that is gone", b"")
+        done = await agent.writer.apply(FRONT, mine, owner, Mode.ABORT, stale)
+        assert isinstance(done, Done) and done.applied is not None
+        assert done.applied.uid == before["metadata"]["uid"]
+        assert agent.writer.counters.applies == 2 and agent.writer.counters.reads == 1
+
+
+async def test_a_service_is_gone_when_its_deletion_is_answered(user: User, tmp_path: Path) -> None:
+    """Kubernetes answers the deletion of some kinds with the object as it was last."""
+    ref = Ref("v1", "Service", "default", "front")
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "front"},
+        "spec": {"ports": [{"port": 80}]},
+    }  # fmt: skip
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("front", service)
+        await agent.applied("front")
+        agent.unwant("front")
+        await agent.removed("front")
+        assert await user.get(ref) is None
+        assert not [report for report in agent.told if report.phase == fleet.FAILED]
 
 
 async def test_a_fight_over_a_field_slows_down(user: User, tmp_path: Path) -> None:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from tests.agent.member import SECONDS
 from towline.agent.applier import _problem_of
 from towline.agent.desired import Ref
 from towline.agent.facts import Facts
-from towline.agent.kubernetes import Answer, Discovery, MemberUnreachable, Refused, _refusal
+from towline.agent.kubernetes import (
+    EVENT_BYTES_MAX,
+    Answer,
+    Discovery,
+    Member,
+    MemberUnreachable,
+    Refused,
+    _refusal,
+)
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.watcher import Record, Watcher, record_of
 
@@ -105,6 +116,41 @@ async def following(script: Script, *own: Record) -> AsyncIterator[tuple[Watcher
             await script.over.wait()
         yield watcher, heard
         watcher.keep_only(set())
+
+
+async def test_an_event_may_be_longer_than_any_object(tmp_path: Path) -> None:
+    """A member escapes what it likes: 1.5 MB of `<` are 9 MB of JSON. A line without end is a broken connection."""
+    long = b'{"type":"ADDED","object":{"data":"' + b"\\u003c" * 1_500_000 + b'"}}\n'
+    short = event("ADDED", config_map("a", 1))
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(long)
+        await response.write(short)
+        if request.path == "/endless":
+            for _ in range(EVENT_BYTES_MAX // len(long) + 1):
+                await response.write(long.rstrip(b"\n"))
+        await response.write_eof()
+        return response
+
+    kubeconfig = tmp_path / "kubeconfig"
+    async with RawTestServer(answer) as server:
+        cluster = {"name": "c", "cluster": {"server": str(server.make_url("/"))}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        users = [{"name": "u", "user": {}}]
+        config = {"clusters": [cluster], "contexts": [context], "users": users, "current-context": "c"}
+        kubeconfig.write_bytes(orjson.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+        member = Member(kubeconfig, "", 10.0)
+        await member.open()
+        async with member.stream("/short", {}, silence_seconds=SECONDS) as lines:
+            lengths = [len(await lines.readline()) for _ in range(3)]
+        assert lengths == [len(long), len(short), 0]
+        with pytest.raises(MemberUnreachable):
+            async with member.stream("/endless", {}, silence_seconds=SECONDS) as lines:
+                while await lines.readline():
+                    pass
+        await member.close()
 
 
 async def test_it_lists_in_pages_and_watches_from_there() -> None:

@@ -21,12 +21,15 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 
 from towline.agent.desired import Ref
 from towline.kube.objects import Object
 
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 MERGE_PATCH = "application/merge-patch+json"
+EVENT_BYTES_MAX = 64 * 1024 * 1024
+"""A line of a watch. An object has up to 1.5 MB in etcd, and six times that where every character is escaped."""
 
 
 class BadConfiguration(Exception):
@@ -125,8 +128,8 @@ class Member:
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], *, silence_seconds: float
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        """A watch's body. Ends with MemberUnreachable when nothing came for `silence_seconds`."""
+    ) -> AsyncIterator[Lines]:
+        """A watch's body, line by line. Ends with MemberUnreachable when nothing came for `silence_seconds`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=silence_seconds)
         client = self._client
         headers = {"Accept": "application/json"}
@@ -142,8 +145,8 @@ class Member:
                     if response.status == 401:
                         await self._reload()
                     raise _refusal(answer)
-                yield response.content
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                yield Lines(response.content)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError) as error:
             raise MemberUnreachable(_said(error)) from error
 
     async def _once(
@@ -187,6 +190,17 @@ class Member:
             if before is not None:
                 await before.close()
             return True
+
+
+class Lines:
+    """The lines of a body; aiohttp's own bound for a line is smaller than an event may be."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    async def readline(self) -> bytes:
+        """The next line with its end; b"" behind the last."""
+        return await self._content.readline(max_line_length=EVENT_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
