@@ -245,7 +245,8 @@ class Fleet:
 
     def stop(self) -> None:
         for process in reversed(list(self.processes.values())):
-            process.stop()
+            # kube-apiserver takes seconds to end in order, and nobody reads its data again.
+            process.kill() if process.name.startswith(("apiserver-", "etcd-")) else process.stop()
         for api in [*self.members.values(), *([self._hub_api] if self._hub_api else [])]:
             api.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -372,6 +373,50 @@ def test_get_watch_sees_the_work_come_and_go(fleet: Fleet, space: str) -> None:
     assert {c["metadata"]["name"] for c in json.loads(out)["items"]} >= set(MEMBERS)
     wide = fleet.kubectl("get", "clusters", "-o", "wide").stdout
     assert "region-1" in wide and "zone-1" in wide and "Pull" in wide
+
+
+def test_one_apply_an_object_and_none_at_rest(fleet: Fleet, space: str) -> None:
+    """What a kube-apiserver defaults, allocates and leaves out never looks like drift."""
+    if not fleet.real_members:
+        pytest.skip("counts the requests of a real kube-apiserver by its own metrics")
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": space},
+        "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }  # fmt: skip
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web", "namespace": space}, "stringData": {"a": "b"},
+    }  # fmt: skip
+    objects = [deployment("web", space), configmap("web", space), service, secret]
+    selected = [f"{obj['apiVersion']} {obj['kind']}" for obj in objects]
+    before = applies(fleet, "member1")
+    fleet.apply(policy("web", space, ["member1"], *selected), *objects)
+    path = f"/apis/work.karmada.io/v1alpha2/namespaces/{space}/resourcebindings"
+
+    def settled() -> bool:
+        rows = fleet.hub.items(path)
+        return len(rows) == 4 and all(condition(row, "FullyApplied") == "True" for row in rows)
+
+    eventually(settled)
+    after = applies(fleet, "member1")
+    assert {plural: count - before.get(plural, 0) for plural, count in after.items()}.items() >= {
+        "deployments": 1, "configmaps": 1, "services": 1, "secrets": 1,
+    }.items()  # fmt: skip
+    time.sleep(3)  # nothing is to be awaited: this is how long nothing must happen
+    assert applies(fleet, "member1") == after
+
+
+def applies(fleet: Fleet, member: str) -> dict[str, int]:
+    """Patches that a real member has seen so far, by resource."""
+    _, text = fleet.members[member].request("GET", "/metrics", raw=True)
+    found: dict[str, int] = {}
+    for line in text.decode().splitlines():
+        if line.startswith("apiserver_request_total{"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            if labels["verb"] in ("APPLY", "PATCH"):
+                found[labels["resource"]] = found.get(labels["resource"], 0) + int(
+                    float(line.rpartition(" ")[2])
+                )
+    return found
 
 
 def test_second_apply_changes_nothing(fleet: Fleet, space: str) -> None:
