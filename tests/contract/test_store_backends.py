@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -320,3 +321,17 @@ def issue(directory: Path) -> None:
         (directory / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         (directory / f"{name}.key").write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+
+
+async def test_a_call_that_grpc_cancels_is_a_failure_and_not_the_callers_wish() -> None:
+    """grpc raises CancelledError when a connection breaks: taken for a cancellation, nobody would answer the client."""
+    store = EtcdStore(["http://127.0.0.1:1"])
+
+    class Broken:
+        async def __call__(self, request: object, timeout: float) -> object:
+            raise asyncio.CancelledError
+
+    store._members = [SimpleNamespace(kv=None)]  # type: ignore[list-item]
+    with pytest.raises(Unavailable, match="broke off") as caught:
+        await store._write(lambda member: Broken(), object())
+    assert caught.value.maybe_committed

@@ -235,6 +235,9 @@ async def test_a_conflict_decides_again() -> None:
 
         hub.cache.commit = refusing  # type: ignore[method-assign]
         await hub.settle()
+        assert refused == 2, "the first conflict is decided again at once, the next one after a pause"
+        await hub.later(1)
+        await hub.later(1)
         assert refused == 3 and hub.work("m1", WORK)
 
 

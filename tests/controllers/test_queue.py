@@ -120,3 +120,18 @@ def test_spacing_counts_from_the_last_run_that_asked_for_it() -> None:
     assert queue.pop() is None and queue.next_due() == 100.25
     clock.now = 100.25
     assert drain(queue) == ["x"]
+
+
+def test_a_first_retry_may_come_at_once_and_later_ones_wait() -> None:
+    """A conflict is decided again at once; meeting it again and again must not keep a core busy."""
+    clock = [100.0]
+    queue = Queue(lambda: clock[0])
+    item = Item("propagation", Key("apps", "deployments", "shop", "web"))
+    pauses = []
+    queue.add(item)
+    for _ in range(4):
+        assert queue.pop() == item
+        pauses.append(queue.retry(item, first_at_once=True))
+        queue.done(item)
+        clock[0] += 1.0
+    assert pauses[0] == 0.0 and pauses == sorted(pauses) and pauses[-1] > pauses[1] > 0.0

@@ -11,6 +11,17 @@ import pytest
 from tests.e2e.harness import Fleet, running_fleet
 from tests.e2e.objects import namespace
 
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what the programs of its fleet said last."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    fleet = getattr(item, "funcargs", {}).get("fleet")
+    if report.when == "call" and report.failed and isinstance(fleet, Fleet):
+        report.sections.append(("fleet", fleet.logs()))
+
+
 VARIANTS = ["sqlite", "etcd", "real"]
 
 

@@ -157,7 +157,7 @@ def test_cut_off_for_the_whole_burst(tmp_path: Path) -> None:
         for name in fleet.member_names:
             fleet.connect_member(name)
         fleet.join("member1")
-        fleet.join("member2", "--gateway", f"127.0.0.1:{proxy.port}")
+        fleet.join("member2", "--gateway-address", f"127.0.0.1:{proxy.port}")
         eventually(lambda: all(fleet.cluster_ready(m) for m in fleet.member_names), 60)
         fleet.apply(namespace(SPACE), policy("all", SPACE, None, "v1 ConfigMap"))
         wanted = burst(fleet, 0, 20)

@@ -16,7 +16,7 @@ import signal
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -109,7 +109,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         )
         view = WorkView(works)
         started = asyncio.Event()
-        background = [tasks.create_task(cache.run(started), name="cache")]
+        background = [tasks.create_task(_vital("cache", cache.run(started)), name="cache")]
         stack.callback(lambda: [task.cancel() for task in background])
         await _first(started, background[0])
         await _ensure_namespaces(cache)
@@ -125,8 +125,8 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, recorder, works))
         background += [
-            tasks.create_task(recorder.run(), name="recorder"),
-            tasks.create_task(leading.run(controllers), name="leading"),
+            tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
+            tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
             tasks.create_task(_compact(store, cache, config.compact_seconds), name="compaction"),
         ]
 
@@ -342,6 +342,18 @@ class _Collector:
 
 
 # --- steps ---------------------------------------------------------------------------------------------------
+
+
+async def _vital(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Something that a hub cannot do without. Should it end before the hub does, the hub ends too, and says so: a hub that goes
+    on without it would serve old news."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    raise RuntimeError(f"the hub's {name} ended")
 
 
 async def _first(event: asyncio.Event, task: asyncio.Task[Any]) -> None:

@@ -176,7 +176,8 @@ class Loop:
                 self.commits[item.controller] += 1
             self._finish(item, plan, revision, [obj for _, obj in written if obj is not None])
         except Conflict:
-            self.queue.add(item)
+            # Then with a pause that grows: until this hub sees what the other writer did, it decides the same again.
+            self.queue.retry(item, first_at_once=True)
             self.queue.done(item)
         except (Fenced, asyncio.CancelledError):
             self.queue.done(item)  # leadership may come back, and everything is decided anew then

@@ -68,11 +68,14 @@ class Queue:
         else:
             self._delay(item, _sooner(self._due.get(item), (due, urgency)))
 
-    def retry(self, item: Item, urgency: Urgency = Urgency.USER) -> float:
-        """Run `item` again after its backoff: 5 ms, doubling up to a minute. Answers the seconds."""
+    def retry(self, item: Item, urgency: Urgency = Urgency.USER, *, first_at_once: bool = False) -> float:
+        """Run `item` again after its backoff: 5 ms (or nothing, `first_at_once`), doubling up to a minute. Answers the
+        seconds."""
         failures = self._failures.get(item, 0)
         self._failures[item] = failures + 1
         seconds = min(BACKOFF_FIRST_SECONDS * (1 << min(failures, 30)), BACKOFF_LAST_SECONDS)
+        if first_at_once and not failures:
+            seconds = 0.0
         self.add(item, urgency, seconds)
         return seconds
 

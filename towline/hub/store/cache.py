@@ -42,6 +42,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+SHOWN_SECONDS_MAX = 20.0
+"""How long a commit may take from the store back to the cache. Then the writer is told, rather than left waiting."""
 _APPLY_CHANGES = 500
 _RELOAD_BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -239,8 +241,15 @@ class Cache:
         """`Store.commit`, and then the wait until this cache shows it: the writer's next read sees its write."""
         revision = await self._store.commit(writes, fence=fence)
         self.commits += 1
-        if self._revision < revision and not self._stopped:
-            await self._shown(revision)
+        if (
+            self._revision < revision
+            and not self._stopped
+            and not await self.wait(revision, SHOWN_SECONDS_MAX)
+        ):
+            raise Unavailable(
+                f"the commit {revision} is not seen here within {SHOWN_SECONDS_MAX:.0f} s",
+                maybe_committed=True,
+            )
         return revision
 
     async def wait(self, revision: int, timeout: float) -> bool:

@@ -241,6 +241,10 @@ class EtcdStore:
         except grpc.aio.AioRpcError as error:
             self._leave(member)
             raise _store_error(error) from error
+        except asyncio.CancelledError:
+            if _is_our_callers_wish():
+                raise
+            raise Unavailable("etcd broke off the renewal of a lease.") from None
         finally:
             call.cancel()
         if answer is grpc.aio.EOF:
@@ -310,8 +314,10 @@ class EtcdStore:
         except asyncio.InvalidStateError as error:  # written to after the peer went away
             raise Unavailable("etcd ended the watch.") from error
         except asyncio.CancelledError:
-            if not self._ended_by_close():
+            if _is_our_callers_wish():
                 raise
+            if self._members:
+                raise Unavailable("etcd broke off the watch.") from None
         finally:
             self._watching.discard(call)
             call.cancel()
@@ -344,9 +350,11 @@ class EtcdStore:
                 if attempt + 1 == len(self._urls) or not again(refusal):
                     raise refusal from error
             except asyncio.CancelledError:
-                if not self._ended_by_close():
+                if _is_our_callers_wish():
                     raise
-                raise Unavailable("The store was closed meanwhile.", maybe_committed=True) from None
+                why = "etcd broke off the request." if self._members else "The store was closed meanwhile."
+                self._leave(member)
+                raise Unavailable(why, maybe_committed=True) from None
         raise AssertionError("unreachable")
 
     def _member(self) -> _Member:
@@ -358,11 +366,6 @@ class EtcdStore:
         """Use the next member from now on, unless another request that failed has already seen to it."""
         if self._members and self._members[self._used] is member:
             self._used = (self._used + 1) % len(self._members)
-
-    def _ended_by_close(self) -> bool:
-        """grpc cancels what is under way when a channel closes; that must not look like our caller's wish."""
-        task = asyncio.current_task()
-        return not self._members and task is not None and not task.cancelling()
 
     def _at(self, key: str) -> bytes:
         return self._prefix + key.encode()
@@ -390,6 +393,13 @@ class _Member:
         self.kv = rpc.KVStub(self.channel)
         self.leases = rpc.LeaseStub(self.channel)
         self.watches = rpc.WatchStub(self.channel)
+
+
+def _is_our_callers_wish() -> bool:
+    """grpc raises CancelledError also when a channel closes or a connection breaks; that must not look as if somebody had
+    cancelled the task, because then nobody would be told of the failure."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class _NotFound(StoreError):
