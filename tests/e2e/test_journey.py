@@ -236,7 +236,9 @@ def test_two_hundred_deployments_at_once(fleet: Fleet, space: str) -> None:
         )
 
     eventually(everywhere, 60)
-    fleet.kubectl("delete", "deployments", "--all", "-n", space, "--timeout=90s")
+    # Without waiting in kubectl, which would look at one after the other: the templates go when the members let go.
+    fleet.kubectl("delete", "deployments", "--all", "-n", space, "--wait=false")
+    eventually(lambda: fleet.hub.items(f"{APPS}/{space}/deployments") == [], 60, "all templates are gone")
     assert all(fleet.members[m].items(f"{APPS}/{space}/deployments") == [] for m in MEMBERS)
 
 
