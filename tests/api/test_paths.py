@@ -8,7 +8,7 @@ from towline.hub.api import bodies, paths
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.paths import Attributes
 from towline.hub.api.status import StatusError
-from towline.hub.api.tables import duration
+from towline.kube.cells import human_duration
 
 
 def resource(
@@ -98,4 +98,4 @@ def test_forms_of_an_answer(header: str, expected: Accepted) -> None:
      (-5, "<invalid>")],
 )  # fmt: skip
 def test_ages(seconds: int, text: str) -> None:
-    assert duration(seconds) == text
+    assert human_duration(seconds) == text

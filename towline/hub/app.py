@@ -98,20 +98,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.callback(audit.close)
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        cache = Cache(
-            store, kinds, window_events=config.window_events, window_bytes=config.window_bytes,
-            parsed_objects=config.parsed_objects,
-        )  # fmt: skip
-        works = WorkTable(
-            cache,
-            first_revision=time.time_ns() // 1000,
-            namespace_sync=cast('Literal["all", "needed"]', config.namespace_sync),
-        )
-        view = WorkView(works)
-        started = asyncio.Event()
-        background = [tasks.create_task(_vital("cache", cache.run(started)), name="cache")]
-        stack.callback(lambda: [task.cancel() for task in background])
-        await _first(started, background[0])
+        cache, works, view = await _followed(config, store, kinds, tasks, stack)
         await _ensure_namespaces(cache)
         store_id, number = await epoch.raise_epoch(cache, _new_uid)
         works.load()
@@ -124,11 +111,13 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         )
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, recorder, works))
-        background += [
+        background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
             tasks.create_task(_compact(store, cache, config.compact_seconds), name="compaction"),
         ]
+
+        stack.callback(_cancel, background)
 
         api = _Api(config, ca, cache, kinds, works, view, audit, metrics)
         gateway = Gateway(
@@ -152,6 +141,36 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.push_async_callback(api.stop)
         _settle_memory()
         yield Hub(url, config.gateway_address, api.kubeconfig)
+
+
+async def _followed(
+    config: HubConfig,
+    store: Store,
+    kinds: KindTable,
+    tasks: asyncio.TaskGroup,
+    stack: contextlib.AsyncExitStack,
+) -> tuple[Cache, WorkTable, WorkView]:
+    """The cache, loaded and following the store, and what is computed from it (not loaded yet)."""
+    cache = Cache(
+        store, kinds, window_events=config.window_events, window_bytes=config.window_bytes,
+        parsed_objects=config.parsed_objects,
+    )  # fmt: skip
+    works = WorkTable(
+        cache,
+        first_revision=time.time_ns() // 1000,
+        namespace_sync=cast('Literal["all", "needed"]', config.namespace_sync),
+    )
+    view = WorkView(works)
+    started = asyncio.Event()
+    following = tasks.create_task(_vital("cache", cache.run(started)), name="cache")
+    stack.callback(_cancel, [following])
+    await _first(started, following)
+    return cache, works, view
+
+
+def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 class Leading:

@@ -283,7 +283,10 @@ def job_duration(obj: Object) -> str | None:
 
 
 def human_duration(seconds: float) -> str:
-    """A duration as kubectl shows ages: two units at most, one when the other no longer matters (`4m10s`, `3d`)."""
+    """A duration as kubectl shows ages: two units at most, one when the other no longer matters (`4m10s`, `3d`). A second
+    in the future is a clock's difference; more is invalid."""
+    if seconds < -1:
+        return "<invalid>"
     whole = max(int(seconds), 0)
     minutes, hours, days = whole // 60, whole // 3600, whole // 86400
     if whole < 120:

@@ -12,6 +12,7 @@ import orjson
 
 from towline.hub.store.watch import Entry
 from towline.kube import jsonpath
+from towline.kube.cells import human_duration
 from towline.kube.kinds import Column, Kind
 
 NAME = {
@@ -119,33 +120,4 @@ def age(timestamp: Any, now: float) -> str:
         then = calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return UNKNOWN_AGE
-    return duration(now - then)
-
-
-def duration(seconds: float) -> str:
-    """`5m12s`, `3h`, `2d4h`: two units at most, and one where the second says little. The steps are kubectl's."""
-    if seconds < 0:
-        return "<invalid>" if seconds < -1 else "0s"
-    whole = int(seconds)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _pair(minutes, "m", whole % 60, "s")
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return _pair(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _pair(days, "d", hours % 24, "h")
-    if days < 730:
-        return f"{days}d"
-    if days < 2920:
-        return _pair(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
-
-
-def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+    return human_duration(now - then)
