@@ -35,7 +35,7 @@ class HubConfig:
     window_events: int = 10_000
     window_bytes: int = 4 * 1024 * 1024
     """Changes that watchers can resume from; whichever bound is reached first."""
-    parsed_objects: int = 256
+    parsed_objects: int = 64
     """Objects whose parsed form is kept; a parsed one costs six times its bytes."""
     audit_bytes_max: int = 32 * 1024 * 1024
     audit_files: int = 4

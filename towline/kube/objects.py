@@ -81,9 +81,18 @@ class _Envelope(msgspec.Struct, frozen=True):
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
+ANNOTATION_LENGTH_MAX = 256
+
+
 def read_meta(value: bytes) -> Meta:
-    """Only the metadata of encoded object `value`."""
-    return _envelope_decoder.decode(value).metadata
+    """Only the metadata of encoded object `value`. Annotations longer than ANNOTATION_LENGTH_MAX are left out: what kubectl
+    applied last would be held as text beside the bytes that hold it already."""
+    meta = _envelope_decoder.decode(value).metadata
+    annotations = meta.annotations
+    if annotations and any(len(text) > ANNOTATION_LENGTH_MAX for text in annotations.values()):
+        short = {key: text for key, text in annotations.items() if len(text) <= ANNOTATION_LENGTH_MAX}
+        return msgspec.structs.replace(meta, annotations=short)
+    return meta
 
 
 def encode(obj: Object) -> bytes:
