@@ -199,7 +199,7 @@ async def an_agent(
     try:
         async with asyncio.TaskGroup() as group:
             applier = Applier(
-                desired, CLUSTER, disk, persist=lambda p: disk.persist(p), outbox=lambda: agent.outbox(), group=group,
+                desired, CLUSTER, disk, persist=disk.persist, outbox=lambda: agent.outbox(), group=group,
                 now=clock, jitter=lambda: 0.5, concurrency=concurrency,
             )  # fmt: skip
             discovery = Discovery(member)

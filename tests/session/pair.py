@@ -159,7 +159,12 @@ class Pair:
         self.hub_effects += self.hub.take_effects()
 
     def report(self, report: fleet.Report) -> None:
-        self.agent_effects += self.agent.report(report)
+        """What execution found; the disk keeps it at once."""
+        effects = self.agent.report(report)
+        self.agent_effects += effects
+        for effect in effects:
+            if isinstance(effect, Persist):
+                self.desired.durable(effect)
 
     def finish_removals(self) -> None:
         """What execution does about removals, in a member that refuses nothing."""

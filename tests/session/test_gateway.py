@@ -117,7 +117,9 @@ class Agent:
     def report(self) -> None:
         for row in self.desired:
             gone = fleet.Report(name=row.name, phase=fleet.REMOVED)
-            self.session.report(gone if row.removing else applied(row, {"ok": True}))
+            for effect in self.session.report(gone if row.removing else applied(row, {"ok": True})):
+                if isinstance(effect, Persist):
+                    self.session.desired.durable(effect)
 
     @property
     def closed(self) -> Closed | None:

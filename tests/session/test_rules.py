@@ -102,6 +102,28 @@ def test_an_upsert_takes_a_removal_back() -> None:
     assert pair.desired.get("a") is not None
 
 
+def test_a_removal_is_said_to_be_done_only_when_the_disk_has_forgotten_the_work() -> None:
+    """Or an agent that dies in between would make the objects again, of which the hub knows no more."""
+    desired = Desired()
+    changed = Changed()
+    desired.remove(fleet.Removal(name="a", uid="u", revision=5), 1, "store", changed)
+    persist = desired.report(fleet.Report(name="a", uid="u", phase=fleet.REMOVED))
+    assert persist is not None and persist.deleted == ("a",)
+    assert not desired.has_reports
+    desired.durable(persist)
+    assert [r.phase for r in desired.take_reports(1000)] == [fleet.REMOVED]
+
+
+def test_a_work_that_comes_back_before_the_disk_forgot_it_is_not_said_to_be_gone() -> None:
+    desired = Desired()
+    desired.remove(fleet.Removal(name="a", uid="u", revision=5), 1, "store", Changed())
+    persist = desired.report(fleet.Report(name="a", uid="u", phase=fleet.REMOVED))
+    assert persist is not None
+    desired.upsert(fleet.Work(name="a", uid="u", revision=6, hash=b"h" * 16), 1, "store", Changed())
+    desired.durable(persist)
+    assert not desired.has_reports
+
+
 def test_a_failed_removal_is_reported_and_counts_in_no_digest() -> None:
     pair = Pair({"a": work("a")})
     pair.settle()

@@ -132,6 +132,7 @@ class Agent:
                     self.disk.applied.pop(name, None)
                 if effect.hub is not None:
                     self.disk.hub = effect.hub
+                self.desired.durable(effect)
                 if effect.sequence and session is not None:
                     session.persisted(effect.sequence)
         for name, refs in self.applied.items():

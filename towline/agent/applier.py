@@ -13,6 +13,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -73,7 +74,7 @@ class _Work:
 class Applier:
     """Reconciles Works with the member. Callers stay on its event loop; tasks live in `group`.
 
-    `persist` keeps what the desired table hands back; `outbox` is called when there is something new to send;
+    `persist` keeps what the desired table hands back, and calls back when it is durable; `outbox` is called when there is something new to send;
     `now` is monotonic seconds, `jitter` gives 0..1."""
 
     def __init__(
@@ -82,7 +83,7 @@ class Applier:
         cluster: str,
         store: AppliedStore,
         *,
-        persist: Callable[[Persist], None],
+        persist: Callable[[Persist, Callable[[], None] | None], None],
         outbox: Callable[[], None],
         group: asyncio.TaskGroup,
         now: Callable[[], float],
@@ -373,7 +374,7 @@ class Applier:
             work.again = True  # another version came meanwhile: what this one found says nothing of it
             return None
         if cleared and (persist := self._desired.cleared(row.name, cleared)) is not None:
-            self._persist(persist)
+            self._persist(persist, None)
         if not problems:
             work.attempts = 0
             work.lacks_base = False
@@ -458,7 +459,11 @@ class Applier:
     def _tell(self, report: fleet.Report) -> None:
         persist = self._desired.report(report)
         if persist is not None:
-            self._persist(persist)
+            self._persist(persist, partial(self._forgotten, persist) if persist.deleted else None)
+        self._outbox()
+
+    def _forgotten(self, persist: Persist) -> None:
+        self._desired.durable(persist)
         self._outbox()
 
 

@@ -107,6 +107,8 @@ class Desired:
         self.digests = Digests()
         self._rows: dict[str, HeldWork] = {}
         self._outbox: dict[str, bytes] = {}
+        self._forgotten: dict[str, bytes] = {}
+        """REMOVED reports that wait for the disk."""
         for row in rows:
             self._keep(row)
 
@@ -140,7 +142,7 @@ class Desired:
             return
         same = held is not None and not held.removing and (held.uid, held.hash) == (row.uid, row.hash)
         if not same:
-            self._outbox.pop(row.name, None)
+            self._unsay(row.name)
             changed.names[row.name] = None
         self._keep(row)
         _note(changed, row)
@@ -157,7 +159,7 @@ class Desired:
             hash=b"", manifests=(), conflict=0, preserve=removal.preserve, removing=True,
             leftovers=tuple(dict.fromkeys((*known, *told))),
         )  # fmt: skip
-        self._outbox.pop(row.name, None)
+        self._unsay(row.name)
         changed.names[row.name] = None
         if held == row:
             return
@@ -175,7 +177,7 @@ class Desired:
 
     def report(self, report: fleet.Report) -> Persist | None:
         """Take the latest report of a Work in: its `name`, `uid`, `work_hash`, `phase`, `message`, `statuses`, `drift`;
-        the rest is filled in here. REMOVED forgets the Work.
+        the rest is filled in here. REMOVED forgets the Work, and is said only when that is `durable`.
 
         A report about another version than the one held is dropped: the reconciliation of that one will report."""
         held = self._rows.get(report.name)
@@ -197,6 +199,14 @@ class Desired:
         row = replace(held, report=encoded, report_hash=hashed)
         self._keep(row)
         return Persist((row,))
+
+    def durable(self, persist: Persist) -> None:
+        """What `persist` forgets is gone from the disk: only now may the hub forget it too. An agent that died in between would
+        find the Work on its disk and make its objects again, and nobody would know of them."""
+        for name in persist.deleted:
+            encoded = self._forgotten.pop(name, None)
+            if encoded is not None:
+                self._outbox[name] = encoded
 
     def cleared(self, name: str, refs: Iterable[Ref]) -> Persist | None:
         """These leftovers of a Work are gone from the member, or let go of."""
@@ -247,14 +257,16 @@ class Desired:
     def _removed(self, held: HeldWork, report: fleet.Report) -> Persist:
         del self._rows[held.name]
         self.digests.remove(held.name)
-        self._queue(held, report)
+        self._unsay(held.name)
+        self._forgotten[held.name] = _encoded(held, report)
         return Persist(deleted=(held.name,))
 
+    def _unsay(self, name: str) -> None:
+        self._outbox.pop(name, None)
+        self._forgotten.pop(name, None)
+
     def _queue(self, held: HeldWork, report: fleet.Report) -> bytes:
-        statuses = [(status.health, status.status) for status in report.statuses]
-        report.hash = report_hash(report.phase, report.message, statuses)
-        report.uid, report.revision = held.uid, held.revision
-        encoded = report.SerializeToString()
+        encoded = _encoded(held, report)
         self._outbox.pop(held.name, None)
         self._outbox[held.name] = encoded
         if not report.drift:
@@ -262,6 +274,14 @@ class Desired:
         plain = fleet.Report.FromString(encoded)
         plain.drift = ""
         return plain.SerializeToString()
+
+
+def _encoded(held: HeldWork, report: fleet.Report) -> bytes:
+    """`report`, with what it is about filled in."""
+    statuses = [(status.health, status.status) for status in report.statuses]
+    report.hash = report_hash(report.phase, report.message, statuses)
+    report.uid, report.revision = held.uid, held.revision
+    return report.SerializeToString()
 
 
 class _Metadata(msgspec.Struct):

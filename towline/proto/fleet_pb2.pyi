@@ -75,7 +75,7 @@ class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType
     FAILED: _Phase.ValueType  # 2
     """`message` says why; the agent goes on trying"""
     REMOVED: _Phase.ValueType  # 3
-    """the member's objects are gone or let go of; the agent has forgotten the Work. Counts only as the answer"""
+    """the member's objects are gone or let go of; the agent has forgotten the Work, durably. Counts only as the answer"""
 
 class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper): ...
 
@@ -84,7 +84,7 @@ APPLIED: Phase.ValueType  # 1
 FAILED: Phase.ValueType  # 2
 """`message` says why; the agent goes on trying"""
 REMOVED: Phase.ValueType  # 3
-"""the member's objects are gone or let go of; the agent has forgotten the Work. Counts only as the answer"""
+"""the member's objects are gone or let go of; the agent has forgotten the Work, durably. Counts only as the answer"""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
