@@ -445,7 +445,7 @@ class Simulation:
     async def _rest(self) -> None:
         """At rest no plan contains a write, no exchange sends a Work, no reconciliation writes to a member."""
         hub = self._hub
-        for _ in range(3):
+        for _ in range(6):
             self.now += CONVERGENCE_SECONDS
             await self._pump()
         revision = self.store.store._log.revision
