@@ -13,7 +13,6 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
@@ -23,11 +22,11 @@ from typing import Any, Literal, cast
 import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from towline.certs import authority, kubeconfig
+from towline.certs import authority, kubeconfig, tls
 from towline.hub import epoch
-from towline.hub.api import writes
 from towline.hub.api.authentication import certificates_and_tokens, masters_only
 from towline.hub.api.engine import User
+from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
@@ -48,7 +47,7 @@ from towline.hub.store.works import WorkTable
 from towline.hub.store.workview import WorkView
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object, decode, encode
+from towline.kube.objects import Key, Object, encode
 
 log = logging.getLogger(__name__)
 
@@ -260,23 +259,17 @@ class _Api:
 
     async def start(self) -> str:
         """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
-        await self.server.start(self._host, self._port, self._tls())
+        await self.server.start(
+            self._host,
+            self._port,
+            tls.server_context(self._ca.bundle_pem, self.leaf, self._config.data_dir / "pki" / "server.pem"),
+        )
         url = f"https://{_joined(self._advertised[0], self._port)}"
         self._write_kubeconfig(url)
         return url
 
     async def stop(self) -> None:
         await self.server.stop()
-
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata=self._ca.bundle_pem.decode())
-        pair = self._config.data_dir / "pki" / "server.pem"
-        authority.write_private(pair, self.leaf.certificate_pem + self.leaf.key_pem)
-        context.load_cert_chain(pair)
-        return context
 
     def _write_kubeconfig(self, url: str) -> None:
         """Made at the first start. Made again only when it no longer fits, because people copy it."""
@@ -318,16 +311,7 @@ class _Clusters:
         return self._cache.snapshot.list("cluster.karmada.io", "clusters")
 
     async def write(self, obj: Object) -> Object:
-        engine = self._api.server.engine
-        kind = engine.kinds.named(str(obj["apiVersion"]), str(obj["kind"]))
-        assert kind is not None
-        key = kind.key_of(obj)
-        options = writes.Options(manager="towline")
-        if "resourceVersion" in obj["metadata"]:
-            stored = await writes.update(engine, kind, key, obj, options)
-        else:
-            stored = await writes.create(engine, kind, key.namespace, obj, options)
-        return decode(stored.value)
+        return await Local(self._api.server.engine).write(obj)
 
 
 class _Collector:

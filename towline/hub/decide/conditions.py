@@ -14,11 +14,6 @@ def rfc3339(now: float) -> str:
     return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def rfc3339_micro(now: float) -> str:
-    """Epoch seconds as Kubernetes' MicroTime."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def epoch(text: str | None) -> float | None:
     """The epoch seconds of an RFC 3339 time; None for what is none."""
     if not text:

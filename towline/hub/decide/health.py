@@ -11,6 +11,8 @@ from towline.kube.objects import Key, Object, name_of, revision_of
 
 SILENCE_SECONDS = 40.0
 """How long a cluster may be silent before its state is unknown (Karmada's cluster-monitor-grace-period)."""
+DELETIONS_HELD = "DeletionsHeld"
+"""The condition of a Cluster whose deletions the breaker holds back; its reason is the breaker's."""
 STARTUP_SECONDS = 60.0
 """The same for a cluster that never reported (cluster-startup-grace-period)."""
 
@@ -58,8 +60,8 @@ def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hu
         if _says(status, "CompleteAPIEnablements") != apis:
             conditions = with_condition(conditions, "CompleteAPIEnablements", *apis, now)
     breaker = _breaker_condition(name_of(cluster), contact, status)
-    if breaker is not None and _says(status, "DeletionsHeld") != breaker:
-        conditions = with_condition(conditions, "DeletionsHeld", *breaker, now)
+    if breaker is not None and _says(status, DELETIONS_HELD) != breaker:
+        conditions = with_condition(conditions, DELETIONS_HELD, *breaker, now)
     if conditions is not None:
         status["conditions"] = conditions
     if status == (cluster.get("status") or {}):
@@ -133,7 +135,7 @@ def _breaker_condition(name: str, contact: Contact | None, status: Any) -> tuple
         hint = f"`towline release {name}` lets them go"
         return "True", "DeleteBreaker", f"{count} objects unknown to the hub are kept: {why}; {hint}"
     return (
-        None if condition(status, "DeletionsHeld") is None else ("False", "Released", "no deletions are held")
+        None if condition(status, DELETIONS_HELD) is None else ("False", "Released", "no deletions are held")
     )
 
 

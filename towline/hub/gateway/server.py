@@ -24,6 +24,7 @@ from towline.certs.authority import (
     agent_identity,
     public_key_of_request,
 )
+from towline.hub.decide.health import DELETIONS_HELD
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
 from towline.hub.gateway.effects import (
@@ -44,8 +45,6 @@ from towline.proto import fleet_pb2 as fleet
 CLUSTERS = ("cluster.karmada.io", "clusters")
 RELEASE_DELETIONS = "towline.io/release-deletions"
 """While a Cluster has this annotation, the delete breaker lets everything pass."""
-DELETIONS_HELD = "DeletionsHeld"
-"""The condition of a Cluster whose deletions are held back; its reason is the breaker's."""
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A larger message of an agent ends its session, and is audited."""
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
@@ -96,11 +95,6 @@ class Members(Protocol):
 class ClusterRow(Protocol):
     @property
     def object(self) -> Object: ...
-
-
-class ClusterEvent(Protocol):
-    @property
-    def entry(self) -> Any: ...
 
 
 class Clusters(Protocol):

@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from towline.certs import kubeconfig
-from towline.certs.authority import Authority, load_or_create, write_private
+from towline.certs import kubeconfig, tls
+from towline.certs.authority import Authority, load_or_create
 from towline.hub.api.authentication import certificates_and_tokens, masters_only
 from towline.hub.api.server import ApiServer
 from towline.hub.sim.config import SimConfig
@@ -111,8 +110,9 @@ async def _serve(server: ApiServer, config: SimConfig, authority: Authority, cac
     host, _, port = config.address.rpartition(":")
     host = host.strip("[]")
     hosts = [host, "localhost", "127.0.0.1"]
-    tls = _tls(config.data_dir / "pki", authority, hosts)
-    bound, at = await server.start(host, int(port), tls)
+    leaf = authority.issue_server(hosts, time.time())
+    context = tls.server_context(authority.bundle_pem, leaf, config.data_dir / "pki" / "server.pem")
+    bound, at = await server.start(host, int(port), context)
     url = f"https://{bound}:{at}"
     path = config.data_dir / "kubeconfig"
     admin = authority.issue_admin(time.time())
@@ -120,18 +120,6 @@ async def _serve(server: ApiServer, config: SimConfig, authority: Authority, cac
         path, kubeconfig.admin_kubeconfig(url, authority.bundle_pem, admin, config.data_dir.name)
     )
     return Simulated(url, path, cache)
-
-
-def _tls(folder: Path, authority: Authority, hosts: Sequence[str]) -> ssl.SSLContext:
-    leaf = authority.issue_server(hosts, time.time())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(cadata=authority.bundle_pem.decode())
-    pair = folder / "server.pem"
-    write_private(pair, leaf.certificate_pem + leaf.key_pem)
-    context.load_cert_chain(pair)
-    return context
 
 
 async def _seed(cache: Cache, config: SimConfig) -> None:

@@ -5,7 +5,7 @@ Volatile: after a restart every agent says it all again. The gateway writes it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from towline.hub.decide.health import SILENCE_SECONDS, ClusterFacts, Contact
@@ -26,9 +26,6 @@ class Fleet:
     def contact(self, cluster: str) -> Contact | None:
         """What is known of a cluster since this hub started; None for one that never connected."""
         return self._contacts.get(cluster)
-
-    def contacts(self) -> Mapping[str, Contact]:
-        return self._contacts
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster)` when more than the time of the last message changed."""

@@ -36,6 +36,14 @@ def reported(items: Items) -> list[tuple[str, Mapping[str, Any]]]:
     ]
 
 
+def foremost_phase(template: Object, items: Items, phases: tuple[str, ...]) -> Object:
+    """The template's status with the phase that stands first in `phases` of those that members reported."""
+    seen = {str(status.get("phase")) for _, status in reported(items)}
+    before: Object = template.get("status") or {}
+    found = next((phase for phase in phases if phase in seen), None)
+    return {**before, "phase": found} if found else before
+
+
 def number(value: Any) -> int:
     """`value` if it is a whole number, else 0: a member may report anything, and must not stop the others' sums."""
     return value if isinstance(value, int) else 0

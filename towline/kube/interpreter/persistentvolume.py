@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.kube.cells import at
-from towline.kube.interpreter.operations import Items, Operations, reported, with_spec
+from towline.kube.interpreter.operations import Items, Operations, foremost_phase, with_spec
 from towline.kube.objects import Object
 
 _PHASES = ("Failed", "Pending", "Available", "Bound", "Released")
@@ -11,10 +11,7 @@ _PHASES = ("Failed", "Pending", "Available", "Bound", "Released")
 
 def _aggregate(template: Object, items: Items) -> Object:
     """The phase that wants the most attention."""
-    phases = {str(status.get("phase")) for _, status in reported(items)}
-    before: Object = template.get("status") or {}
-    found = next((phase for phase in _PHASES if phase in phases), None)
-    return {**before, "phase": found} if found else before
+    return foremost_phase(template, items, _PHASES)
 
 
 def _retain(desired: Object, observed: Object) -> Object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.kube.cells import at
-from towline.kube.interpreter.operations import Items, Operations, reported, with_spec
+from towline.kube.interpreter.operations import Items, Operations, foremost_phase, with_spec
 from towline.kube.interpreter.pruning import prune_annotations
 from towline.kube.objects import Object
 
@@ -16,10 +16,7 @@ def _healthy(obj: Object) -> bool:
 
 def _aggregate(template: Object, items: Items) -> Object:
     """Bound when it is bound in every member that reported."""
-    phases = {str(status.get("phase")) for _, status in reported(items)}
-    before: Object = template.get("status") or {}
-    found = next((phase for phase in _PHASES if phase in phases), None)
-    return {**before, "phase": found} if found else before
+    return foremost_phase(template, items, _PHASES)
 
 
 def _retain(desired: Object, observed: Object) -> Object:

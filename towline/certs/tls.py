@@ -1,0 +1,19 @@
+"""The TLS of an API server: 1.3, and a client certificate where the client has one (a token or nobody may come too)."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from towline.certs.authority import Leaf, write_private
+
+
+def server_context(bundle_pem: bytes, leaf: Leaf, pair: Path) -> ssl.SSLContext:
+    """Shows `leaf`, trusts clients of `bundle_pem`. `pair` is where the key goes on its way into `ssl`, mode 0600."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=bundle_pem.decode())
+    write_private(pair, leaf.certificate_pem + leaf.key_pem)
+    context.load_cert_chain(pair)
+    return context
