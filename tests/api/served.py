@@ -156,7 +156,11 @@ async def serve(
     started = asyncio.Event()
     tasks.create_task(served.cache.run(started))
     await started.wait()
-    options.setdefault("authenticate", lambda request: served.user)
+
+    async def authenticate(request: Any) -> User | None:
+        return served.user
+
+    options.setdefault("authenticate", authenticate)
     served.server = ApiServer(
         cache=served.cache,
         kinds=served.kinds,

@@ -7,7 +7,7 @@ a connection without one is anonymous.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -15,11 +15,16 @@ from aiohttp import web
 from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
 
+ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 
-Authenticate = Callable[[web.BaseRequest], User | None]
-"""The request's user; None for nobody (401)."""
+_UID_OID = "1.3.6.1.4.1.57683.2"
+"""Where Kubernetes looks for the user's uid in a certificate's subject."""
+
+Authenticate = Callable[[web.BaseRequest], Awaitable[User | None]]
+"""The request's user; None for nobody (401). It may wait for others, such as an issuer's keys."""
 
 
 class Decision(NamedTuple):
@@ -34,7 +39,7 @@ def certificates_and_tokens(tokens: Mapping[str, User] | None = None) -> Authent
     """Client certificates, and `tokens` as bearer tokens."""
     known = dict(tokens or {})
 
-    def authenticate(request: web.BaseRequest) -> User | None:
+    async def authenticate(request: web.BaseRequest) -> User | None:
         header = request.headers.get("Authorization", "")
         if header:
             scheme, _, token = header.partition(" ")
@@ -46,15 +51,20 @@ def certificates_and_tokens(tokens: Mapping[str, User] | None = None) -> Authent
 
 
 def of_certificate(certificate: Mapping[str, Any] | None) -> User | None:
-    """The user that a verified certificate (as `ssl` describes it) names; None without a common name."""
-    name, groups = "", []
+    """The user that a verified certificate (as `ssl` describes it) names; None without a common name, or with more
+    than one uid."""
+    name, groups, uids = "", [], []
     for relative in (certificate or {}).get("subject", ()):
         for attribute, value in relative:
             if attribute == "commonName":
                 name = value
             elif attribute == "organizationName":
                 groups.append(value)
-    return User(name, (*groups, AUTHENTICATED)) if name else None
+            elif attribute == _UID_OID:
+                uids.append(value)
+    if not name or len(uids) > 1 or "" in uids:
+        return None
+    return User(name, (*groups, AUTHENTICATED), "".join(uids))
 
 
 def masters_only(user: User, attributes: Attributes) -> Decision:

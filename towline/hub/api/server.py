@@ -1,6 +1,6 @@
 """The listener: HTTP on one side, the engine on the other.
 
-aiohttp's low-level server, because an API server routes by itself. A request goes through: health -> who asks -> routes of
+aiohttp's low-level server, because an API server routes by itself. A request goes through: health -> who asks, and as whom -> routes of
 the hub's own -> what is asked -> may they -> is there room -> the answer. A write runs to its end even when its client has
 left, so that what was committed is also audited. A watch ends as soon as its client does.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from towline.hub.api import bodies, paths, reads, requests, status, watching
+from towline.hub.api import bodies, impersonation, paths, reads, requests, status, watching
 from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
@@ -136,7 +136,8 @@ class ApiServer:
         try:
             if at.path in HEALTH:
                 return self._health(at.path)
-            user = self._authenticate(request)
+            asker = await self._authenticate(request)
+            user = self._acting(request, asker)
             route = self._routes.get((request.method, at.path))
             if route is not None:
                 return _response(request, await self._run(route(user, await self._body(request))))
@@ -147,7 +148,7 @@ class ApiServer:
             self._check_allowed(user, at)
             if at.verb == "watch":
                 return await self._watch(request, at)
-            response = await self._bounded(request, user, at, query)
+            response = await self._bounded(request, user, asker, at, query)
         except StatusError as error:
             code = error.code
             return _response(request, Reply(error.encoded(), code, headers=error.headers))
@@ -186,6 +187,17 @@ class ApiServer:
             return "the store is not loaded yet"
         return self._ready()
 
+    def _acting(self, request: web.BaseRequest, asker: User | None) -> User | None:
+        """Who asks, or whom they act as. Raises 400, 403."""
+        if asker is None:
+            return None
+        wanted = impersonation.asked(request.raw_headers)
+        if wanted is None:
+            return asker
+        for needed in wanted.needed:
+            self._check_allowed(asker, needed)
+        return wanted.user
+
     def _check_allowed(self, user: User, at: Attributes) -> None:
         decision = self._authorize(user, at)
         if decision.allowed:
@@ -201,7 +213,12 @@ class ApiServer:
         raise status.forbidden(at.resource, at.group, at.name, message)
 
     async def _bounded(
-        self, request: web.BaseRequest, user: User, at: Attributes, query: Mapping[str, str]
+        self,
+        request: web.BaseRequest,
+        user: User,
+        asker: User | None,
+        at: Attributes,
+        query: Mapping[str, str],
     ) -> web.StreamResponse:
         if self._in_flight >= self.engine.limits.in_flight:
             raise status.too_many_requests("Too many requests, please try again later.")
@@ -221,14 +238,14 @@ class ApiServer:
                 await self._body(request) if request.can_read_body else b"",
             )
             if at.verb in _WRITES:
-                return _response(request, await self._run(self._write(call)))
+                return _response(request, await self._run(self._write(call, asker or user)))
             reply = await requests.answer(self.engine, call, self._authorize)
             return await self._sized(request, reply)
         finally:
             self._in_flight -= 1
             self.metrics.in_flight.dec()
 
-    async def _write(self, call: Call) -> Reply:
+    async def _write(self, call: Call, asker: User) -> Reply:
         loop = asyncio.get_running_loop()
         started = loop.time()
         code = 500
@@ -243,8 +260,9 @@ class ApiServer:
             at = call.attributes
             self._audit(
                 {
-                    "user": call.user.name,
-                    "groups": list(call.user.groups),
+                    "user": asker.name,
+                    "groups": list(asker.groups),
+                    **_impersonated(asker, call.user),
                     "verb": at.verb,
                     "group": at.group,
                     "version": at.version,
@@ -402,6 +420,13 @@ class ApiServer:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the watcher does not read") from None
+
+
+def _impersonated(asker: User, user: User) -> dict[str, Any]:
+    """What the audit says of somebody who acts as another."""
+    if asker is user:
+        return {}
+    return {"impersonated_user": user.name, "impersonated_groups": list(user.groups)}
 
 
 def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
