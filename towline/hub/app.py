@@ -24,7 +24,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from towline.certs import authority, kubeconfig, tls
 from towline.hub import epoch
-from towline.hub.api.authentication import certificates_and_tokens, masters_only
+from towline.hub.api.authentication import certificates_and_tokens
+from towline.hub.api.authorization import Rbac
 from towline.hub.api.engine import User
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
@@ -241,13 +242,14 @@ class _Api:
             audit=audit,
             now=time.time,
         )
+        self._rbac = Rbac(cache)
         self.server = ApiServer(
             cache=cache,
             kinds=kinds,
             sources={("work.karmada.io", "works"): view},
             refusals={("work.karmada.io", "works"): view.refuse},
             authenticate=certificates_and_tokens(),
-            authorize=masters_only,
+            authorize=self._rbac,
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
@@ -259,6 +261,8 @@ class _Api:
 
     async def start(self) -> str:
         """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
+        self._rbac.start()
+        await Local(self.server.engine).ensure_roles()
         await self.server.start(
             self._host,
             self._port,
@@ -270,6 +274,7 @@ class _Api:
 
     async def stop(self) -> None:
         await self.server.stop()
+        self._rbac.stop()
 
     def _write_kubeconfig(self, url: str) -> None:
         """Made at the first start. Made again only when it no longer fits, because people copy it."""

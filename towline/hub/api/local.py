@@ -11,6 +11,7 @@ from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.engine import Engine
 from towline.hub.api.status import StatusError, unknown_resource
 from towline.hub.api.writes import Options, Patch
+from towline.kube import default_roles
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, decode, namespace_of, revision_of
 
@@ -64,6 +65,19 @@ class Local:
                 except StatusError as error:
                     if error.reason != "AlreadyExists":  # another hub was faster
                         raise
+
+    async def ensure_roles(self) -> None:
+        """Create the default roles and bindings that are not there, and add what is missing in the others."""
+        for wanted in (*default_roles.roles(), *default_roles.bindings()):
+            entry = self._engine.cache.get(self._kind(wanted).key_of(wanted))
+            try:
+                if entry is None:
+                    await self.create(wanted)
+                elif (changed := default_roles.reconciled(entry.object, wanted)) is not entry.object:
+                    await self.update(changed)
+            except StatusError as error:
+                if error.code != 409:  # another hub was faster
+                    raise
 
     def _kind(self, obj: Mapping[str, Any]) -> Kind:
         kind = self._engine.kinds.of_object(obj)

@@ -16,6 +16,7 @@ from towline.hub.decide import (
     namespaces,
     policies,
     propagation,
+    roles,
     userworks,
 )
 from towline.hub.decide.plan import Plan, Snapshot
@@ -227,6 +228,13 @@ def _stored_report(world: World, key: Key, now: float) -> Plan:
     return userworks.decide(world.snapshot, key, now, next(iter(world.works.reports_of(key).values()), None))
 
 
+def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    if event.entry.key[:2] == roles.CLUSTER_ROLES:
+        for entry in world.cache.list(*roles.CLUSTER_ROLES):
+            if entry.object.get("aggregationRule"):
+                yield entry.key
+
+
 CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="propagation",
@@ -282,5 +290,11 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
         on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+    ),
+    Controller(
+        name="roles",
+        decide=lambda world, key, now: roles.decide(world.snapshot, key, now),
+        initial=_listed(roles.CLUSTER_ROLES),
+        on_change=_roles_keys,
     ),
 )

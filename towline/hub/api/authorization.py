@@ -1,0 +1,180 @@
+"""Who may: RBAC, decided from an index that follows the cache.
+
+The index maps each user and group to the bindings that name it, so that a decision looks at the asker's own bindings only.
+Bindings name roles, and roles are looked up when asked: a role that is not there allows nothing and is told in the denial.
+
+Until writes have an admission step that keeps people from giving away more than they have, only who may everything may write
+roles and bindings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from towline.hub.api.authentication import MASTERS, Decision
+from towline.hub.api.engine import User
+from towline.hub.api.paths import Attributes
+from towline.hub.store.cache import Cache
+from towline.hub.store.watch import Entry, WatchEvent
+from towline.kube import rbac
+from towline.kube.objects import Key
+from towline.kube.rbac import Rule
+
+AGENT_PREFIX = "system:towline:agent:"
+"""Agents speak to the gateway. Their certificates may nothing here, whatever a binding says."""
+
+_BINDINGS = ("clusterrolebindings", "rolebindings")
+_READS = frozenset({"get", "list", "watch"})
+_EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(("*",), urls=("*",)))
+
+Subject = tuple[str, str]
+"""("User" or "Group", name)."""
+
+
+class _Grant(NamedTuple):
+    """One subject of one binding. `subject` as reasons tell it."""
+
+    binding: Key
+    role: Key
+    subject: str
+
+
+class Rbac:
+    """An `Authorize`. `start` loads the index and follows the cache until `stop`."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._grants: dict[Subject, dict[str, dict[Key, _Grant]]] = {}
+        """By subject and the binding's namespace ("" for the whole hub)."""
+        self._subjects: dict[Key, tuple[Subject, ...]] = {}
+        self._rules: dict[Key, tuple[int, tuple[Rule, ...]]] = {}
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._unsubscribe = self._cache.subscribe(self._changed)
+        for resource in _BINDINGS:
+            for entry in self._cache.list(rbac.GROUP, resource):
+                self._bind(entry)
+
+    def stop(self) -> None:
+        self._unsubscribe()
+
+    def __call__(self, user: User, at: Attributes) -> Decision:
+        if MASTERS in user.groups:
+            return Decision(True)
+        if at.resource_request and at.group == rbac.GROUP and at.verb not in _READS:
+            owned, _ = self.rules_for(user, "")
+            if not rbac.rules_cover(owned, _EVERYTHING):
+                return Decision(False, "only who may everything may write roles and bindings")
+        missing: list[str] = []
+        for grant in self._grants_of(user, at.namespace):
+            rules = self._rules_of(grant.role)
+            if rules is None:
+                missing.append(_not_found(grant.role))
+            elif any(_allows(rule, at) for rule in rules):
+                return Decision(True, _reason(grant))
+        return Decision(False, _told(missing))
+
+    def rules_for(self, user: User, namespace: str) -> tuple[tuple[Rule, ...], str]:
+        """All rules that `user` has in `namespace` and everywhere, and what went wrong in finding them."""
+        if MASTERS in user.groups:
+            return _EVERYTHING, ""
+        found: list[Rule] = []
+        missing: list[str] = []
+        for grant in self._grants_of(user, namespace):
+            rules = self._rules_of(grant.role)
+            if rules is None:
+                missing.append(_not_found(grant.role))
+            found += rules or ()
+        return tuple(found), _told(missing)
+
+    def _grants_of(self, user: User, namespace: str) -> Iterator[_Grant]:
+        """The bindings of the whole hub first."""
+        if user.name.startswith(AGENT_PREFIX):
+            return
+        subjects = (("User", user.name), *(("Group", group) for group in user.groups))
+        for space in ("", namespace) if namespace else ("",):
+            for subject in subjects:
+                yield from self._grants.get(subject, {}).get(space, {}).values()
+
+    def _rules_of(self, role: Key) -> tuple[Rule, ...] | None:
+        entry = self._cache.get(role)
+        if entry is None:
+            self._rules.pop(role, None)
+            return None
+        known = self._rules.get(role)
+        if known is None or known[0] != entry.revision:
+            known = self._rules[role] = (entry.revision, rbac.rules_of(entry.object))
+        return known[1]
+
+    # --- the index -------------------------------------------------------------------------------------------
+
+    def _changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            key = event.entry.key
+            if key.group == rbac.GROUP and key.resource in _BINDINGS:
+                self._unbind(key)
+                if event.type != "DELETED":
+                    self._bind(event.entry)
+            elif event.type == "DELETED":
+                self._rules.pop(key, None)
+
+    def _bind(self, entry: Entry) -> None:
+        key, binding = entry.key, entry.object
+        named = binding.get("roleRef") or {}
+        of_cluster = named.get("kind") == "ClusterRole"
+        if not of_cluster and not key.namespace:
+            return  # a Role means nothing outside its namespace
+        resource, namespace = ("clusterroles", "") if of_cluster else ("roles", key.namespace)
+        role = Key(rbac.GROUP, resource, namespace, str(named.get("name") or ""))
+        subjects: list[Subject] = []
+        for subject in binding.get("subjects") or ():
+            of = rbac.subject_name(subject, key.namespace)
+            if of is not None:
+                held = self._grants.setdefault(of, {}).setdefault(key.namespace, {})
+                held[key] = _Grant(key, role, _shown(subject, key.namespace))
+                subjects.append(of)
+        self._subjects[key] = tuple(subjects)
+
+    def _unbind(self, key: Key) -> None:
+        for subject in self._subjects.pop(key, ()):
+            spaces = self._grants.get(subject, {})
+            spaces.get(key.namespace, {}).pop(key, None)
+            if not spaces.get(key.namespace):
+                spaces.pop(key.namespace, None)
+            if not spaces:
+                self._grants.pop(subject, None)
+
+
+def _allows(rule: Rule, at: Attributes) -> bool:
+    if at.resource_request:
+        return rule.allows(at.verb, at.group, at.resource, at.subresource, at.name)
+    return rule.allows_url(at.verb, at.path)
+
+
+def _shown(subject: dict[str, str], namespace: str) -> str:
+    kind, name = subject["kind"], subject["name"]
+    if kind == "ServiceAccount":
+        name = f"{name}/{subject.get('namespace') or namespace}"
+    return f'{kind} "{name}"'
+
+
+def _reason(grant: _Grant) -> str:
+    binding, role = grant.binding, grant.role
+    kind, name = "ClusterRoleBinding", binding.name
+    if binding.namespace:
+        kind, name = "RoleBinding", f"{binding.name}/{binding.namespace}"
+    of = "ClusterRole" if role.resource == "clusterroles" else "Role"
+    return f'RBAC: allowed by {kind} "{name}" of {of} "{role.name}" to {grant.subject}'
+
+
+def _not_found(role: Key) -> str:
+    return f'{role.resource.removesuffix("s")}.{rbac.GROUP} "{role.name}" not found'
+
+
+def _told(missing: list[str]) -> str:
+    once = list(dict.fromkeys(missing))
+    if not once:
+        return ""
+    return f"RBAC: {once[0]}" if len(once) == 1 else f"RBAC: [{', '.join(once)}]"
