@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from towline.kube import errors, names
+from towline.kube import errors, names, rules
 from towline.kube.cells import at, maps, table
 from towline.kube.columns import AGE
-from towline.kube.kinds import Column, Kind, Scale
+from towline.kube.kinds import Column, Kind, Scale, Strategy
 from towline.kube.objects import Object, copy, name_of
 from towline.kube.schemas import FieldError, Schema
 
@@ -37,19 +37,21 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
     said = table(spec.get("names"))
     kind = str(said.get("kind"))
     scale = at(version, "subresources", "scale")
+    schema = Schema.of_kind(at(version, "schema", "openAPIV3Schema"))
     return Kind(
         group=str(spec.get("group")),
         version=str(version.get("name")),
         kind=kind,
         plural=str(said.get("plural")),
         namespaced=spec.get("scope") == "Namespaced",
-        schema=Schema.of_kind(at(version, "schema", "openAPIV3Schema")),
+        schema=schema,
         singular=str(said.get("singular") or kind.lower()),
         short_names=tuple(said.get("shortNames") or ()),
         categories=tuple(said.get("categories") or ()),
         columns=_columns(version),
         status=at(version, "subresources", "status") is not None,
         scale=_scale(scale) if isinstance(scale, Mapping) else None,
+        strategy=Strategy(validate=rules.validator(schema)),
         custom=True,
     )
 
@@ -223,7 +225,8 @@ def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
     found: list[FieldError] = []
     if schema.get("type") != "object":
         found.append(errors.invalid(f"{where}.type", schema.get("type"), "must be object at the root"))
-    found += _structural(schema, where, 0)
+    structural = _structural(schema, where, 0)
+    found += structural or rules.problems(Schema.of_kind(schema), where)
     for n, column in enumerate(maps(version.get("additionalPrinterColumns"))):
         found += _column(column, f"{path}.additionalPrinterColumns[{n}]")
     scale = at(version, "subresources", "scale")
