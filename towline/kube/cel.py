@@ -41,17 +41,19 @@ class Program:
         return self._run(bindings)
 
 
-def compile(expression: str, variables: Mapping[str, str], result: str = DYN) -> Program:
-    """`expression` over `variables` (name -> CEL type), which must be of type `result`. Raises CelError."""
+def compile(
+    expression: str, variables: Mapping[str, str], result: str = DYN, *, messages: Any = None
+) -> Program:
+    """`expression` over `variables` (name -> CEL type), which must be of type `result`. `messages`: a descriptor pool with
+    the types of objects with fields (`cel_types`), for the check only. Raises CelError."""
     if len(expression) > EXPRESSION_MAX:
         raise CelError(f"the expression is longer than {EXPRESSION_MAX} characters")
-    declared = tuple(sorted(variables.items()))
     try:
-        checked = _environment(declared, running=False).compile(expression)
+        checked = _environment(variables, running=False, messages=messages).compile(expression)
         given = str(checked.return_type().name()).lower()
         if result != DYN and given not in (result, DYN):
             raise CelError(f"must evaluate to {result}, not to {given}")
-        ready = _environment(declared, running=True).compile(expression, disable_check=True)
+        ready = _running(tuple(sorted(variables))).compile(expression, disable_check=True)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CelError(_plain(str(error))) from None
     return Program(lambda bindings: _evaluate(ready, bindings))
@@ -70,7 +72,11 @@ def _evaluate(ready: Any, bindings: Mapping[str, Any]) -> Any:
 
 
 @cache
-def _environment(variables: tuple[tuple[str, str], ...], *, running: bool) -> Any:
+def _running(variables: tuple[str, ...]) -> Any:
+    return _environment(dict.fromkeys(variables, DYN), running=True)
+
+
+def _environment(variables: Mapping[str, str], *, running: bool, messages: Any = None) -> Any:
     """Checking knows Kubernetes' own types (an IP is no map); running, their values are maps."""
     from cel_expr_python import cel  # 40 MB and 70 ms that only who has expressions pays
 
@@ -93,8 +99,9 @@ def _environment(variables: tuple[tuple[str, str], ...], *, running: bool) -> An
             )
         )
     return cel.NewEnv(
+        descriptor_pool=messages,
         config=cel.NewEnvConfigFromYaml("\n".join(lines) + "\n"),
-        variables={name: cel.Type(kind) for name, kind in variables},
+        variables={name: cel.Type(kind) for name, kind in variables.items()},
         functions=functions,
     )
 

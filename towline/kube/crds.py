@@ -169,7 +169,12 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     versions = maps(spec.get("versions"))
     found += _versions(versions)
     for n, version in enumerate(versions):
-        found += _version(version, f"spec.versions[{n}]")
+        found += _version(version, f"spec.versions[{n}]", versions)
+    if at(spec, "conversion", "strategy") == "Webhook":
+        message = (
+            "conversion by a webhook is not supported here: say None, and the same schema for every version"
+        )
+        found.append(errors.invalid("spec.conversion.strategy", "Webhook", message))
     if spec.get("preserveUnknownFields"):
         found.append(errors.invalid("spec.preserveUnknownFields", True, "must be false"))
     return found + _fixed(crd, old)
@@ -217,18 +222,24 @@ def _versions(versions: list[Mapping[str, Any]]) -> list[FieldError]:
     return found
 
 
-def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
+def _version(version: Mapping[str, Any], path: str, versions: list[Mapping[str, Any]]) -> list[FieldError]:
+    """What all `versions` say alike, Kubernetes names once: `spec.validation` for the schema. Only a missing one is told
+    of each version."""
     schema = at(version, "schema", "openAPIV3Schema")
     if not isinstance(schema, Mapping):
         return [errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")]
-    where = f"{path}.schema.openAPIV3Schema"
+    alike = {field for field in version if all(other.get(field) == version[field] for other in versions)}
+    where = "spec.validation" if "schema" in alike else f"{path}.schema"
+    where += ".openAPIV3Schema"
+    columns = "spec" if "additionalPrinterColumns" in alike else path
+    subresources = "spec" if "subresources" in alike else path
     found: list[FieldError] = []
     if schema.get("type") != "object":
         found.append(errors.invalid(f"{where}.type", schema.get("type"), "must be object at the root"))
     structural = _structural(schema, where, 0)
     found += structural or rules.problems(Schema.of_kind(schema), where)
     for n, column in enumerate(maps(version.get("additionalPrinterColumns"))):
-        found += _column(column, f"{path}.additionalPrinterColumns[{n}]")
+        found += _column(column, f"{columns}.additionalPrinterColumns[{n}]")
     scale = at(version, "subresources", "scale")
     for field, prefix in (
         ("specReplicasPath", ".spec."),
@@ -239,11 +250,11 @@ def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
         if scale is None or (value is None and field == "labelSelectorPath"):
             continue
         if not value:
-            found.append(errors.required(f"{path}.subresources.scale.{field}"))
+            found.append(errors.required(f"{subresources}.subresources.scale.{field}"))
         elif not str(value).startswith(prefix):
             shown = prefix if isinstance(prefix, str) else " or ".join(prefix)
             message = f"should be a json path under {shown.rstrip('.')}"
-            found.append(errors.invalid(f"{path}.subresources.scale.{field}", value, message))
+            found.append(errors.invalid(f"{subresources}.subresources.scale.{field}", value, message))
     return found
 
 

@@ -2,9 +2,6 @@
 
 A kind without rules has none of this. Rules are compiled when the CRD is checked and again at the first object of the
 kind; objects are then walked along the nodes that have rules.
-
-Types: scalars, lists and maps are known to CEL's checker, the fields of objects are not. So a rule that names a field
-that there is not compiles here, and fails with each object.
 """
 
 from __future__ import annotations
@@ -17,25 +14,27 @@ from typing import Any, NamedTuple
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from towline.kube import cel, errors
+from towline.kube.cel_types import Types, escaped, is_open
 from towline.kube.cells import maps, table
 from towline.kube.field_errors import FieldError, join, shown
 from towline.kube.objects import Object
 from towline.kube.structure import Schema
 
 RULES = "x-kubernetes-validations"
+NO_PATH = "<nil>"
+"""How Kubernetes writes the path of a whole object."""
+UNCHECKED = FieldError(
+    NO_PATH,
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+    "errors to complete validation",
+)
 EVALUATIONS_MAX = 10_000
 """Rules that one object may cause to be evaluated."""
 MESSAGE_MAX = 5 * 1024
 
 _REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
-_RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var "
-    "void while".split()
-)
-_ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SCALARS = {"boolean": cel.BOOL, "integer": cel.INT, "number": cel.DOUBLE, "string": cel.STRING}
-_FORMATS = {"date-time": cel.TIMESTAMP, "date": cel.TIMESTAMP, "duration": cel.DURATION, "byte": cel.BYTES}
+_FORMATS = frozenset({"date-time", "date", "duration", "byte"})
 
 
 class Rule(NamedTuple):
@@ -104,7 +103,7 @@ def _node(schema: Schema, *, root: bool = False) -> Node | None:
     root = root or schema.embedded
     rules = []
     for source in maps(schema.node.get(RULES)):
-        rule = _compiled(schema, source)
+        rule = _compiled(schema, source, root)
         if rule is not None:
             rules.append(rule)
     properties = {field: _node(child) for field, child in schema.properties.items() if not child.definition}
@@ -120,15 +119,15 @@ def _node(schema: Schema, *, root: bool = False) -> Node | None:
     )
 
 
-def _compiled(schema: Schema, source: Mapping[str, Any]) -> Rule | None:
+def _compiled(schema: Schema, source: Mapping[str, Any], root: bool) -> Rule | None:
     """A rule of a stored CRD. One that cannot be compiled any more refuses every object, it is not left out."""
     text, said = str(source.get("rule") or "").strip(), source.get("messageExpression")
     if not text:
         return None
-    kind, optional = _type(schema), bool(source.get("optionalOldSelf"))
+    optional = bool(source.get("optionalOldSelf"))
     try:
-        program, transition = _program(text, kind, cel.BOOL, optional)
-        message = _program(str(said), kind, cel.STRING, optional)[0] if said else None
+        program, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
+        message = _program(schema, str(said), cel.STRING, root=root, optional=optional)[0] if said else None
     except cel.CelError as error:
         return Rule(source, cel.Program(_refusal(error)), None, False, False)
     return Rule(source, program, message, transition, optional)
@@ -141,36 +140,27 @@ def _refusal(error: cel.CelError) -> Callable[[Mapping[str, Any]], Any]:
     return refuse
 
 
-def _program(text: str, kind: str, result: str, optional: bool) -> tuple[cel.Program, bool]:
+def _program(
+    schema: Schema, text: str, result: str, *, root: bool, optional: bool
+) -> tuple[cel.Program, bool]:
     """(program, whether it looks at oldSelf)."""
+    types = Types()
+    kind = types.of(schema, root=root)
+    pool = types.pool()
     try:
-        return cel.compile(text, {"self": kind}, result), False
+        return cel.compile(text, {"self": kind}, result, messages=pool), False
     except cel.CelError:
         if "oldSelf" not in text:
             raise
     old = cel.DYN if optional else kind
-    program = cel.compile(text, {"self": kind, "oldSelf": old}, result)
+    program = cel.compile(text, {"self": kind, "oldSelf": old}, result, messages=pool)
     if optional:
         # an optional value cannot be bound from outside; a loop over one makes it
         made = "(hasOldSelf ? optional.of(oldValue) : optional.none())"
         looped = f"[{made}].map(oldSelf, {text}\n)[0]"
-        program = cel.compile(looped, {"self": kind, "oldValue": kind, "hasOldSelf": cel.BOOL}, result)
+        bound = {"self": kind, "oldValue": kind, "hasOldSelf": cel.BOOL}
+        program = cel.compile(looped, bound, result, messages=pool)
     return program, True
-
-
-def _type(schema: Schema) -> str:
-    """The CEL type of a node."""
-    if schema.int_or_string or schema.nullable or not schema.type:
-        return cel.DYN
-    if schema.type == "array":
-        return f"list<{_type(schema.items) if schema.items is not None else cel.DYN}>"
-    if schema.type == "object":
-        values = schema.additional
-        mapped = values is not None and values is not Schema.ANY and not schema.properties
-        return f"map<string, {_type(values) if mapped and values is not None else cel.DYN}>"
-    if schema.type == "string":
-        return _FORMATS.get(str(schema.node.get("format")), cel.STRING)
-    return _SCALARS.get(schema.type, cel.DYN)
 
 
 # --- the rules of a CRD --------------------------------------------------------------------------------------
@@ -179,7 +169,7 @@ def _type(schema: Schema) -> str:
 def _problems(schema: Schema, path: str, *, root: bool, fixed: str) -> Iterator[FieldError]:
     """`fixed`: the path of the list above whose items cannot be told apart from one version to the next."""
     for n, source in enumerate(maps(schema.node.get(RULES))):
-        yield from _rule_problems(schema, source, f"{path}.{RULES}[{n}]", fixed)
+        yield from _rule_problems(schema, source, f"{path}.{RULES}[{n}]", fixed, root)
     for at, child in _children(schema):
         below = fixed
         if at == ".items" and not fixed and schema.list_type != "map":
@@ -187,7 +177,9 @@ def _problems(schema: Schema, path: str, *, root: bool, fixed: str) -> Iterator[
         yield from _problems(child, path + at, root=child.embedded, fixed=below)
 
 
-def _rule_problems(schema: Schema, source: Mapping[str, Any], path: str, fixed: str) -> Iterator[FieldError]:
+def _rule_problems(
+    schema: Schema, source: Mapping[str, Any], path: str, fixed: str, root: bool
+) -> Iterator[FieldError]:
     text, said, reason = str(source.get("rule") or "").strip(), source.get("message"), source.get("reason")
     if not text:
         yield errors.required(f"{path}.rule", "rule is not specified")
@@ -204,9 +196,9 @@ def _rule_problems(schema: Schema, source: Mapping[str, Any], path: str, fixed: 
         yield errors.invalid(
             f"{path}.fieldPath", source["fieldPath"], "does not refer to a field of the schema"
         )
-    kind, optional = _type(schema), bool(source.get("optionalOldSelf"))
+    optional = bool(source.get("optionalOldSelf"))
     try:
-        _, transition = _program(text, kind, cel.BOOL, optional)
+        _, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
     except cel.CelError as error:
         yield errors.invalid(f"{path}.rule", text, f"compilation failed: {error}")
     else:
@@ -220,12 +212,10 @@ def _rule_problems(schema: Schema, source: Mapping[str, Any], path: str, fixed: 
     if expression is None:
         return
     if not str(expression).strip():
-        yield errors.required(
-            f"{path}.messageExpression", "messageExpression must be non-empty if specified"
-        )
+        yield errors.required(f"{path}.messageExpression", "messageExpression must be non-empty if specified")
         return
     try:
-        _program(str(expression), kind, cel.STRING, optional)
+        _program(schema, str(expression), cel.STRING, root=root, optional=optional)
     except cel.CelError as error:
         yield errors.invalid(
             f"{path}.messageExpression",
@@ -271,10 +261,10 @@ class _Walk:
             before = old if isinstance(old, dict) else {}
             for field, item in value.items():
                 child = node.properties.get(field)
-                if child is None and field not in node.schema.properties:
-                    child = node.additional
                 if child is not None:
                     self.visit(child, item, before.get(field), join(path, field), same=same)
+                elif node.additional is not None and field not in node.schema.properties:
+                    self.visit(node.additional, item, before.get(field), f"{path}[{field}]", same=same)
         elif isinstance(value, list) and node.items is not None:
             keyed = _by_key(node.schema, old)
             for index, item in enumerate(value):
@@ -299,7 +289,7 @@ class _Walk:
                     "hasOldSelf": old is not None,
                     "oldValue": bindings.get("oldSelf"),
                 }
-            error = _failure(rule, given, value, path)
+            error = _failure(rule, given, value, path or NO_PATH)
             if error is not None and (rule.transition or not same):
                 self._found.append(error)
         return None
@@ -324,7 +314,7 @@ def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> 
     where = str(source.get("fieldPath") or "")
     if where:
         field = where if where.startswith("[") else where.removeprefix(".")
-        path = f"{path}{where}" if path else field
+        path = field if path == NO_PATH else f"{path}{where}"
     if reason == "FieldValueForbidden":
         return FieldError(path, reason, f"Forbidden: {detail}")
     if reason == "FieldValueRequired":
@@ -388,24 +378,9 @@ def _fields(schema: Schema, value: Mapping[str, Any], *, root: bool) -> dict[str
         if root and field == "metadata":
             metadata = table(item)
             shown_fields[field] = {k: metadata[k] for k in ("name", "generateName") if k in metadata}
-        elif child is not None and (name := escaped(field)) and not _is_open(child):
+        elif child is not None and (name := escaped(field)) and not is_open(child):
             shown_fields[name] = _value(child, item, root=child.embedded)
     return shown_fields
-
-
-def _is_open(schema: Schema) -> bool:
-    """Keeps anything and says no type: rules do not see it."""
-    return not schema.type and not schema.int_or_string
-
-
-def escaped(field: str) -> str:
-    """A property's name as rules write it: `a.b` -> `a__dot__b`, `namespace` -> `__namespace__`; "" for one that cannot
-    be written."""
-    if field in _RESERVED:
-        return f"__{field}__"
-    for text, escape in _ESCAPES:
-        field = field.replace(text, escape)
-    return field if _IDENTIFIER.match(field) else ""
 
 
 def _formatted(name: str, text: str) -> Any:
@@ -422,7 +397,7 @@ def _formatted(name: str, text: str) -> Any:
         return text
 
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # noqa: RUF001
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def _duration(text: str) -> Any:
