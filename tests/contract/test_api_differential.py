@@ -99,6 +99,9 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "A CRD is established at once, in the commit that creates it, and with the finalizer that guards its objects.",
     ),
     ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
+    ("crd-rules/crd: *", "The same."),
+    ("crd-rules/served: body.metadata.continue", "As with custom-resources/empty."),
+    ("crd-rules/crd_deleted: *", "The same."),
     (
         "custom-resources/crd_deleted: *",
         "The same, and its deletion counts as a generation like any other kind's.",

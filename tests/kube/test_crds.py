@@ -184,6 +184,7 @@ def test_name_follows_from_names() -> None:
         ({"versions": [version("v1"), version("v2")]}, "spec.versions"),
         ({"versions": [version("v1"), version("v1", storage=False)]}, "spec.versions"),
         ({"versions": [version("V.1")]}, "spec.versions[0].name"),
+        ({"conversion": {"strategy": "Webhook"}}, "spec.conversion.strategy"),
         ({"versions": [version(schema=None)]}, "spec.versions[0].schema.openAPIV3Schema"),
         ({"preserveUnknownFields": True}, "spec.preserveUnknownFields"),
         (
@@ -192,7 +193,7 @@ def test_name_follows_from_names() -> None:
                     version(additionalPrinterColumns=[{"name": "A", "type": "text", "jsonPath": ".a"}])
                 ]
             },
-            "spec.versions[0].additionalPrinterColumns[0].type",
+            "spec.additionalPrinterColumns[0].type",
         ),
         (
             {
@@ -200,11 +201,11 @@ def test_name_follows_from_names() -> None:
                     version(additionalPrinterColumns=[{"name": "A", "type": "date", "jsonPath": "a"}])
                 ]
             },
-            "spec.versions[0].additionalPrinterColumns[0].jsonPath",
+            "spec.additionalPrinterColumns[0].jsonPath",
         ),
         (
             {"versions": [version(subresources={"scale": {"specReplicasPath": ".replicas"}})]},
-            "spec.versions[0].subresources.scale.specReplicasPath",
+            "spec.subresources.scale.specReplicasPath",
         ),
     ],
 )
@@ -212,7 +213,7 @@ def test_errors(spec: Object, path: str) -> None:
     assert path in wrong(crd(**spec))
 
 
-SPEC = "spec.versions[0].schema.openAPIV3Schema.properties[spec]"
+SPEC = "spec.validation.openAPIV3Schema.properties[spec]"
 
 
 @pytest.mark.parametrize(

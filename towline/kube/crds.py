@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from towline.kube import errors, names
+from towline.kube import errors, names, rules
 from towline.kube.cells import at, maps, table
 from towline.kube.columns import AGE
-from towline.kube.kinds import Column, Kind, Scale
+from towline.kube.kinds import Column, Kind, Scale, Strategy
 from towline.kube.objects import Object, copy, name_of
 from towline.kube.schemas import FieldError, Schema
 
@@ -37,19 +37,21 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
     said = table(spec.get("names"))
     kind = str(said.get("kind"))
     scale = at(version, "subresources", "scale")
+    schema = Schema.of_kind(at(version, "schema", "openAPIV3Schema"))
     return Kind(
         group=str(spec.get("group")),
         version=str(version.get("name")),
         kind=kind,
         plural=str(said.get("plural")),
         namespaced=spec.get("scope") == "Namespaced",
-        schema=Schema.of_kind(at(version, "schema", "openAPIV3Schema")),
+        schema=schema,
         singular=str(said.get("singular") or kind.lower()),
         short_names=tuple(said.get("shortNames") or ()),
         categories=tuple(said.get("categories") or ()),
         columns=_columns(version),
         status=at(version, "subresources", "status") is not None,
         scale=_scale(scale) if isinstance(scale, Mapping) else None,
+        strategy=Strategy(validate=rules.validator(schema)),
         custom=True,
     )
 
@@ -167,7 +169,12 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     versions = maps(spec.get("versions"))
     found += _versions(versions)
     for n, version in enumerate(versions):
-        found += _version(version, f"spec.versions[{n}]")
+        found += _version(version, f"spec.versions[{n}]", versions)
+    if at(spec, "conversion", "strategy") == "Webhook":
+        message = (
+            "conversion by a webhook is not supported here: say None, and the same schema for every version"
+        )
+        found.append(errors.invalid("spec.conversion.strategy", "Webhook", message))
     if spec.get("preserveUnknownFields"):
         found.append(errors.invalid("spec.preserveUnknownFields", True, "must be false"))
     return found + _fixed(crd, old)
@@ -215,17 +222,24 @@ def _versions(versions: list[Mapping[str, Any]]) -> list[FieldError]:
     return found
 
 
-def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
+def _version(version: Mapping[str, Any], path: str, versions: list[Mapping[str, Any]]) -> list[FieldError]:
+    """What all `versions` say alike, Kubernetes names once: `spec.validation` for the schema. Only a missing one is told
+    of each version."""
     schema = at(version, "schema", "openAPIV3Schema")
     if not isinstance(schema, Mapping):
         return [errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")]
-    where = f"{path}.schema.openAPIV3Schema"
+    alike = {field for field in version if all(other.get(field) == version[field] for other in versions)}
+    where = "spec.validation" if "schema" in alike else f"{path}.schema"
+    where += ".openAPIV3Schema"
+    columns = "spec" if "additionalPrinterColumns" in alike else path
+    subresources = "spec" if "subresources" in alike else path
     found: list[FieldError] = []
     if schema.get("type") != "object":
         found.append(errors.invalid(f"{where}.type", schema.get("type"), "must be object at the root"))
-    found += _structural(schema, where, 0)
+    structural = _structural(schema, where, 0)
+    found += structural or rules.problems(Schema.of_kind(schema), where)
     for n, column in enumerate(maps(version.get("additionalPrinterColumns"))):
-        found += _column(column, f"{path}.additionalPrinterColumns[{n}]")
+        found += _column(column, f"{columns}.additionalPrinterColumns[{n}]")
     scale = at(version, "subresources", "scale")
     for field, prefix in (
         ("specReplicasPath", ".spec."),
@@ -236,11 +250,11 @@ def _version(version: Mapping[str, Any], path: str) -> list[FieldError]:
         if scale is None or (value is None and field == "labelSelectorPath"):
             continue
         if not value:
-            found.append(errors.required(f"{path}.subresources.scale.{field}"))
+            found.append(errors.required(f"{subresources}.subresources.scale.{field}"))
         elif not str(value).startswith(prefix):
             shown = prefix if isinstance(prefix, str) else " or ".join(prefix)
             message = f"should be a json path under {shown.rstrip('.')}"
-            found.append(errors.invalid(f"{path}.subresources.scale.{field}", value, message))
+            found.append(errors.invalid(f"{subresources}.subresources.scale.{field}", value, message))
     return found
 
 

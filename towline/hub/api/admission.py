@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from towline.hub.api.status import StatusError, bad_request, invalid
-from towline.kube import names, schemas
+from towline.kube import names, rules, schemas
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object, OwnerReference
 from towline.kube.schemas import FieldError
@@ -26,6 +26,12 @@ GENERATED_RANDOM = 5
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _EMPTY: Mapping[str, Any] = {}
+_BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
+    }
+)  # fmt: skip
+"""Errors of the schema with which the rules of a CRD are not evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,11 @@ def admit(
         if defaulted is not obj:
             obj = defaulted
             errors = schemas.validate(kind.schema, obj)
-    if strategy.validate is not None and typed:
-        errors = [*errors, *strategy.validate(obj, old)]
+    if strategy.validate is not None:
+        if kind.custom and any(error.reason in _BLOCKING for error in errors):
+            errors = [*errors, rules.UNCHECKED]
+        elif typed:
+            errors = [*errors, *strategy.validate(obj, old)]
     errors = [
         *metadata_errors(kind, obj, old),
         *(error for error in errors if not error.path.startswith("metadata.ownerReferences")),

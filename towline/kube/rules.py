@@ -1,0 +1,411 @@
+"""`x-kubernetes-validations`: the CEL rules of a CRD's schema. Pure.
+
+A kind without rules has none of this. Rules are compiled when the CRD is checked and again at the first object of the
+kind; objects are then walked along the nodes that have rules.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from google.protobuf import duration_pb2, timestamp_pb2
+
+from towline.kube import cel, errors
+from towline.kube.cel_types import Types, escaped, is_open
+from towline.kube.cells import maps, table
+from towline.kube.field_errors import FieldError, join, shown
+from towline.kube.objects import Object
+from towline.kube.structure import Schema
+
+RULES = "x-kubernetes-validations"
+NO_PATH = "<nil>"
+"""How Kubernetes writes the path of a whole object."""
+UNCHECKED = FieldError(
+    NO_PATH,
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+    "errors to complete validation",
+)
+EVALUATIONS_MAX = 10_000
+"""Rules that one object may cause to be evaluated."""
+MESSAGE_MAX = 5 * 1024
+
+_REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
+_FORMATS = frozenset({"date-time", "date", "duration", "byte"})
+
+
+class Rule(NamedTuple):
+    """One compiled rule. `transition`: it looks at `oldSelf`; `optional`: also where there is no old value."""
+
+    source: Mapping[str, Any]
+    program: cel.Program
+    message: cel.Program | None
+    transition: bool
+    optional: bool
+
+
+class Node(NamedTuple):
+    """A node of a schema at or below which there are rules."""
+
+    schema: Schema
+    root: bool
+    rules: tuple[Rule, ...]
+    properties: Mapping[str, Node]
+    items: Node | None
+    additional: Node | None
+
+
+def validator(schema: Schema) -> Callable[[Object, Object | None], list[FieldError]] | None:
+    """Checks an object (and the one that it replaces) against the rules of its kind's schema. None if it has none."""
+    if not _has_rules(schema):
+        return None
+    compiled: list[Node | None] = []
+
+    def validate(new: Object, old: Object | None) -> list[FieldError]:
+        if not compiled:
+            compiled.append(_node(schema, root=True))
+        found: list[FieldError] = []
+        if compiled[0] is not None:
+            _Walk(found).visit(compiled[0], new, old, "", same=False)
+        return found
+
+    return validate
+
+
+def problems(schema: Schema, path: str) -> list[FieldError]:
+    """What is wrong with the rules of a schema at `path`. The schema is structural."""
+    return list(_problems(schema, path, root=True, fixed="")) if _has_rules(schema) else []
+
+
+def _has_rules(schema: Schema) -> bool:
+    return bool(schema.node.get(RULES)) or any(_has_rules(child) for _, child in _children(schema))
+
+
+def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """(path below, node), without Kubernetes' own definitions, which have no rules."""
+    below = [(f".properties[{field}]", child) for field, child in schema.properties.items()]
+    if schema.items is not None:
+        below.append((".items", schema.items))
+    if schema.additional is not None and schema.additional is not Schema.ANY:
+        below.append((".additionalProperties", schema.additional))
+    return ((at, child) for at, child in below if not child.definition)
+
+
+# --- compiling -----------------------------------------------------------------------------------------------
+
+
+def _node(schema: Schema, *, root: bool = False) -> Node | None:
+    if not _has_rules(schema):
+        return None
+    root = root or schema.embedded
+    rules = []
+    for source in maps(schema.node.get(RULES)):
+        rule = _compiled(schema, source, root)
+        if rule is not None:
+            rules.append(rule)
+    properties = {field: _node(child) for field, child in schema.properties.items() if not child.definition}
+    return Node(
+        schema,
+        root,
+        tuple(rules),
+        {field: child for field, child in properties.items() if child is not None},
+        _node(schema.items) if schema.items is not None else None,
+        _node(schema.additional)
+        if schema.additional is not None and schema.additional is not Schema.ANY
+        else None,
+    )
+
+
+def _compiled(schema: Schema, source: Mapping[str, Any], root: bool) -> Rule | None:
+    """A rule of a stored CRD. One that cannot be compiled any more refuses every object, it is not left out."""
+    text, said = str(source.get("rule") or "").strip(), source.get("messageExpression")
+    if not text:
+        return None
+    optional = bool(source.get("optionalOldSelf"))
+    try:
+        program, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
+        message = _program(schema, str(said), cel.STRING, root=root, optional=optional)[0] if said else None
+    except cel.CelError as error:
+        return Rule(source, cel.Program(_refusal(error)), None, False, False)
+    return Rule(source, program, message, transition, optional)
+
+
+def _refusal(error: cel.CelError) -> Callable[[Mapping[str, Any]], Any]:
+    def refuse(_: Mapping[str, Any]) -> Any:
+        raise cel.CelError(f"the rule does not compile: {error}")
+
+    return refuse
+
+
+def _program(
+    schema: Schema, text: str, result: str, *, root: bool, optional: bool
+) -> tuple[cel.Program, bool]:
+    """(program, whether it looks at oldSelf)."""
+    types = Types()
+    kind = types.of(schema, root=root)
+    pool = types.pool()
+    try:
+        return cel.compile(text, {"self": kind}, result, messages=pool), False
+    except cel.CelError:
+        if "oldSelf" not in text:
+            raise
+    old = cel.DYN if optional else kind
+    program = cel.compile(text, {"self": kind, "oldSelf": old}, result, messages=pool)
+    if optional:
+        # an optional value cannot be bound from outside; a loop over one makes it
+        made = "(hasOldSelf ? optional.of(oldValue) : optional.none())"
+        looped = f"[{made}].map(oldSelf, {text}\n)[0]"
+        bound = {"self": kind, "oldValue": kind, "hasOldSelf": cel.BOOL}
+        program = cel.compile(looped, bound, result, messages=pool)
+    return program, True
+
+
+# --- the rules of a CRD --------------------------------------------------------------------------------------
+
+
+def _problems(schema: Schema, path: str, *, root: bool, fixed: str) -> Iterator[FieldError]:
+    """`fixed`: the path of the list above whose items cannot be told apart from one version to the next."""
+    for n, source in enumerate(maps(schema.node.get(RULES))):
+        yield from _rule_problems(schema, source, f"{path}.{RULES}[{n}]", fixed, root)
+    for at, child in _children(schema):
+        below = fixed
+        if at == ".items" and not fixed and schema.list_type != "map":
+            below = path
+        yield from _problems(child, path + at, root=child.embedded, fixed=below)
+
+
+def _rule_problems(
+    schema: Schema, source: Mapping[str, Any], path: str, fixed: str, root: bool
+) -> Iterator[FieldError]:
+    text, said, reason = str(source.get("rule") or "").strip(), source.get("message"), source.get("reason")
+    if not text:
+        yield errors.required(f"{path}.rule", "rule is not specified")
+        return
+    if said is not None and not str(said).strip():
+        yield errors.required(f"{path}.message", "message must be non-empty if specified")
+    elif said and "\n" in str(said):
+        yield errors.invalid(f"{path}.message", said, "message must not contain line breaks")
+    elif "\n" in text and not said:
+        yield errors.required(f"{path}.message", "message must be specified if rule contains line breaks")
+    if reason is not None and reason not in _REASONS:
+        yield errors.unsupported(f"{path}.reason", reason, _REASONS)
+    if source.get("fieldPath") is not None and _target(schema, str(source["fieldPath"])) is None:
+        yield errors.invalid(
+            f"{path}.fieldPath", source["fieldPath"], "does not refer to a field of the schema"
+        )
+    optional = bool(source.get("optionalOldSelf"))
+    try:
+        _, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
+    except cel.CelError as error:
+        yield errors.invalid(f"{path}.rule", text, f"compilation failed: {error}")
+    else:
+        if transition and fixed:
+            message = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {fixed}"
+            yield errors.invalid(f"{path}.rule", text, message)
+        if not transition and source.get("optionalOldSelf") is not None:
+            message = "may not be set if oldSelf is not used in rule"
+            yield errors.invalid(f"{path}.optionalOldSelf", optional, message)
+    expression = source.get("messageExpression")
+    if expression is None:
+        return
+    if not str(expression).strip():
+        yield errors.required(f"{path}.messageExpression", "messageExpression must be non-empty if specified")
+        return
+    try:
+        _program(schema, str(expression), cel.STRING, root=root, optional=optional)
+    except cel.CelError as error:
+        yield errors.invalid(
+            f"{path}.messageExpression",
+            expression,
+            f"messageExpression compilation failed: {error}",
+        )
+
+
+def _target(schema: Schema, pointer: str) -> str | None:
+    """`.spec.a` or `['a b']` below the node, as the path of an error; None if there is no such field."""
+    parts = re.findall(r"\.([^.\[\]]+)|\['((?:[^'\\]|\\.)*)'\]", pointer)
+    if not parts or "".join(f".{a}" if a else f"['{b}']" for a, b in parts) != pointer:
+        return None
+    path = ""
+    for plain, quoted in parts:
+        field = plain or re.sub(r"\\(.)", r"\1", quoted)
+        child = schema.properties.get(field) or (None if schema.properties else schema.additional)
+        if child is None:
+            return None
+        schema, path = child, join(path, field)
+    return path
+
+
+# --- evaluating ----------------------------------------------------------------------------------------------
+
+
+class _Walk:
+    """One object on its way along the nodes that have rules."""
+
+    def __init__(self, found: list[FieldError]) -> None:
+        self._found = found
+        self._left = EVALUATIONS_MAX
+
+    def visit(self, node: Node, value: Any, old: Any, path: str, *, same: bool) -> None:
+        """`old` None: there is nothing to compare with. `same`: something above is unchanged, so what was wrong before
+        may stay wrong."""
+        if value is None:
+            return
+        same = same or (old is not None and value == old)
+        if node.rules:
+            self._evaluate(node, value, old, path, same)
+        if isinstance(value, dict):
+            before = old if isinstance(old, dict) else {}
+            for field, item in value.items():
+                child = node.properties.get(field)
+                if child is not None:
+                    self.visit(child, item, before.get(field), join(path, field), same=same)
+                elif node.additional is not None and field not in node.schema.properties:
+                    self.visit(node.additional, item, before.get(field), f"{path}[{field}]", same=same)
+        elif isinstance(value, list) and node.items is not None:
+            keyed = _by_key(node.schema, old)
+            for index, item in enumerate(value):
+                self.visit(
+                    node.items, item, keyed.get(_key(node.schema, item)), f"{path}[{index}]", same=same
+                )
+
+    def _evaluate(self, node: Node, value: Any, old: Any, path: str, same: bool) -> None:
+        bindings = {"self": _value(node.schema, value, root=node.root)}
+        if old is not None and any(rule.transition for rule in node.rules):
+            bindings["oldSelf"] = _value(node.schema, old, root=node.root)
+        for rule in node.rules:
+            if rule.transition and old is None and not rule.optional:
+                continue
+            self._left -= 1
+            if self._left < 0:
+                return self._exhausted(path)
+            given = bindings
+            if rule.optional:
+                given = {
+                    "self": bindings["self"],
+                    "hasOldSelf": old is not None,
+                    "oldValue": bindings.get("oldSelf"),
+                }
+            error = _failure(rule, given, value, path or NO_PATH)
+            if error is not None and (rule.transition or not same):
+                self._found.append(error)
+        return None
+
+    def _exhausted(self, path: str) -> None:
+        if self._left == -1:
+            message = f"more than {EVALUATIONS_MAX} validation rules to evaluate, no further ones will be run"
+            self._found.append(FieldError(path, "FieldValueInvalid", f"Invalid value: {message}"))
+
+
+def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> FieldError | None:
+    source = rule.source
+    said = str(source.get("message") or "").strip()
+    named = said or str(source.get("rule")).strip()
+    try:
+        if rule.program.evaluate(bindings) is True:
+            return None
+    except cel.CelError as error:
+        return FieldError(path, "FieldValueInvalid", f"Invalid value: {error} evaluating rule: {named}")
+    detail = _message(rule, bindings) or said or f"failed rule: {named}"
+    reason = str(source.get("reason") or "FieldValueInvalid")
+    where = str(source.get("fieldPath") or "")
+    if where:
+        field = where if where.startswith("[") else where.removeprefix(".")
+        path = field if path == NO_PATH else f"{path}{where}"
+    if reason == "FieldValueForbidden":
+        return FieldError(path, reason, f"Forbidden: {detail}")
+    if reason == "FieldValueRequired":
+        return FieldError(path, reason, f"Required value: {detail}")
+    if reason == "FieldValueDuplicate":
+        return FieldError(path, reason, f"Duplicate value: {shown(value)}")
+    shows = "" if isinstance(value, dict | list) else f"{shown(value)}: "
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {shows}{detail}")
+
+
+def _message(rule: Rule, bindings: Mapping[str, Any]) -> str:
+    """What messageExpression says; "" if it fails or says nothing that fits a line."""
+    if rule.message is None:
+        return ""
+    try:
+        said = str(rule.message.evaluate(bindings)).strip()
+    except cel.CelError:
+        return ""
+    return said if "\n" not in said and len(said.encode()) <= MESSAGE_MAX else ""
+
+
+def _by_key(schema: Schema, items: Any) -> Mapping[Any, Any]:
+    """The items of a list with keys, by key; of other lists nothing can be told apart."""
+    if schema.list_type != "map" or not isinstance(items, list):
+        return {}
+    return {_key(schema, item): item for item in items}
+
+
+def _key(schema: Schema, item: Any) -> Any:
+    if schema.list_type != "map" or not isinstance(item, dict):
+        return None
+    return tuple(shown(item.get(key)) for key in schema.list_map_keys)
+
+
+# --- values --------------------------------------------------------------------------------------------------
+
+
+def _value(schema: Schema, value: Any, *, root: bool = False) -> Any:
+    """`value` as rules see it: fields that the schema names, under names that are identifiers; times as times."""
+    if isinstance(value, dict):
+        return _fields(schema, value, root=root)
+    if isinstance(value, list):
+        items = schema.items
+        return [_value(items, item) for item in value] if items is not None else value
+    if schema.type == "number" and isinstance(value, int) and not schema.int_or_string:
+        return float(value)
+    if schema.type == "string" and isinstance(value, str) and schema.node.get("format") in _FORMATS:
+        return _formatted(str(schema.node["format"]), value)
+    return value
+
+
+def _fields(schema: Schema, value: Mapping[str, Any], *, root: bool) -> dict[str, Any]:
+    if not schema.properties and not root:
+        values = schema.additional
+        if values is None:
+            return {}
+        return {key: _value(values, item) for key, item in value.items()}
+    shown_fields: dict[str, Any] = {}
+    for field, item in value.items():
+        child = schema.properties.get(field)
+        if root and field == "metadata":
+            metadata = table(item)
+            shown_fields[field] = {k: metadata[k] for k in ("name", "generateName") if k in metadata}
+        elif child is not None and (name := escaped(field)) and not is_open(child):
+            shown_fields[name] = _value(child, item, root=child.embedded)
+    return shown_fields
+
+
+def _formatted(name: str, text: str) -> Any:
+    """A timestamp, duration or bytes; the text itself if it is none (the schema's own check has said so)."""
+    try:
+        if name == "byte":
+            return base64.b64decode(text)
+        if name == "duration":
+            return _duration(text)
+        time = timestamp_pb2.Timestamp()
+        time.FromJsonString(f"{text}T00:00:00Z" if name == "date" else text)
+        return time
+    except ValueError:
+        return text
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def _duration(text: str) -> Any:
+    """`1h30m`."""
+    parts = re.findall(r"([0-9.]+)(ms|us|µs|ns|h|m|s)", text)
+    if not parts or "".join(n + unit for n, unit in parts) != text.lstrip("+-"):
+        raise ValueError(text)
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in parts) * (-1 if text.startswith("-") else 1)
+    made = duration_pb2.Duration()
+    made.FromNanoseconds(round(seconds * 1e9))
+    return made
