@@ -118,6 +118,7 @@ class ApiServer:
             self._handle,
             handler_cancellation=True,
             access_log=None,
+            auto_decompress=False,  # as Kubernetes: a compressed body is no JSON, and cannot grow here
             max_line_size=limits.url_bytes,
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
