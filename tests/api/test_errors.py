@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -384,3 +385,13 @@ async def test_computed_objects_refuse_writes_with_a_sentence() -> None:
             assert (answer.code, answer.reason) == (405, "MethodNotAllowed")
             assert "computed from ResourceBinding shop/web-deployment" in answer.message
         await end(served)
+
+
+async def test_a_compressed_body_is_refused_and_does_not_grow(api: Served) -> None:
+    bomb = gzip.compress(b" " * 20_000_000)
+    async with api.session.post(
+        api.url + CONFIGMAPS,
+        data=bomb,
+        headers={"Content-Encoding": "gzip", "Content-Type": "application/json"},
+    ) as answer:
+        assert answer.status == 400 and answer.headers["Audit-Id"]

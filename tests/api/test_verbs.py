@@ -273,14 +273,17 @@ async def test_managers_come_from_the_query_or_the_user_agent(api: Served) -> No
     assert [e["manager"] for e in made["metadata"]["managedFields"]] == ["me"]
 
 
-async def test_writes_are_audited_with_who_what_and_how_it_ended(api: Served) -> None:
+async def test_requests_are_audited_with_who_what_and_how_it_ended(api: Served) -> None:
     await api.create(CONFIGMAPS, configmap())
     await api("POST", CONFIGMAPS, configmap())
     await api.get(CONFIGMAPS)
     assert [(e["user"], e["verb"], e["resource"], e["namespace"], e["code"]) for e in api.audited] == [
         ("admin", "create", "configmaps", "shop", 201),
         ("admin", "create", "configmaps", "shop", 409),
+        ("admin", "list", "configmaps", "shop", 200),
     ]
+    assert [e["decision"] for e in api.audited] == ["allow"] * 3
+    assert len({e["audit_id"] for e in api.audited}) == 3
     assert all(event["latency_seconds"] >= 0 for event in api.audited)
 
 

@@ -43,7 +43,15 @@ class Limits:
 
     body_bytes: int = 3 * 1024 * 1024
     in_flight: int = 400
+    """Seats of each level of fairness.py."""
+    flow_seats: int = 64
+    """Seats that one user may hold in one namespace; a list of many objects takes up to ten."""
+    queued: int = 1024
+    flow_queued: int = 256
+    queue_seconds: float = 10.0
+    """A request that has waited this long for a seat is refused with 429."""
     watches: int = 20_000
+    user_watches: int = 10_000
     header_bytes: int = 16 * 1024
     headers: int = 128
     url_bytes: int = 16 * 1024

@@ -1,6 +1,6 @@
 """The listener: HTTP on one side, the engine on the other.
 
-aiohttp's low-level server, because an API server routes by itself. A request goes through: health -> who asks, and as whom -> routes of
+aiohttp's low-level server, because an API server routes by itself. A request goes through: health -> who asks -> routes of
 the hub's own -> what is asked -> may they -> is there room -> the answer. A write runs to its end even when its client has
 left, so that what was committed is also audited. A watch ends as soon as its client does.
 """
@@ -11,18 +11,22 @@ import asyncio
 import gzip
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from towline.hub.api import bodies, impersonation, paths, reads, requests, status, watching
+from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
+from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery
 from towline.hub.api.engine import Engine, Limits, Refuse, User
+from towline.hub.api.fairness import Gate, Level
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.openapi import OpenAPI
 from towline.hub.api.paths import Attributes
@@ -79,7 +83,9 @@ class ApiServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._rendering = asyncio.Lock()
-        self._in_flight = 0
+        self._gate = Gate(_levels(limits), limits.queue_seconds)
+        self._turn = asyncio.Lock()
+        self._watches_of: Counter[str] = Counter()
         self._stopping = False
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -95,6 +101,7 @@ class ApiServer:
             self._handle,
             handler_cancellation=True,
             access_log=None,
+            auto_decompress=False,  # as Kubernetes: a compressed body is no JSON, and cannot grow here
             max_line_size=limits.url_bytes,
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
@@ -130,45 +137,67 @@ class ApiServer:
     # --- one request -----------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        at = Attributes(request.method.lower(), request.path)
-        started = asyncio.get_running_loop().time()
+        if request.path in HEALTH:
+            return self._health(request.path)
+        headers = request.headers
+        asked = Asked(
+            headers.get("Audit-ID", "")[:64] or self.engine.new_uid(),
+            request.remote or "",
+            headers.get("User-Agent", "")[:TEXT_MAX],
+            asyncio.get_running_loop().time(),
+            Attributes(request.method.lower(), request.path),
+        )
         code = 0
         try:
-            if at.path in HEALTH:
-                return self._health(at.path)
-            asker = await self._authenticate(request)
-            user = self._acting(request, asker)
-            route = self._routes.get((request.method, at.path))
-            if route is not None:
-                return _response(request, await self._run(route(user, await self._body(request))))
-            if user is None:
-                raise status.unauthorized()
-            query = request.query
-            at = paths.attributes(request.method, at.path, query)
-            self._check_allowed(user, at)
-            if at.verb == "watch":
-                return await self._watch(request, at)
-            response = await self._bounded(request, user, asker, at, query)
+            response = await self._answer(request, asked)
+            code = response.status
         except StatusError as error:
             code = error.code
-            return _response(request, Reply(error.encoded(), code, headers=error.headers))
+            response = _response(request, Reply(error.encoded(), code, headers=error.headers))
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
         except Exception:
             code = 500
             incident = self._incident(request)
-            return _response(request, Reply(status.internal(incident).encoded(), code))
-        else:
-            code = response.status
-            return response
+            response = _response(request, Reply(status.internal(incident).encoded(), code))
         finally:
             if code:
-                group, resource = (at.group, at.resource) if at.resource_request else ("", "")
-                known = code != 404 or self.engine.kinds.resource(group, at.version, resource) is not None
-                shown = (group, resource, at.subresource) if known else ("", "", "")
-                self.metrics.answered(at.verb, *shown, code)
-                if at.verb != "watch":
-                    self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - started)
+                self._count(asked, code)
+            if not asked.carried:
+                self._note(asked, code or 499)
+        if not response.prepared:
+            response.headers["Audit-Id"] = _header(asked.audit_id)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        asked.asker = asker = await self._authenticate(request)
+        asked.user = user = self._acting(request, asker, asked)
+        route = self._routes.get((request.method, asked.at.path))
+        if route is not None:
+            return _response(request, await self._run(route(user, await self._body(request))))
+        if user is None:
+            raise status.unauthorized()
+        query = request.query
+        asked.at = at = paths.attributes(request.method, asked.at.path, query)
+        asked.dry_run = bool(query.get("dryRun"))
+        asked.allowed = False
+        self._check_allowed(user, at, asked)
+        asked.allowed = True
+        if at.verb == "watch":
+            return await self._watch(request, user, asked)
+        return await self._bounded(request, user, asked, query)
+
+    def _count(self, asked: Asked, code: int) -> None:
+        at = asked.at
+        group, resource = (at.group, at.resource) if at.resource_request else ("", "")
+        known = code != 404 or self.engine.kinds.resource(group, at.version, resource) is not None
+        shown = (group, resource, at.subresource) if known else ("", "", "")
+        self.metrics.answered(at.verb, *shown, code)
+        if at.verb != "watch":
+            self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - asked.started)
+
+    def _note(self, asked: Asked, code: int, stage: str = "ResponseComplete") -> None:
+        self._audit(asked.line(code, asyncio.get_running_loop().time(), stage))
 
     def _incident(self, request: web.BaseRequest) -> str:
         """Logs the exception that is being handled; answers the id under which the log has it."""
@@ -187,19 +216,22 @@ class ApiServer:
             return "the store is not loaded yet"
         return self._ready()
 
-    def _acting(self, request: web.BaseRequest, asker: User | None) -> User | None:
+    def _acting(self, request: web.BaseRequest, asker: User | None, asked: Asked) -> User | None:
         """Who asks, or whom they act as. Raises 400, 403."""
         if asker is None:
             return None
         wanted = impersonation.asked(request.raw_headers)
         if wanted is None:
             return asker
+        asked.allowed = False
         for needed in wanted.needed:
-            self._check_allowed(asker, needed)
+            self._check_allowed(asker, needed, asked)
+        asked.allowed = None
         return wanted.user
 
-    def _check_allowed(self, user: User, at: Attributes) -> None:
+    def _check_allowed(self, user: User, at: Attributes, asked: Asked) -> None:
         decision = self._authorize(user, at)
+        asked.reason = decision.reason
         if decision.allowed:
             return
         if not at.resource_request:
@@ -213,18 +245,11 @@ class ApiServer:
         raise status.forbidden(at.resource, at.group, at.name, message)
 
     async def _bounded(
-        self,
-        request: web.BaseRequest,
-        user: User,
-        asker: User | None,
-        at: Attributes,
-        query: Mapping[str, str],
+        self, request: web.BaseRequest, user: User, asked: Asked, query: Mapping[str, str]
     ) -> web.StreamResponse:
-        if self._in_flight >= self.engine.limits.in_flight:
-            raise status.too_many_requests("Too many requests, please try again later.")
-        self._in_flight += 1
-        self.metrics.in_flight.inc()
-        try:
+        async with AsyncExitStack() as held:
+            at = asked.at
+            await self._seated(held, user, at, query)
             if not at.resource_request:
                 return await self._document(request, at, query)
             headers = request.headers
@@ -238,42 +263,42 @@ class ApiServer:
                 await self._body(request) if request.can_read_body else b"",
             )
             if at.verb in _WRITES:
-                return _response(request, await self._run(self._write(call, asker or user)))
+                asked.carried = True
+                return _response(request, await self._run(self._write(call, asked, held.pop_all())))
             reply = await requests.answer(self.engine, call, self._authorize)
             return await self._sized(request, reply)
-        finally:
-            self._in_flight -= 1
-            self.metrics.in_flight.dec()
 
-    async def _write(self, call: Call, asker: User) -> Reply:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+    async def _seated(
+        self, held: AsyncExitStack, user: User, at: Attributes, query: Mapping[str, str]
+    ) -> None:
+        """Wait for this request's seats; `held` gives them back. Raises 429."""
+        seats = 1
+        if at.verb in fairness.READS_MANY and not at.name:
+            objects = self.engine.cache.counts().get((at.group, at.resource), 0)
+            seats = fairness.cost(at, objects, paths.number(query, "limit"))
+        level = fairness.level_of(user, at)
+        if not await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats)):
+            raise status.too_many_requests("Too many requests, please try again later.")
+        self.metrics.in_flight.inc()
+        held.callback(self.metrics.in_flight.dec)
+        if seats > 1:
+            # Long answers start one a turn of the event loop, so that sessions and short requests run between them.
+            async with self._turn:
+                await asyncio.sleep(0)
+
+    async def _write(self, call: Call, asked: Asked, held: AsyncExitStack) -> Reply:
+        """The write and its audit line. It keeps its seats to its end, also when its client is gone."""
         code = 500
-        try:
-            reply = await requests.answer(self.engine, call, self._authorize)
-            code = reply.code
-            return reply
-        except StatusError as error:
-            code = error.code
-            raise
-        finally:
-            at = call.attributes
-            self._audit(
-                {
-                    "user": asker.name,
-                    "groups": list(asker.groups),
-                    **_impersonated(asker, call.user),
-                    "verb": at.verb,
-                    "group": at.group,
-                    "version": at.version,
-                    "resource": at.resource,
-                    "subresource": at.subresource,
-                    "namespace": at.namespace,
-                    "name": at.name,
-                    "code": code,
-                    "latency_seconds": loop.time() - started,
-                }
-            )
+        async with held:
+            try:
+                reply = await requests.answer(self.engine, call, self._authorize)
+                code = reply.code
+                return reply
+            except StatusError as error:
+                code = error.code
+                raise
+            finally:
+                self._note(asked, code)
 
     async def _run(self, work: Awaitable[Reply]) -> Reply:
         """Carry `work` to its end, also when the client is gone."""
@@ -345,8 +370,9 @@ class ApiServer:
 
     # --- watches ---------------------------------------------------------------------------------------------
 
-    async def _watch(self, request: web.BaseRequest, at: Attributes) -> web.StreamResponse:
-        if len(self._watches) >= self.engine.limits.watches:
+    async def _watch(self, request: web.BaseRequest, user: User, asked: Asked) -> web.StreamResponse:
+        at, limits = asked.at, self.engine.limits
+        if len(self._watches) >= limits.watches or self._watches_of[user.name] >= limits.user_watches:
             raise status.too_many_requests("Too many watches, please try again later.")
         kind = requests.kind_of(self.engine, at)
         query = request.query
@@ -355,11 +381,17 @@ class ApiServer:
         feed = watching.Feed(self.engine, kind, chosen, accept, query)
         seconds = watching.seconds(self.engine, query)
         response = web.StreamResponse(
-            headers={"Content-Type": bodies.JSON, "Cache-Control": "no-cache, private"}
+            headers={
+                "Content-Type": bodies.JSON,
+                "Cache-Control": "no-cache, private",
+                "Audit-Id": _header(asked.audit_id),
+            }
         )
         response.enable_chunked_encoding()
         try:
-            first = await feed.open()
+            async with AsyncExitStack() as held:
+                await self._seated(held, user, at, query)
+                first = await feed.open()
         except StatusError as error:
             if error.code != 410:
                 raise
@@ -368,6 +400,8 @@ class ApiServer:
             await response.write_eof()
             return response
         self._watches.add(feed.watch)
+        self._watches_of[user.name] += 1
+        self._note(asked, 200, "ResponseStarted")
         self.metrics.watches.inc()
         self.metrics.answered(at.verb, at.group, at.resource, at.subresource, 200)
         try:
@@ -384,6 +418,9 @@ class ApiServer:
         finally:
             feed.watch.close()
             self._watches.discard(feed.watch)
+            self._watches_of[user.name] -= 1
+            if not self._watches_of[user.name]:
+                del self._watches_of[user.name]
             self.metrics.watches.dec()
         return response
 
@@ -422,13 +459,6 @@ class ApiServer:
             raise ConnectionResetError("the watcher does not read") from None
 
 
-def _impersonated(asker: User, user: User) -> dict[str, Any]:
-    """What the audit says of somebody who acts as another."""
-    if asker is user:
-        return {}
-    return {"impersonated_user": user.name, "impersonated_groups": list(user.groups)}
-
-
 def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
     headers = CIMultiDict(reply.headers)
     headers["Content-Type"] = reply.content_type
@@ -438,8 +468,23 @@ def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
     return web.Response(body=reply.body, status=reply.code, headers=headers)
 
 
+def _levels(limits: Limits) -> dict[str, Level]:
+    seats, waiting = limits.in_flight, limits.queued
+    flow_seats, flow_waiting = min(limits.flow_seats, seats), min(limits.flow_queued, waiting)
+    return {
+        # Administrators never wait; the process is still protected.
+        fairness.EXEMPT: Level(seats, seats, 0, 0, request_seats=1),
+        fairness.LEADER_ELECTION: Level(seats, flow_seats, waiting, flow_waiting),
+        fairness.EVERYBODY: Level(seats, flow_seats, waiting, flow_waiting),
+    }
+
+
+def _header(text: str) -> str:
+    """Text from a client, as a header may carry it."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+
+
 def _warning(text: str) -> str:
     """A warning as the header says it: quoted, and without what would end the header."""
-    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    quoted = shown.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = _header(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{quoted}"'
