@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from towline.hub.api.engine import Limits, User
+from towline.hub.api.engine import Limits
 from towline.hub.api.server import ApiServer
+from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
 from towline.hub.store.memory import MemoryStore
 from towline.kube import builtin, karmada

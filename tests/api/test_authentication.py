@@ -10,8 +10,8 @@ from tests.api.objects import CONFIGMAPS, configmap
 from tests.api.served import Served
 from towline.hub.api import impersonation
 from towline.hub.api.authentication import of_certificate
-from towline.hub.api.engine import User
 from towline.hub.api.status import StatusError
+from towline.hub.api.user import User
 
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 UID = "1.3.6.1.4.1.57683.2"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.api.served import ADMIN, Served, end, serve
 from towline.hub.api.authorization import Rbac
-from towline.hub.api.engine import User
 from towline.hub.api.local import Local
+from towline.hub.api.user import User
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ANN = User("ann", ("system:authenticated",))

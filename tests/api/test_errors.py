@@ -13,7 +13,8 @@ import pytest
 
 from tests.api.objects import CONFIGMAPS, CRDS, DEPLOYMENTS, configmap, crd, deployment, policy
 from tests.api.served import Served, end, serve
-from towline.hub.api.engine import Limits, User
+from towline.hub.api.engine import Limits
+from towline.hub.api.user import User
 from towline.hub.store.contract import Unavailable
 
 JSON = "application/json"

@@ -7,7 +7,6 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.hub.api.engine import User
 from towline.hub.api.fairness import (
     EVERYBODY,
     EXEMPT,
@@ -20,6 +19,7 @@ from towline.hub.api.fairness import (
     level_of,
 )
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 
 LEVEL = Level(seats=8, flow_seats=5, queued=12, flow_queued=6, request_seats=4)
 STEPS = st.lists(

@@ -27,7 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.api.objects import configmap, crd, deployment, policy, widget
 from tests.api.served import Served, end, serve
 from towline.hub.api.authentication import certificates_and_tokens
-from towline.hub.api.engine import SYSTEM
+from towline.hub.api.user import SYSTEM
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -26,11 +26,11 @@ from towline.certs import authority, kubeconfig, tls
 from towline.hub import epoch
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
-from towline.hub.api.engine import User
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
+from towline.hub.api.user import User
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop

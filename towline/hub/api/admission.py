@@ -35,8 +35,11 @@ _BLOCKING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class Prepared:
+    """`full` is what `check` looks at; `object` is what is stored: without the empty lists and maps that Go leaves out."""
+
     object: Object
+    full: Object
     warnings: tuple[str, ...] = ()
 
 
@@ -90,7 +93,7 @@ def check_envelope(kind: Kind, obj: Object) -> Object:
     return obj
 
 
-def admit(
+def prepare(
     kind: Kind,
     obj: Object,
     old: Object | None,
@@ -99,27 +102,31 @@ def admit(
     now: str,
     uid: str,
     unknown: tuple[str, ...] | None = None,
-) -> Admitted:
-    """`obj` as it may be stored (managedFields apart). `unknown` are unknown fields that the caller found already in
-    what the client sent. Raises 400 for unknown fields under Strict, and for values of a wrong type in what Kubernetes
-    decodes into types of its own (built-in kinds); 422 for everything else."""
+) -> Prepared:
+    """`obj` with what nobody may say left out and the defaults filled in; `check` looks at it afterwards. `unknown` are
+    unknown fields that the caller found already in what the client sent. Raises 400 for unknown fields under Strict, and for
+    values of a wrong type in what Kubernetes decodes into types of its own (built-in kinds)."""
     pruned = schemas.prune(kind.schema, obj)
     if unknown is None:
         unknown = unknown_fields(kind, obj, pruned, validation)
     warnings = reported(kind, unknown, validation)
     obj = schemas.default(kind.schema, pruned)
     errors = schemas.validate(kind.schema, obj)
+    if kind.strategy.default is not None and check_types(kind, errors):
+        obj = kind.strategy.default(obj, old, now, uid)
+    elif errors:
+        check_types(kind, errors)
+    return Prepared(schemas.compact(kind.schema, obj) if is_builtin(kind) else obj, obj, warnings)
+
+
+def check(kind: Kind, obj: Object, old: Object | None) -> None:
+    """Raises 422 with everything that is wrong with a prepared object (its `full` form)."""
+    errors = schemas.validate(kind.schema, obj)
     strategy = kind.strategy
-    typed = check_types(kind, errors)
-    if strategy.default is not None and typed:
-        defaulted = strategy.default(obj, old, now, uid)
-        if defaulted is not obj:
-            obj = defaulted
-            errors = schemas.validate(kind.schema, obj)
     if strategy.validate is not None:
         if kind.custom and any(error.reason in _BLOCKING for error in errors):
             errors = [*errors, rules.UNCHECKED]
-        elif typed:
+        elif check_types(kind, errors):
             errors = [*errors, *strategy.validate(obj, old)]
     errors = [
         *metadata_errors(kind, obj, old),
@@ -129,7 +136,6 @@ def admit(
         once = {(error.path, error.reason): error for error in reversed(errors)}
         named = str((obj.get("metadata") or _EMPTY).get("name") or "")
         raise invalid(kind, named, list(once.values())[::-1])
-    return Admitted(schemas.compact(kind.schema, obj) if is_builtin(kind) else obj, warnings)
 
 
 def is_builtin(kind: Kind) -> bool:

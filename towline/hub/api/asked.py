@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 
 TEXT_MAX = 256
 """Characters of a path or a user agent that are kept."""

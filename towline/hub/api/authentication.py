@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 
 ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"

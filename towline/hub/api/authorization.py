@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from towline.hub.api.authentication import MASTERS, Decision
-from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry, WatchEvent
 from towline.kube import rbac

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from towline.hub.api import paths, status
+from towline.hub.api import paths, plugins, status
 from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
+from towline.hub.api.plugins import AdmissionRequest
+from towline.hub.api.user import SYSTEM, User
 from towline.hub.api.writes import as_version, holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
@@ -32,6 +34,7 @@ class DeleteOptions:
     grace_seconds: int | None = None
     propagation: str = "Background"
     dry_run: bool = False
+    user: User = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,10 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
         _check_preconditions(engine, kind, entry, options)
         obj = entry.object
         held = bool(entry.meta.finalizers) or holds_content(kind, obj)
+        if engine.plugins:
+            request = AdmissionRequest(options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run)
+            await plugins.admit(engine.plugins, request)
+            await plugins.validate(engine.plugins, request)
         if held and entry.meta.deletionTimestamp:
             return _deleted(kind, entry, entry.value, gone=False)
         value = encode(_marked(engine, kind, obj)) if held else None

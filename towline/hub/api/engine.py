@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
 from towline.hub.store import contract
@@ -21,20 +22,6 @@ Refuse = Callable[[str, Key], str | None]
 
 Shape = Callable[[Object, Object | None], Object]
 """(admitted, old) -> what is stored. For kinds whose objects change the API itself; pure but for what is served."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who asks, as authentication found out."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-SYSTEM = User("system:towline", ("system:masters",))
-"""The hub itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +66,8 @@ class Engine:
     sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
     refusals: Mapping[tuple[str, str], Refuse] = field(default_factory=dict)
     limits: Limits = Limits()
+    plugins: Plugins = ()
+    """In the order in which they are asked."""
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 
 EXEMPT = "exempt"
 LEADER_ELECTION = "leader-election"

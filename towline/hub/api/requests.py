@@ -7,7 +7,7 @@ tests may do so without a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,8 +16,9 @@ from towline.hub.api import admission, bodies, claims, deletes, paths, reads, re
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.discovery import VIRTUAL
-from towline.hub.api.engine import Engine, User
+from towline.hub.api.engine import Engine
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 from towline.hub.api.writes import Options, Patch, Written
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object
@@ -226,7 +227,7 @@ def write_options(call: Call, *, applies: bool = False) -> Options:
         told = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
         raise status.invalid_options(kind, "fieldValidation", "FieldValueNotSupported", told)
     dry_run = deletes.checked_dry_run(kind, [query["dryRun"]] if query.get("dryRun") else [])
-    return Options(manager or manager_of(call.user_agent), dry_run, validation, force)
+    return Options(manager or manager_of(call.user_agent), dry_run, validation, force, call.user)
 
 
 def manager_of(user_agent: str) -> str:
@@ -249,4 +250,4 @@ def _delete_options(call: Call) -> DeleteOptions:
     body: Object | None = None
     if call.body.strip():
         body = bodies.decode_object(call.body, call.content_type)
-    return deletes.delete_options(call.query, body)
+    return replace(deletes.delete_options(call.query, body), user=call.user)

@@ -6,8 +6,8 @@ from typing import Any
 
 from towline.hub.api import status
 from towline.hub.api.authentication import Authorize
-from towline.hub.api.engine import User
 from towline.hub.api.paths import Attributes
+from towline.hub.api.user import User
 from towline.kube.objects import Object
 
 __all__ = ["Authorize", "review"]

@@ -100,7 +100,7 @@ async def _change(
         new = _with_value(old, jsonpath.fields_of(_paths(kind).spec_replicas), _replicas(key, sent))
         return writes.next_object(engine, kind, old, new, options, "scale")
 
-    written = await writes.change_stored(engine, kind, key, verb, change, options, named)
+    written = await writes.change_stored(engine, kind, key, verb, change, options, named, "scale")
     return orjson.dumps(scale_of(kind, decode(written.value))), written.warnings
 
 

@@ -12,7 +12,7 @@ import gzip
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -25,13 +25,15 @@ from towline.hub.api.authentication import Authenticate, Authorize, certificates
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery
-from towline.hub.api.engine import Engine, Limits, Refuse, User
+from towline.hub.api.engine import Engine, Limits, Refuse
 from towline.hub.api.fairness import Gate, Level
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.openapi import OpenAPI
 from towline.hub.api.paths import Attributes
+from towline.hub.api.plugins import Plugin
 from towline.hub.api.requests import Call, Reply
 from towline.hub.api.status import StatusError
+from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Gone, Source, Watch
 from towline.kube.kinds import KindTable
@@ -68,8 +70,11 @@ class ApiServer:
         limits: Limits = Limits(),
         metrics: Metrics | None = None,
         cleans_namespaces: bool = True,
+        plugins: Sequence[Plugin] = (),
     ) -> None:
-        self.engine = Engine(cache, kinds, now, new_uid, sources or {}, refusals or {}, limits)
+        self.engine = Engine(
+            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins)
+        )
         self.metrics = metrics or Metrics()
         self._authenticate = authenticate or certificates_and_tokens()
         self._authorize = authorize

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.api import admission, claims, status
+from towline.hub.api import admission, claims, plugins, status
 from towline.hub.api.engine import Engine
+from towline.hub.api.plugins import AdmissionRequest
+from towline.hub.api.user import SYSTEM, User
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
@@ -35,6 +37,7 @@ class Options:
     dry_run: bool = False
     validation: str = "Warn"
     force: bool = False
+    user: User = SYSTEM
 
 
 class Written(NamedTuple):
@@ -53,8 +56,11 @@ class Patch(NamedTuple):
 
 
 class Changed(NamedTuple):
+    """What a write leads to. `full` is what the kind's rules look at; None for the hub's own changes, which none looks at."""
+
     object: Object
     warnings: tuple[str, ...]
+    full: Object | None = None
 
 
 # --- create ----------------------------------------------------------------------------------------------------
@@ -85,21 +91,21 @@ async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, optio
     key = kind.key(namespace, obj["metadata"].get("name") or "")
     claims.refuse(engine, kind, "create", key)
     claims.check_namespace(engine, kind, key)
-    admitted = _admit_new(engine, kind, obj, options)
+    prepared = _prepare_new(engine, kind, obj, options)
     tracked = server_side.track(
         kind.schema,
         None,
-        _without_finalizers(admitted.object)
+        _without_finalizers(prepared.object)
         if kind.key("", "")[:2] == claims.NAMESPACES
-        else admitted.object,
+        else prepared.object,
         manager=options.manager,
         now=engine.timestamp(),
         api_version=kind.api_version,
         has_status=kind.status,
     )
     # What the server itself adds belongs to nobody.
-    new = with_metadata(admitted.object, managedFields=tracked["metadata"].get("managedFields"))
-    return await _insert(engine, kind, key, engine.shaped(kind, new, None), options, admitted.warnings)
+    new = with_metadata(prepared.object, managedFields=tracked["metadata"].get("managedFields"))
+    return await _insert(engine, kind, key, Changed(new, prepared.warnings, prepared.full), options)
 
 
 def _without_finalizers(namespace: Object) -> Object:
@@ -108,7 +114,7 @@ def _without_finalizers(namespace: Object) -> Object:
     return {**rest, "spec": spec} if spec else rest
 
 
-def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> admission.Admitted:
+def _prepare_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> admission.Prepared:
     if kind.status and "status" in obj:
         obj = {field: value for field, value in obj.items() if field != "status"}
     uid = engine.new_uid()
@@ -122,12 +128,13 @@ def _admit_new(engine: Engine, kind: Kind, obj: Object, options: Options) -> adm
         resourceVersion=None,
         selfLink=None,
     )
-    return admission.admit(kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid)
+    return admission.prepare(kind, obj, None, validation=options.validation, now=engine.timestamp(), uid=uid)
 
 
-async def _insert(
-    engine: Engine, kind: Kind, key: Key, new: Object, options: Options, warnings: tuple[str, ...]
-) -> Written:
+async def _insert(engine: Engine, kind: Kind, key: Key, made: Changed, options: Options) -> Written:
+    request = _request(kind, key, options, made.object, None)
+    new, warnings = await _admitted(engine, request, made)
+    new = engine.shaped(kind, new, None)
     present = engine.cache.get(key)
     if present is not None:
         raise _exists(kind, present)
@@ -172,7 +179,7 @@ async def update(
         claims.check_identity(kind, key, old, obj)
         return next_object(engine, kind, old, obj, options, subresource)
 
-    return await change_stored(engine, kind, key, "update", change, options, named)
+    return await change_stored(engine, kind, key, "update", change, options, named, subresource)
 
 
 async def patch(
@@ -189,7 +196,7 @@ async def patch(
         claims.check_identity(kind, key, old, obj, patched=True)
         return next_object(engine, kind, old, obj, options, subresource)
 
-    return await change_stored(engine, kind, key, "patch", refused_as_patch(change), options, 0)
+    return await change_stored(engine, kind, key, "patch", refused_as_patch(change), options, 0, subresource)
 
 
 def refused_as_patch(change: Callable[[Object], Changed]) -> Callable[[Object], Changed]:
@@ -257,7 +264,7 @@ async def _apply(
     while True:
         if engine.cache.get(key) is not None:
             try:
-                return await change_stored(engine, kind, key, "patch", change, options, named)
+                return await change_stored(engine, kind, key, "patch", change, options, named, subresource)
             except status.StatusError as error:
                 if error.code != 404 or subresource:
                     raise  # otherwise it went meanwhile, and is made again
@@ -271,10 +278,9 @@ async def _apply(
         claims.refuse(engine, kind, "create", key)
         claims.check_namespace(engine, kind, key)
         merged = _merge_applied(engine, kind, None, applied, options, "")
-        admitted = _admit_new(engine, kind, merged, replace(options, validation="Ignore"))
+        prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
-            new = engine.shaped(kind, admitted.object, None)
-            return await _insert(engine, kind, key, new, options, ())
+            return await _insert(engine, kind, key, Changed(prepared.object, (), prepared.full), options)
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
@@ -324,8 +330,9 @@ async def change_stored(
     change: Callable[[Object], Changed],
     options: Options,
     named: int,
+    subresource: str = "",
 ) -> Written:
-    """Read, change, commit; again where somebody else was faster and the client named no revision."""
+    """Read, change, admit, commit; again where somebody else was faster and the client named no revision."""
     claims.refuse(engine, kind, verb, key)
     for _ in range(engine.limits.retries):
         entry = engine.cache.get(key)
@@ -333,7 +340,11 @@ async def change_stored(
             raise status.not_found(kind, key.name)
         old = _as_version(entry.object, kind)
         claims.check_revision(engine, kind, key, old, named)
-        new, warnings = change(old)
+        changed = change(old)
+        new, warnings = changed.object, changed.warnings
+        if changed.full is not None:
+            request = _request(kind, key, options, new, old, subresource)
+            new, warnings = await _admitted(engine, request, changed)
         if new is old:
             return Written(as_version(entry.value, kind), False, warnings)
         value = _stored_form(engine, kind, new)
@@ -352,6 +363,33 @@ async def change_stored(
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
+def _request(
+    kind: Kind, key: Key, options: Options, new: Object, old: Object | None, subresource: str = ""
+) -> AdmissionRequest:
+    operation = "CREATE" if old is None else "UPDATE"
+    return AdmissionRequest(options.user, kind, operation, key, subresource, new, old, options.dry_run)
+
+
+async def _admitted(
+    engine: Engine, request: AdmissionRequest, changed: Changed
+) -> tuple[Object, tuple[str, ...]]:
+    """What plugins and the kind's rules let through, and all warnings. Raises StatusError."""
+    kind, old, full = request.kind, request.old, changed.full
+    new, warnings = changed.object, changed.warnings
+    if engine.plugins:
+        admitted, told = await plugins.admit(engine.plugins, request)
+        warnings += told
+        if admitted is not None and admitted is not new:
+            settled = _settled(engine, kind, old or new, admitted, request.subresource, "Ignore", ())
+            new, full = settled.object, settled.full
+            request = replace(request, object=new)
+    if new is not old:
+        admission.check(kind, new if full is None else full, old)
+    if engine.plugins:
+        warnings += await plugins.validate(engine.plugins, request)
+    return new, warnings
+
+
 def next_object(
     engine: Engine,
     kind: Kind,
@@ -363,28 +401,10 @@ def next_object(
 ) -> Changed:
     """What `new`, sent for `old`, becomes in the store; `old` itself when nothing changes. With `unknown` the managers
     are brought up to date already (apply)."""
-    before = old["metadata"]
-    if subresource:
-        new = _only(subresource, old, new)
-    elif kind.status:
-        new = _with_field(new, "status", old)
-    kept = {field: before[field] for field in _SYSTEM_METADATA if field in before}
-    metadata = {k: v for k, v in new["metadata"].items() if k not in _SYSTEM_METADATA}
-    new = {**new, "metadata": {**metadata, **kept, "resourceVersion": before["resourceVersion"]}}
-    admitted = admission.admit(
-        kind,
-        new,
-        old,
-        validation=options.validation,
-        now=engine.timestamp(),
-        uid=engine.new_uid(),
-        unknown=unknown,
-    )
-    new = engine.shaped(kind, admitted.object, old)
-    if new == old:
-        return Changed(old, admitted.warnings)
-    if kind.generation and _spec_changed(kind, old, new):
-        new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
+    settled = _settled(engine, kind, old, new, subresource, options.validation, unknown)
+    new = settled.object
+    if new is old:
+        return settled
     if unknown is None and not (subresource == "scale" and not _replicas_owned(kind, old)):
         new = server_side.track(
             kind.schema,
@@ -396,7 +416,43 @@ def next_object(
             subresource=subresource,
             has_status=kind.status,
         )
-    return Changed(old if new == old else new, admitted.warnings)
+    return settled._replace(object=old if new == old else new)
+
+
+def _settled(
+    engine: Engine,
+    kind: Kind,
+    old: Object,
+    new: Object,
+    subresource: str,
+    validation: str,
+    unknown: tuple[str, ...] | None,
+) -> Changed:
+    """`new` with what it may not change put back from `old`, prepared, and with its generation."""
+    before = old["metadata"]
+    if subresource:
+        new = _only(subresource, old, new)
+    elif kind.status:
+        new = _with_field(new, "status", old)
+    kept = {field: before[field] for field in (*_SYSTEM_METADATA, "resourceVersion") if field in before}
+    metadata = {
+        k: v for k, v in new["metadata"].items() if k not in _SYSTEM_METADATA and k != "resourceVersion"
+    }
+    prepared = admission.prepare(
+        kind,
+        {**new, "metadata": {**metadata, **kept}},
+        old,
+        validation=validation,
+        now=engine.timestamp(),
+        uid=engine.new_uid(),
+        unknown=unknown,
+    )
+    new = engine.shaped(kind, prepared.object, old)
+    if new == old:
+        return Changed(old, prepared.warnings, prepared.full)
+    if kind.generation and _spec_changed(kind, old, new):
+        new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
+    return Changed(new, prepared.warnings, prepared.full)
 
 
 def _replicas_owned(kind: Kind, obj: Object) -> bool:
