@@ -79,12 +79,8 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
     ),
     (
-        "reading/page: *",
-        "A list is always answered whole; Kubernetes allows it, and clients go on while there is a continue.",
-    ),
-    (
         "custom-resources/empty: body.metadata.continue",
-        "The same; Kubernetes writes it even when it is empty.",
+        "Kubernetes writes it even when it is empty.",
     ),
     ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
     (
