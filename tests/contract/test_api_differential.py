@@ -32,11 +32,6 @@ REAL = bool(os.environ.get("KUBEBUILDER_ASSETS"))
 
 KNOWN: tuple[tuple[str, str], ...] = (
     (
-        "*items?*?.apiVersion",
-        "Lists here join stored objects, each of which says what it is; Kubernetes leaves it to the list.",
-    ),
-    ("*items?*?.kind", "The same."),
-    (
         "*f:*..",
         "Whether a struct or list itself counts as set depends on Go's types; nobody can lose or win it alone.",
     ),
@@ -77,10 +72,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     (
         "reading/bad_field: *",
         "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
-    ),
-    (
-        "custom-resources/empty: body.metadata.continue",
-        "Kubernetes writes it even when it is empty.",
     ),
     ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
     (

@@ -31,6 +31,10 @@ class Page:
     remaining: int | None = None
 
 
+WHOLE = Page(())
+"""Of a list that is answered at once."""
+
+
 class Token(msgspec.Struct, frozen=True):
     """Where a list goes on. `start` is below the list's own path: `name` in a namespace, else `namespace/name`."""
 

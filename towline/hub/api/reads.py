@@ -10,7 +10,7 @@ import orjson
 from towline.hub.api import pages, paths, status, tables
 from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
-from towline.hub.api.pages import Page
+from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
 from towline.hub.api.writes import as_version
 from towline.hub.store.watch import Entry, Gone, ParsedObjects
@@ -128,19 +128,39 @@ async def list_objects(
             version=accept.version,
             include=included(query),
         )
-    values = [as_version(entry.value, kind) for entry in entries]
+    values = [entry.value for entry in entries]
     if accept.form == "partial":
         values = [tables.partial(value, accept.version) for value in values]
-        return list_of("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", at, values, page)
-    return list_of(kind.list_kind, kind.api_version, at, values, page)
+        metadata = _list_metadata(at, page)
+        return _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+    return plain_list(engine, kind, at, values, page)
 
 
-def list_of(kind: str, api_version: str, at: int, values: Sequence[bytes], page: Page | None = None) -> bytes:
+def plain_list(engine: Engine, kind: Kind, at: int, values: Sequence[bytes], page: Page = WHOLE) -> bytes:
+    """A list of stored bytes, which are sliced, not encoded again."""
+    metadata = _list_metadata(at, page)
+    if kind.typed_items:
+        metadata.setdefault("continue", "")
+        values = [as_version(value, kind) for value in values]
+        return _joined(kind.list_kind, kind.api_version, metadata, values)
+    typed = b'{"apiVersion":"%b","kind":"%b",' % (
+        engine.storage(kind).api_version.encode(),
+        kind.kind.encode(),
+    )
+    bare = [b"{" + value.removeprefix(typed) if value.startswith(typed) else value for value in values]
+    return _joined(kind.list_kind, kind.api_version, metadata, bare)
+
+
+def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
     metadata: dict[str, str | int] = {"resourceVersion": str(at)}
-    if page is not None and page.token:
+    if page.token:
         metadata["continue"] = page.token
         if page.remaining is not None:
             metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def _joined(kind: str, api_version: str, metadata: Mapping[str, str | int], values: Sequence[bytes]) -> bytes:
     head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
         kind.encode(),
         api_version.encode(),
