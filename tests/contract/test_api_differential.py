@@ -87,7 +87,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
     ("crd-rules/crd: *", "The same."),
-    ("crd-rules/served: body.metadata.continue", "As with custom-resources/empty."),
     ("crd-rules/crd_deleted: *", "The same."),
     (
         "custom-resources/crd_deleted: *",
