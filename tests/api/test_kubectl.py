@@ -398,3 +398,12 @@ async def test_who_may(kubectl: Kubectl) -> None:
     for context, credentials in (("nobody", ["--username=x", "--password=y"]), ("stranger", [])):
         refused = await kubectl.run(f"--context={context}", "get", "configmaps", *credentials)
         assert refused.code == 1 and ("Unauthorized" in refused.err or "logged in" in refused.err)
+
+
+async def test_get_in_chunks(kubectl: Kubectl) -> None:
+    for name in ("one", "two", "three"):
+        await kubectl("create", "configmap", f"chunk-{name}")
+    for output in ("name", "wide"):
+        whole = await kubectl("get", "configmaps", "-o", output, "--chunk-size=0")
+        assert await kubectl("get", "configmaps", "-o", output, "--chunk-size=1") == whole
+        assert "chunk-three" in whole

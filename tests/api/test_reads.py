@@ -45,7 +45,8 @@ async def filled(api: Served) -> Served:
         ("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault", ["default/a"]),
         ("/api/v1/configmaps?fieldSelector=metadata.name!%3Da", ["shop/b"]),
         (f"{CONFIGMAPS}?resourceVersion=0", ["shop/a", "shop/b"]),
-        (f"{CONFIGMAPS}?limit=1", ["shop/a", "shop/b"]),
+        (f"{CONFIGMAPS}?limit=1", ["shop/a"]),
+        (f"{CONFIGMAPS}?limit=1&resourceVersion=0", ["shop/a", "shop/b"]),
     ],
 )
 async def test_lists_and_selectors(filled: Served, path: str, expected: list[str]) -> None:
@@ -56,7 +57,9 @@ async def test_a_list_is_one_revision_with_the_stored_bytes(filled: Served) -> N
     answer = await filled.get(CONFIGMAPS)
     assert (answer.body["kind"], answer.body["apiVersion"]) == ("ConfigMapList", "v1")
     assert answer.body["metadata"]["resourceVersion"] == str(filled.cache.revision)
-    assert filled.cache.list("", "configmaps", "shop")[0].value in answer.raw
+    stored = filled.cache.list("", "configmaps", "shop")[0].value
+    assert stored.removeprefix(b'{"apiVersion":"v1","kind":"ConfigMap",') in answer.raw
+    assert "kind" not in answer.body["items"][0]
 
 
 async def test_events_are_found_by_what_they_are_about(api: Served) -> None:
@@ -121,7 +124,13 @@ async def test_large_answers_are_compressed_for_those_who_ask(api: Served) -> No
         ("resourceVersionMatch=Exact", 422, "Invalid"),
         ("resourceVersionMatch=Exact&resourceVersion=0", 422, "Invalid"),
         ("resourceVersionMatch=Sometimes&resourceVersion=1", 422, "Invalid"),
-        ("resourceVersionMatch=Exact&resourceVersion=1", 410, "Expired"),
+        ("resourceVersionMatch=Exact&resourceVersion=1&continue=x", 422, "Invalid"),
+        (
+            "resourceVersion=1&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhIn0",
+            400,
+            "BadRequest",
+        ),
+        ("limit=abc", 400, "BadRequest"),
         ("labelSelector=a+in+b", 400, "BadRequest"),
         ("fieldSelector=metadata.name", 400, "BadRequest"),
         ("watch=perhaps", 400, "BadRequest"),
@@ -280,3 +289,58 @@ async def test_partial_watches(filled: Served) -> None:
     async with filled.watch(CONFIGMAPS, Accept=PARTIAL) as watch:
         event = await anext(watch)
         assert event["object"]["kind"] == "PartialObjectMetadata" and "data" not in event["object"]
+
+
+async def test_pages_are_one_revision_whatever_is_written_between(filled: Served) -> None:
+    first = await filled.get("/api/v1/configmaps?limit=1")
+    metadata = first.body["metadata"]
+    assert names(first) == ["default/a"]
+    assert metadata["remainingItemCount"] == 2
+    await filled.create(CONFIGMAPS, configmap("aa"))
+    await filled("DELETE", f"{CONFIGMAPS}/b")
+    second = await filled.get(f"/api/v1/configmaps?limit=1&continue={metadata['continue']}")
+    assert names(second) == ["shop/a"]
+    assert second.body["metadata"]["resourceVersion"] == metadata["resourceVersion"]
+    last = await filled.get(f"/api/v1/configmaps?limit=5&continue={second.body['metadata']['continue']}")
+    assert names(last) == ["shop/b"]
+    assert last.body["metadata"] == {"resourceVersion": metadata["resourceVersion"]}
+    exact = f"/api/v1/configmaps?resourceVersionMatch=Exact&resourceVersion={metadata['resourceVersion']}"
+    assert names(await filled.get(exact)) == ["default/a", "shop/a", "shop/b"]
+    assert names(await filled.get("/api/v1/configmaps")) == ["default/a", "shop/a", "shop/aa"]
+
+
+async def test_a_page_with_a_selector_is_not_counted(filled: Served) -> None:
+    first = await filled.get("/api/v1/configmaps?limit=1&labelSelector=tier%3Dx")
+    assert names(first) == ["default/a"]
+    assert "remainingItemCount" not in first.body["metadata"]
+    token = first.body["metadata"]["continue"]
+    rest = await filled.get(f"/api/v1/configmaps?limit=1&labelSelector=tier%3Dx&continue={token}")
+    assert names(rest) == ["shop/a"]
+    assert "continue" not in rest.body["metadata"]
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "e30", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIuLi9hIn0", "*"]
+)
+async def test_what_is_no_token_is_refused(filled: Served, token: str) -> None:
+    answer = await filled.get(f"{CONFIGMAPS}?continue={token}")
+    assert answer.code == 400
+    assert answer.body["message"].startswith("invalid continue token: ")
+
+
+async def test_an_expired_token_comes_with_one_that_goes_on_in_the_newest_state() -> None:
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
+        served = Served()
+        served.session = session
+        await serve(served, tasks, window_events=4)
+        await served.create("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        for name in ("a", "b"):
+            await served.create(CONFIGMAPS, configmap(name))
+        first = await served.get(f"{CONFIGMAPS}?limit=1")
+        for number in range(6):
+            await served.create(CONFIGMAPS, configmap(f"c{number}"))
+        gone = await served.get(f"{CONFIGMAPS}?limit=1&continue={first.body['metadata']['continue']}")
+        assert (gone.code, gone.body["reason"]) == (410, "Expired")
+        token = gone.body["metadata"]["continue"]
+        assert names(await served.get(f"{CONFIGMAPS}?limit=1&continue={token}")) == ["shop/b"]
+        await end(served)

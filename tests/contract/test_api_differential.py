@@ -32,11 +32,6 @@ REAL = bool(os.environ.get("KUBEBUILDER_ASSETS"))
 
 KNOWN: tuple[tuple[str, str], ...] = (
     (
-        "*items?*?.apiVersion",
-        "Lists here join stored objects, each of which says what it is; Kubernetes leaves it to the list.",
-    ),
-    ("*items?*?.kind", "The same."),
-    (
         "*f:*..",
         "Whether a struct or list itself counts as set depends on Go's types; nobody can lose or win it alone.",
     ),
@@ -78,14 +73,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "reading/bad_field: *",
         "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
     ),
-    (
-        "reading/page: *",
-        "A list is always answered whole; Kubernetes allows it, and clients go on while there is a continue.",
-    ),
-    (
-        "custom-resources/empty: body.metadata.continue",
-        "The same; Kubernetes writes it even when it is empty.",
-    ),
     ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
     (
         "reading/unknown_group: *",
@@ -100,7 +87,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
     ("crd-rules/crd: *", "The same."),
-    ("crd-rules/served: body.metadata.continue", "As with custom-resources/empty."),
     ("crd-rules/crd_deleted: *", "The same."),
     (
         "custom-resources/crd_deleted: *",

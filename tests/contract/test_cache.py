@@ -509,3 +509,33 @@ async def test_closing_the_store_ends_the_run_and_lets_go_of_everybody() -> None
         await run
         assert await watching is None and await waiting is False
         assert await anext(watch, None) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), min_size=1, max_size=30),
+    st.integers(2, 40),
+)
+async def test_a_kept_revision_shows_what_the_list_was_then(
+    writes: list[tuple[str, bool]], window: int
+) -> None:
+    """At any revision that is kept, `at` is the list of then; below, it is Gone."""
+    async with running(MemoryStore(), window_events=window) as cache:
+        lists = {cache.revision: shown(cache)}
+        for number, (name, remove) in enumerate(writes):
+            at = key(name)
+            entry = cache.get(at)
+            if remove and entry is None:
+                continue
+            expected = 0 if entry is None else entry.revision
+            write = Write(at.path(), None, expected) if remove else put(at, expected, str(number))
+            await cache.commit([write])
+            lists[cache.revision] = shown(cache)
+        kept = sorted(lists)[-window:]
+        for revision in kept:
+            past = cache.at(*CONFIGMAPS, None, revision)
+            assert [(e.key, e.value) for e in past] == list(lists[revision].items())
+            assert cache.at(*CONFIGMAPS, "other", revision) == ()
+        for revision in sorted(lists)[: -window - 1]:
+            with pytest.raises(Gone):
+                cache.at(*CONFIGMAPS, None, revision)

@@ -129,5 +129,6 @@ def _row(
         short_names=short_names,
         columns=COLUMNS.get(kind, ()),
         strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), _VALIDATIONS.get(kind)),
+        typed_items=False,
     )
     return replace(row, **fields)

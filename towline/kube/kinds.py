@@ -79,6 +79,9 @@ class Kind:
     )  # fmt: skip
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
+    typed_items: bool = True
+    """The items of a list say what they are, and its `continue` is there when empty: as of kinds that a CRD defines in
+    Kubernetes or Karmada. Kubernetes' own leave it to the list."""
 
     @property
     def api_version(self) -> str:

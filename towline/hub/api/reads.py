@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from towline.hub.api import paths, status, tables
+from towline.hub.api import pages, paths, status, tables
 from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
+from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
 from towline.hub.api.writes import as_version
-from towline.hub.store.watch import Entry, ParsedObjects
+from towline.hub.store.watch import Entry, Gone, ParsedObjects
 from towline.kube import errors, selectors
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, read_meta, revision_of
@@ -113,31 +114,57 @@ async def get(engine: Engine, kind: Kind, key: Key, accept: Accepted, query: Map
 async def list_objects(
     engine: Engine, kind: Kind, chosen: Selection, accept: Accepted, query: Mapping[str, str]
 ) -> bytes:
-    """The body for a list. Raises 400, 410, 504."""
-    source = engine.source(kind)
-    await _at_revision(engine, kind, query)
-    entries = select(engine, kind, chosen)
+    """The body for a list, or for one page of it. Raises 400, 410, 422, 504."""
+    at, page = await _page(engine, kind, chosen, query)
+    entries = page.entries
     if accept.form == "table":
         return tables.table(
             kind,
             entries,
-            revision=source.revision,
+            revision=at,
+            token=page.token,
+            remaining=page.remaining,
             now=engine.now(),
             version=accept.version,
             include=included(query),
         )
-    values = [as_version(entry.value, kind) for entry in entries]
+    values = [entry.value for entry in entries]
     if accept.form == "partial":
         values = [tables.partial(value, accept.version) for value in values]
-        return list_of("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", source.revision, values)
-    return list_of(kind.list_kind, kind.api_version, source.revision, values)
+        metadata = _list_metadata(at, page)
+        return _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+    return plain_list(engine, kind, at, values, page)
 
 
-def list_of(kind: str, api_version: str, at: int, values: Sequence[bytes]) -> bytes:
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":{"resourceVersion":"%d"},"items":[' % (
+def plain_list(engine: Engine, kind: Kind, at: int, values: Sequence[bytes], page: Page = WHOLE) -> bytes:
+    """A list of stored bytes, which are sliced, not encoded again."""
+    metadata = _list_metadata(at, page)
+    if kind.typed_items:
+        metadata.setdefault("continue", "")
+        values = [as_version(value, kind) for value in values]
+        return _joined(kind.list_kind, kind.api_version, metadata, values)
+    typed = b'{"apiVersion":"%b","kind":"%b",' % (
+        engine.storage(kind).api_version.encode(),
+        kind.kind.encode(),
+    )
+    bare = [b"{" + value.removeprefix(typed) if value.startswith(typed) else value for value in values]
+    return _joined(kind.list_kind, kind.api_version, metadata, bare)
+
+
+def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
+    metadata: dict[str, str | int] = {"resourceVersion": str(at)}
+    if page.token:
+        metadata["continue"] = page.token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def _joined(kind: str, api_version: str, metadata: Mapping[str, str | int], values: Sequence[bytes]) -> bytes:
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
         kind.encode(),
         api_version.encode(),
-        at,
+        orjson.dumps(metadata),
     )
     return b"".join((head, b",".join(values), b"]}"))
 
@@ -179,19 +206,51 @@ def match_refused(why: FieldError) -> status.StatusError:
     return status.invalid_options("ListOptions", "resourceVersionMatch", why.reason, why.message)
 
 
-async def _at_revision(engine: Engine, kind: Kind, query: Mapping[str, str]) -> None:
-    """Wait for, or refuse, the revision that a list asks for. There is one copy, the newest: an older exact revision
-    is gone, and "not older than" is always the newest."""
+async def _page(engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]) -> tuple[int, Page]:
+    """What a list answers, and the revision it shows."""
+    source = engine.source(kind)
+    exact = await _exact_revision(engine, kind, query)
+    text = query.get("continue")
+    token = pages.decode(text) if text else None
+    if token is not None:
+        if query.get("resourceVersion", "0") not in ("", "0"):
+            raise status.bad_request("specifying resource version is not allowed when using continue")
+        exact = 0 if token.rv == pages.NEWEST else token.rv
+        await engine.until(source, exact)
+    limit = paths.number(query, "limit") or 0
+    if not exact and token is None and (not limit or query.get("resourceVersion") == "0"):
+        return source.revision, Page(select(engine, kind, chosen))
+    # Nothing awaits from here on: entries and revision belong together.
+    at = exact or source.revision
+    try:
+        entries = source.at(kind.group, kind.plural, chosen.namespace, at)
+    except Gone:
+        if token is not None:
+            raise pages.token_expired(token) from None
+        raise status.expired(f"The resourceVersion for the provided list is too old: {at}") from None
+    return at, pages.page(
+        entries,
+        None if chosen.everything else chosen.holds,
+        namespace=chosen.namespace if kind.namespaced else "",
+        revision=at,
+        limit=limit,
+        start=token.start if token is not None else "",
+    )
+
+
+async def _exact_revision(engine: Engine, kind: Kind, query: Mapping[str, str]) -> int:
+    """The one revision that a list must show; 0 for the newest. Waits for the revision that is asked for."""
     match = query.get("resourceVersionMatch")
     wanted = revision(query)
+    if match and not query.get("resourceVersion"):
+        raise match_refused(errors.forbidden("", "is forbidden unless resourceVersion is provided"))
+    if match and query.get("continue"):
+        raise match_refused(errors.forbidden("", "is forbidden when continue is provided"))
     if match and match not in ("Exact", "NotOlderThan"):
         raise match_refused(errors.unsupported("", match, ("Exact", "NotOlderThan", "")))
-    if match and "resourceVersion" not in query:
-        raise match_refused(errors.forbidden("", "is forbidden unless resourceVersion is provided"))
     if match == "Exact" and not wanted:
         raise match_refused(errors.forbidden("", '"Exact" is forbidden for resourceVersion "0"'))
-    if wanted:
-        source = engine.source(kind)
-        await engine.until(source, wanted)
-        if match == "Exact" and wanted < source.revision:
-            raise status.expired(f"The resourceVersion for the provided list is too old: {wanted}")
+    if wanted and not query.get("continue"):
+        await engine.until(engine.source(kind), wanted)
+    # A limit with a revision meant that very revision before there was resourceVersionMatch.
+    return wanted if match == "Exact" or (not match and query.get("limit", "0") not in ("", "0")) else 0

@@ -162,7 +162,7 @@ async def _delete_collection(engine: Engine, kind: Kind, call: Call, accept: Acc
     options = _delete_options(call)
     entries = reads.select(engine, kind, chosen)
     values = await deletes.delete_collection(engine, kind, entries, options)
-    return Reply(reads.list_of(kind.list_kind, kind.api_version, engine.source(kind).revision, values))
+    return Reply(reads.plain_list(engine, kind, engine.source(kind).revision, values))
 
 
 _VERBS = {

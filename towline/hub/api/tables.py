@@ -50,15 +50,23 @@ def table(
     version: str = "v1",
     include: str = "Metadata",
     headers: bool = True,
+    token: str = "",
+    remaining: int | None = None,
 ) -> bytes:
-    """A Table. `include` is includeObject: None, Metadata or Object. Watches send `headers` with the first only."""
+    """A Table. `include` is includeObject: None, Metadata or Object. Watches send `headers` with the first only.
+    `token` and `remaining` are a page's."""
+    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+    if token:
+        metadata["continue"] = token
+        if remaining is not None:
+            metadata["remainingItemCount"] = remaining
     columns = columns_of(kind)
     rows = [row(columns, entry, now, version, include) for entry in entries]
     head = orjson.dumps(
         {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{version}",
-            "metadata": {"resourceVersion": str(revision)},
+            "metadata": metadata,
             "columnDefinitions": definitions(kind) if headers else None,
         }
     )

@@ -209,6 +209,10 @@ class Cache:
         shelf = self._shelves.get((group, resource))
         return () if shelf is None else shelf.list(namespace)
 
+    def at(self, group: str, resource: str, namespace: str | None, revision: int) -> Sequence[Entry]:
+        shelf = self._shelf(group, resource)
+        return shelf.ring.undo(shelf.list(namespace), namespace, revision)
+
     def labelled(self, label: str, value: str) -> Sequence[Key]:
         """Keys of any kind that carry an indexed label, sorted. Raises KeyError for a label that is not indexed."""
         return self._index.find(label, value)

@@ -98,6 +98,9 @@ class Source(Protocol):
     def list(self, group: str, resource: str, namespace: str | None = None) -> Sequence[Entry]:
         """Sorted by (namespace, name). Not to be changed."""
 
+    def at(self, group: str, resource: str, namespace: str | None, revision: int) -> Sequence[Entry]:
+        """`list` as it was at `revision`, which is shown here. Raises Gone when that is not known any more."""
+
     def watch(self, group: str, resource: str, after: int) -> Watch:
         """The changes with a revision above `after`. Raises Gone when some of them are not kept any more."""
 
@@ -144,6 +147,20 @@ class Ring:
     def read(self, number: int, count: int) -> list[WatchEvent]:
         start = number - self.first + self._dropped
         return self._events[start : start + count]
+
+    def undo(self, entries: Sequence[Entry], namespace: str | None, revision: int) -> Sequence[Entry]:
+        """The past is the present with its changes undone: what `entries`, the sorted present of `namespace`, were at
+        `revision`. Raises Gone when some of the changes since are not kept."""
+        if revision < self.floor:
+            raise Gone(f"too old resource version: {revision} ({self.floor})")
+        before: dict[Key, Entry | None] = {}
+        for event in self.read(self.position(revision), len(self._events)):
+            if namespace is None or event.entry.key.namespace == namespace:
+                before.setdefault(event.entry.key, event.previous)
+        if not before:
+            return entries
+        kept = [entry for entry in entries if entry.key not in before]
+        return sorted(kept + [entry for entry in before.values() if entry is not None], key=_key_of)
 
     def clear(self, floor: int) -> None:
         """Forget all events and cut off who has not read them, and who has: history starts again."""
@@ -221,6 +238,10 @@ class Watch:
 
 def _revision_of(event: WatchEvent) -> int:
     return event.entry.revision
+
+
+def _key_of(entry: Entry) -> Key:
+    return entry.key
 
 
 _DROPPED = WatchEvent("DELETED", Entry(Key("", "", "", ""), b"{}", 0, Meta(), ParsedObjects(0)), None)

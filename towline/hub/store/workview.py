@@ -240,6 +240,9 @@ class WorkView:
                 found[entry.key] = entry
         return [found[key] for key in sorted(found)]
 
+    def at(self, group: str, resource: str, namespace: str | None, revision: int) -> Sequence[Entry]:
+        return self._ring.undo(self.list(group, resource, namespace), namespace, revision)
+
     def watch(self, group: str, resource: str, after: int) -> Watch:
         if after < self._ring.floor:
             raise Gone(f"too old resource version: {after} ({self._ring.floor})")
@@ -318,8 +321,9 @@ class WorkView:
         # The owner may be gone with it: what identifies the Work is all that a deletion has to say.
         bare: Object = {"metadata": {"creationTimestamp": UNKNOWN_TIME}}
         owner = self._cache.snapshot.get(before.owner) or bare
-        gone = WorkEntry(key, self._table.revision, _Making(self._kinds, before.work, before.owner, owner))
-        return WatchEvent("DELETED", gone, gone)
+        made = _Making(self._kinds, before.work, before.owner, owner)
+        gone = WorkEntry(key, self._table.revision, made)
+        return WatchEvent("DELETED", gone, WorkEntry(key, before.revision, made))
 
     def _last(self, cluster: str, name: str, before: Record, entry: Entry) -> Entry:
         owner = self._cache.snapshot.get(before.owner)
