@@ -427,7 +427,7 @@ def test_rollouts_of_a_propagated_deployment(tour: Tour) -> None:
     tour("rollout pause deployment/web", "paused")
     tour("!rollout restart deployment/web", "can't restart paused deployment")
     tour("rollout resume deployment/web", "resumed")
-    tour("wait --for=condition=Available deployment/web --timeout=30s", "condition met")
+    tour("wait --for=jsonpath={.status.availableReplicas}=2 deployment/web --timeout=30s", "condition met")
     tour("rollout history deployment/web", "deployment.apps/web")
     tour("!rollout undo deployment/web", "no rollout history found")
     tour("events --for deployment/web", "ScheduleBindingSucceed|SyncWorkSucceed|ApplyPolicySucceed")
