@@ -14,7 +14,7 @@ KIND = ("kopf.example.com", "v1", "gadgets")
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = True
     settings.watching.server_timeout = 5
-    settings.networking.error_backoffs = [0.05, 0.1, 0.2]
+    settings.networking.error_backoffs = [0.1] * 100  # longer than the hub is down
     settings.watching.reconnect_backoff = 0.1
 
 
@@ -41,7 +41,7 @@ def tick(status: kopf.Status, patch: kopf.Patch, **_: Any) -> None:
 
 
 @kopf.daemon(*KIND, cancellation_timeout=1)
-async def stay(stopped: kopf.DaemonStopped, patch: kopf.Patch, **_: Any) -> None:
-    patch.status["daemon"] = "runs"
+async def stay(stopped: kopf.DaemonStopped, body: kopf.Body, **_: Any) -> None:
+    kopf.info(body, reason="Stays", message="as long as it does")
     while not stopped:
         await asyncio.sleep(0.1)
