@@ -36,6 +36,13 @@ from towline.hub.config import HubConfig
     show_default=True,
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
+@click.option(
+    "--window-events",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Changes that watchers can resume from; older ones answer 410 and clients list again.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @config_option
 def command(
@@ -48,6 +55,7 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    window_events: int,
     log_level: str,
 ) -> None:
     """Run the hub.
@@ -68,6 +76,7 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        window_events=window_events,
     )
     from towline.hub.app import run
 

@@ -119,7 +119,8 @@ def version() -> Mapping[str, str]:
 
 
 def group_versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
-    """Kinds by group and version, the core group first, groups and versions in the order of the table."""
+    """Kinds by group and version, the core group first, groups in the order of the table, a version's kinds by name, as
+    `kubectl get all` shows them."""
     groups: dict[str, dict[str, list[Kind]]] = {"": {}}
     for kind in kinds:
         groups.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
@@ -128,7 +129,8 @@ def group_versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
     if not groups[""]:
         del groups[""]
     for group, versions in groups.items():
-        groups[group] = dict(sorted(versions.items(), key=lambda item: _priority(item[0])))
+        by_priority = sorted(versions.items(), key=lambda item: _priority(item[0]))
+        groups[group] = {version: sorted(rows, key=lambda kind: kind.plural) for version, rows in by_priority}
     return groups
 
 
