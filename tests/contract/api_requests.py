@@ -1,4 +1,4 @@
-"""What kubectl, client libraries and agents ask of an API server, as scenarios for test_api_differential."""
+"""What kubectl, client libraries and agents ask of an API server, as scenarios for test_api."""
 
 from __future__ import annotations
 

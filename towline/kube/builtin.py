@@ -30,7 +30,7 @@ def _core() -> list[Kind]:
         _row("", "v1", "ConfigMap", "configmaps", "cm", generation=False),
         _row("", "v1", "Secret", "secrets", generation=False),
         _row("", "v1", "Service", "services", "svc", categories=_ALL, status=True, generation=False,
-             name_style="label1035"),
+             name_style="label"),
         _row("", "v1", "Endpoints", "endpoints", "ep", singular="endpoints", generation=False),
         _row("", "v1", "Namespace", "namespaces", "ns", namespaced=False, status=True, generation=False,
              name_style="label", verbs=("create", "delete", "get", "list", "patch", "update", "watch")),

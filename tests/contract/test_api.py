@@ -1,4 +1,4 @@
-"""Our API engine against a real kube-apiserver: the same requests, the same answers.
+"""A hub against a real kube-apiserver: the same requests, the same answers.
 
 With KUBEBUILDER_ASSETS (a folder with kube-apiserver and etcd) the requests go to both. Without, our answers are compared
 with recorded ones. TOWLINE_RECORD=1 beside KUBEBUILDER_ASSETS writes the recordings again.
@@ -9,22 +9,20 @@ their order. Not compared are the words of errors: they are for people.
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.api.served import Served, end, serve
 from tests.contract import differential
 from tests.contract.api_requests import SCENARIOS
 from tests.contract.differential import Scenario, Target
-from tests.e2e.harness import Fleet
+from tests.e2e.harness import Api, Fleet
 
 RECORDED = Path(__file__).parent / "recorded"
 RECORD = os.environ.get("TOWLINE_RECORD") == "1"
@@ -97,7 +95,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet | None]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api | None]:
     """A real kube-apiserver, if there is one."""
     if not REAL:
         yield None
@@ -106,27 +104,25 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet | None]:
     try:
         fleet.start_member("api")
         fleet.connect_member("api")
-        yield fleet
+        yield fleet.members["api"]
     finally:
         fleet.stop()
 
 
-@pytest.fixture
-async def ours() -> AsyncIterator[Target]:
-    served = Served()
-    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
-        await serve(served, tasks)
-        await served.create("/api/v1/namespaces", {"metadata": {"name": "default"}})
-        yield Target(served.url, served.session)
-        await end(served)
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A hub without members, as `towline hub` starts it."""
+    fleet = Fleet(tmp_path_factory.mktemp("hub"), members=())
+    try:
+        yield fleet.start().hub
+    finally:
+        fleet.stop()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_the_engine_answers_like_kubernetes(
-    scenario: Scenario, ours: Target, real: Fleet | None
-) -> None:
-    mine = await differential.play(ours, scenario)
-    theirs = await _answers(scenario, ours, real)
+async def test_the_hub_answers_like_kubernetes(scenario: Scenario, hub: Api, real: Api | None) -> None:
+    mine = await _played(hub, scenario)
+    theirs = await _answers(scenario, real)
     found = {
         f"{scenario.name}/{step.name}: {path}": f"ours {left!r}, Kubernetes {right!r}"
         for step in scenario.steps
@@ -140,15 +136,19 @@ async def test_the_engine_answers_like_kubernetes(
     assert not settled, f"no difference any more: {settled}"
 
 
-async def _answers(scenario: Scenario, ours: Target, real: Fleet | None) -> dict[str, Any]:
+async def _played(api: Api, scenario: Scenario) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session:
+        return await differential.play(Target(api.url.geturl(), session, api.tls), scenario)
+
+
+async def _answers(scenario: Scenario, real: Api | None) -> dict[str, Any]:
     file = RECORDED / f"{scenario.name}.json"
     requests = differential.requests_of(scenario.steps)
     if real is None:
         recorded = json.loads(file.read_text())
         assert [row["request"] for row in recorded] == requests, "record again: TOWLINE_RECORD=1"
         return {row["request"]["name"]: row["answer"] for row in recorded}
-    api = real.members["api"]
-    answers = await differential.play(Target(api.url.geturl(), ours.session, api.tls), scenario)
+    answers = await _played(real, scenario)
     if RECORD:
         rows = [{"request": request, "answer": answers[request["name"]]} for request in requests]
         lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
