@@ -8,7 +8,7 @@ import click
 
 from towline.cli.failures import Misuse
 from towline.cli.options import LEVELS, PathParam, config_option, serve
-from towline.hub.config import HubConfig
+from towline.hub.config import OIDC_ALGORITHMS, HubConfig, OidcConfig
 
 
 @click.command(name="hub")
@@ -43,6 +43,42 @@ from towline.hub.config import HubConfig
     show_default=True,
     help="Changes that watchers can resume from; older ones answer 410 and clients list again.",
 )
+@click.option("--oidc-issuer-url", metavar="URL", help="Take bearer tokens of this OpenID Connect issuer.")
+@click.option("--oidc-client-id", metavar="ID", help="The audience that its tokens must name.")
+@click.option(
+    "--oidc-username-claim",
+    default="sub",
+    show_default=True,
+    metavar="CLAIM",
+    help="Whose value is the user.",
+)
+@click.option(
+    "--oidc-username-prefix",
+    default="",
+    metavar="TEXT",
+    help="Before user names. Default: the issuer and `#`; `-` for none.",
+)
+@click.option("--oidc-groups-claim", default="", metavar="CLAIM", help="Whose values are the groups.")
+@click.option("--oidc-groups-prefix", default="", metavar="TEXT", help="Before groups.")
+@click.option(
+    "--oidc-required-claim",
+    multiple=True,
+    metavar="CLAIM=VALUE",
+    help="A claim that every token must have. Repeatable.",
+)
+@click.option(
+    "--oidc-ca-file",
+    type=PathParam,
+    metavar="FILE",
+    help="Certificate authority of the issuer. Default: the system's.",
+)
+@click.option(
+    "--oidc-signing-algs",
+    default="RS256",
+    show_default=True,
+    metavar="ALGS",
+    help="Accepted algorithms, comma-separated.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @config_option
 def command(
@@ -57,6 +93,7 @@ def command(
     namespace_sync: str,
     window_events: int,
     log_level: str,
+    **oidc: Any,
 ) -> None:
     """Run the hub.
 
@@ -77,10 +114,59 @@ def command(
         advertise=advertise,
         namespace_sync=namespace_sync,
         window_events=window_events,
+        oidc=_oidc(**oidc),
     )
     from towline.hub.app import run
 
     serve(lambda: run(config), log_level)
+
+
+def _oidc(
+    oidc_issuer_url: str | None,
+    oidc_client_id: str | None,
+    oidc_username_claim: str,
+    oidc_username_prefix: str,
+    oidc_groups_claim: str,
+    oidc_groups_prefix: str,
+    oidc_required_claim: tuple[str, ...],
+    oidc_ca_file: Path | None,
+    oidc_signing_algs: str,
+) -> OidcConfig | None:
+    if oidc_issuer_url is None and oidc_client_id is None:
+        return None
+    if not oidc_issuer_url or not oidc_client_id:
+        raise Misuse(
+            "An OpenID Connect issuer needs its client.", "Give both --oidc-issuer-url and --oidc-client-id."
+        )
+    if not oidc_issuer_url.startswith("https://"):
+        raise Misuse(
+            f"--oidc-issuer-url {oidc_issuer_url!r} is not https.",
+            "Tokens are only as good as the keys' way here.",
+        )
+    algorithms = tuple(name.strip() for name in oidc_signing_algs.split(","))
+    for name in algorithms:
+        if name not in OIDC_ALGORITHMS:
+            raise Misuse(
+                f"--oidc-signing-algs: {name!r} is not known.", f"Choose of {', '.join(OIDC_ALGORITHMS)}."
+            )
+    required: dict[str, str] = {}
+    for pair in oidc_required_claim:
+        claim, found, value = pair.partition("=")
+        if not found or not claim:
+            raise Misuse(
+                f"--oidc-required-claim {pair!r} is not CLAIM=VALUE.", "Write it like hd=example.com."
+            )
+        required[claim] = value
+    try:
+        ca_pem = oidc_ca_file.read_text() if oidc_ca_file is not None else ""
+    except OSError as error:
+        raise Misuse(
+            f"--oidc-ca-file cannot be read: {error}", "Name a file with PEM certificates."
+        ) from None
+    return OidcConfig(
+        oidc_issuer_url, oidc_client_id, oidc_username_claim, oidc_username_prefix, oidc_groups_claim, oidc_groups_prefix,
+        required, ca_pem, algorithms,
+    )  # fmt: skip
 
 
 def address(value: str, flag: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+AUTHENTICATED = "system:authenticated"
+"""The group of everybody who is somebody."""
+
 
 @dataclass(frozen=True, slots=True)
 class User:
