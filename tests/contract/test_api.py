@@ -21,6 +21,7 @@ import pytest
 
 from tests.contract import differential
 from tests.contract.api_requests import SCENARIOS
+from tests.contract.api_requests_deletes import deletes
 from tests.contract.differential import Scenario, Target
 from tests.e2e.harness import Api, Fleet
 
@@ -42,10 +43,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("*: body.spec.clusterIP*", "Addresses are given by the member where a Service runs."),
     ("*: body.spec.ipFam*", "The same."),
     ("services-and-secrets/service_table: body.rows*cells*", "The same."),
-    (
-        "services-and-secrets/service_deleted: body.metadata.resourceVersion",
-        "Here it is the last state's, not the deletion's.",
-    ),
     (
         "*columnDefinitions*.type",
         "Kubernetes declares some columns of numbers as text; the cells are the same.",
@@ -119,7 +116,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         fleet.stop()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", (*SCENARIOS, deletes()), ids=lambda scenario: scenario.name)
 async def test_the_hub_answers_like_kubernetes(scenario: Scenario, hub: Api, real: Api | None) -> None:
     mine = await _played(hub, scenario)
     theirs = await _answers(scenario, real)
