@@ -15,11 +15,15 @@ FREE = {"metadata": {"finalizers": None}}
 def deletes() -> Scenario:
     at = Space("deletes")
     maps, jobs = at.configmaps, f"/apis/batch/v1/namespaces/{at.name}/jobs"
-    events = f"{at.core}/events"
     a, b, c, d = (f"{maps}/{name}" for name in "abcd")
-    job_spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "m", "image": "i"}]}}}
-    involved = {"kind": "ConfigMap", "name": "x", "namespace": at.name}
-    event = obj("v1", "Event", "e", involvedObject=involved, reason="R", message="m", type="Normal")
+    job_spec = {
+        "manualSelector": True,
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "m", "image": "i"}]},
+        },
+    }
     return Scenario(
         at.name,
         (
@@ -47,12 +51,10 @@ def deletes() -> Scenario:
             post("d", maps, configmap("d")),
             delete("negative_grace", d, {"gracePeriodSeconds": -5}),
             get("d_gone", d),
-            post("job", jobs, obj("batch/v1", "Job", "j", spec=job_spec)),
+            delete("no_jobs", f"{jobs}?dryRun=All"),
+            post("job", jobs, obj("batch/v1", "Job", "j", spec=job_spec, metadata={"labels": {"a": "b"}})),
             delete("job_orphans", f"{jobs}/j"),
             delete("job_background", f"{jobs}/j", {"propagationPolicy": "Background"}),
-            post("event", events, event),
-            delete("event_foreground", f"{events}/e", {"propagationPolicy": "Foreground"}),
-            get("event_gone", f"{events}/e"),
             post("k", maps, configmap("k", metadata={"labels": {"x": "y"}, **HELD})),
             post("l", maps, configmap("l", metadata={"labels": {"x": "y"}})),
             delete("collection_dry", f"{maps}?labelSelector=x%3Dy", {"dryRun": ["All"]}),

@@ -17,6 +17,10 @@ from towline.kube.kinds import Kind, Scale, Strategy
 
 _WORKLOAD_SCALE = Scale(selector=".spec.selector")
 _ALL = ("all",)
+_JOBS_ORPHAN = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+    "or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 @cache
@@ -58,7 +62,8 @@ def _workloads() -> list[Kind]:
              scale=_WORKLOAD_SCALE),
         _row("apps", "v1", "DaemonSet", "daemonsets", "ds", categories=_ALL, status=True),
         _row("apps", "v1", "ControllerRevision", "controllerrevisions", generation=False),
-        _row("batch", "v1", "Job", "jobs", categories=_ALL, status=True, cascade="Orphan"),
+        _row("batch", "v1", "Job", "jobs", categories=_ALL, status=True, cascade="Orphan",
+             cascade_warning=_JOBS_ORPHAN),
         _row("batch", "v1", "CronJob", "cronjobs", "cj", categories=_ALL, status=True),
         _row("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa", categories=_ALL,
              status=True, generation=False),

@@ -80,6 +80,8 @@ class Kind:
     )  # fmt: skip
     cascade: Cascade = "Background"
     """What a deletion that names no policy does with dependents; empty where there are none."""
+    cascade_warning: str = ""
+    """What a client is told whose deletion names no policy."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True
