@@ -140,14 +140,14 @@ async def test_the_index_follows_labels() -> None:
             cache.labelled("other", "p")
 
 
-async def test_dependents_are_found_by_their_owner(store: Store) -> None:
+async def test_dependents_are_found_by_their_owner() -> None:
     def owned(at: Key, expected: int, *uids: str) -> Write:
         references = [{"apiVersion": "v1", "kind": "ConfigMap", "name": uid, "uid": uid} for uid in uids]
         metadata = {"name": at.name, "namespace": at.namespace, "ownerReferences": references}
         obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
         return Write(at.path(), encode(obj), expected)
 
-    a, b = key("a"), key("b")
+    a, b, store = key("a"), key("b"), MemoryStore()
     one = await store.commit([owned(a, 0, "p", "q"), owned(key("x", "x", BINDINGS), 0, "p")])
     async with running(store) as cache:
         assert list(cache.dependents("p")) == [a], "bindings are left to propagation"
