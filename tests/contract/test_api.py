@@ -9,6 +9,7 @@ their order. Not compared are the words of errors: they are for people.
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import json
 import os
@@ -19,8 +20,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.api.served import Served, end, serve
 from tests.contract import differential
 from tests.contract.api_requests import SCENARIOS
+from tests.contract.api_requests_deletes import deletes
 from tests.contract.differential import Scenario, Target
 from tests.e2e.harness import Api, Fleet
 
@@ -42,10 +45,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("*: body.spec.clusterIP*", "Addresses are given by the member where a Service runs."),
     ("*: body.spec.ipFam*", "The same."),
     ("services-and-secrets/service_table: body.rows*cells*", "The same."),
-    (
-        "services-and-secrets/service_deleted: body.metadata.resourceVersion",
-        "Here it is the last state's, not the deletion's.",
-    ),
     (
         "*columnDefinitions*.type",
         "Kubernetes declares some columns of numbers as text; the cells are the same.",
@@ -84,6 +83,11 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "A CRD is established at once, in the commit that creates it, and with the finalizer that guards its objects.",
     ),
     ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
+    (
+        "*/apply_deleting: body.status.conditions",
+        "A hub says what a namespace waits for as soon as it looks; beside a bare kube-apiserver nobody does.",
+    ),
+    ("*/apply_deleting: body.metadata.resourceVersion", "The same."),
     ("crd-rules/crd: *", "The same."),
     ("crd-rules/crd_deleted: *", "The same."),
     (
@@ -121,8 +125,20 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_the_hub_answers_like_kubernetes(scenario: Scenario, hub: Api, real: Api | None) -> None:
-    mine = await _played(hub, scenario)
-    theirs = await _answers(scenario, real)
+    _compare(scenario, await _played(hub, scenario), await _answers(scenario, real))
+
+
+async def test_deletions_leave_to_the_collector_what_kubernetes_does(real: Api | None) -> None:
+    """Our API alone: beside a kube-apiserver nobody collects garbage either, and finalizers stand still to be compared."""
+    served, scenario = Served(), deletes()
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
+        await serve(served, tasks)
+        mine = await differential.play(Target(served.url, session), scenario)
+        await end(served)
+    _compare(scenario, mine, await _answers(scenario, real))
+
+
+def _compare(scenario: Scenario, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
     found = {
         f"{scenario.name}/{step.name}: {path}": f"ours {left!r}, Kubernetes {right!r}"
         for step in scenario.steps

@@ -28,6 +28,7 @@ from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
+from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.user import User
@@ -256,6 +257,7 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
+            plugins=(DeletionProtection(),),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )
 

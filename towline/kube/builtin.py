@@ -17,6 +17,10 @@ from towline.kube.kinds import Kind, Scale, Strategy
 
 _WORKLOAD_SCALE = Scale(selector=".spec.selector")
 _ALL = ("all",)
+_JOBS_ORPHAN = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+    "or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 @cache
@@ -38,14 +42,14 @@ def _core() -> list[Kind]:
         _row("", "v1", "Pod", "pods", "po", categories=_ALL, status=True),
         _row("", "v1", "PodTemplate", "podtemplates"),
         _row("", "v1", "ReplicationController", "replicationcontrollers", "rc", categories=_ALL, status=True,
-             scale=_WORKLOAD_SCALE),
+             scale=_WORKLOAD_SCALE, cascade="Orphan"),
         _row("", "v1", "ServiceAccount", "serviceaccounts", "sa", generation=False),
         _row("", "v1", "PersistentVolume", "persistentvolumes", "pv", namespaced=False, status=True,
              generation=False),
         _row("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True, generation=False),
         _row("", "v1", "LimitRange", "limitranges", "limits", generation=False),
         _row("", "v1", "ResourceQuota", "resourcequotas", "quota", status=True, generation=False),
-        _row("", "v1", "Event", "events", "ev", generation=False),
+        _row("", "v1", "Event", "events", "ev", generation=False, cascade=""),
     ]  # fmt: skip
 
 
@@ -58,7 +62,8 @@ def _workloads() -> list[Kind]:
              scale=_WORKLOAD_SCALE),
         _row("apps", "v1", "DaemonSet", "daemonsets", "ds", categories=_ALL, status=True),
         _row("apps", "v1", "ControllerRevision", "controllerrevisions", generation=False),
-        _row("batch", "v1", "Job", "jobs", categories=_ALL, status=True),
+        _row("batch", "v1", "Job", "jobs", categories=_ALL, status=True, cascade="Orphan",
+             cascade_warning=_JOBS_ORPHAN),
         _row("batch", "v1", "CronJob", "cronjobs", "cj", categories=_ALL, status=True),
         _row("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa", categories=_ALL,
              status=True, generation=False),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from towline.kube.deletion import Cascade
 from towline.kube.names import NameStyle
 from towline.kube.objects import Key, Object, group_version, name_of, namespace_of
 from towline.kube.schemas import FieldError, Schema
@@ -77,6 +78,10 @@ class Kind:
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
+    cascade: Cascade = "Background"
+    """What a deletion that names no policy does with dependents; empty where there are none."""
+    cascade_warning: str = ""
+    """What a client is told whose deletion names no policy."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True

@@ -115,7 +115,7 @@ async def list_objects(
     engine: Engine, kind: Kind, chosen: Selection, accept: Accepted, query: Mapping[str, str]
 ) -> bytes:
     """The body for a list, or for one page of it. Raises 400, 410, 422, 504."""
-    at, page = await _page(engine, kind, chosen, query)
+    at, page = await page_of(engine, kind, chosen, query)
     entries = page.entries
     if accept.form == "table":
         return tables.table(
@@ -206,7 +206,9 @@ def match_refused(why: FieldError) -> status.StatusError:
     return status.invalid_options("ListOptions", "resourceVersionMatch", why.reason, why.message)
 
 
-async def _page(engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]) -> tuple[int, Page]:
+async def page_of(
+    engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]
+) -> tuple[int, Page]:
     """What a list answers, and the revision it shows."""
     source = engine.source(kind)
     exact = await _exact_revision(engine, kind, query)

@@ -151,18 +151,27 @@ async def _patch(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Re
 
 async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
     at = call.attributes
-    deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), _delete_options(call))
+    options = _delete_options(call)
+    deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), options)
+    warnings = _unsaid(kind, options)
     if deleted.gone and kind.qualified not in _ANSWERED_WITH_THE_OBJECT:
-        return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)))
-    return Reply(reads.as_form(deleted.value, accept))
+        return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)), warnings=warnings)
+    code = 202 if options.accepted and not deleted.gone else 200
+    return Reply(reads.as_form(deleted.value, accept), code, warnings=warnings)
 
 
 async def _delete_collection(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
     chosen = reads.selection(kind, call.attributes, call.query)
     options = _delete_options(call)
-    entries = reads.select(engine, kind, chosen)
-    values = await deletes.delete_collection(engine, kind, entries, options)
-    return Reply(reads.plain_list(engine, kind, engine.source(kind).revision, values))
+    at, page = await reads.page_of(engine, kind, chosen, call.query)
+    values = await deletes.delete_collection(engine, kind, page.entries, options)
+    body = reads.plain_list(engine, kind, at, values, page)
+    return Reply(body, warnings=_unsaid(kind, options))
+
+
+def _unsaid(kind: Kind, options: DeleteOptions) -> tuple[str, ...]:
+    """The warning to a client that did not say what becomes of dependents."""
+    return (kind.cascade_warning,) if kind.cascade_warning and not options.propagation else ()
 
 
 _VERBS = {

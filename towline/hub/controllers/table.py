@@ -12,6 +12,7 @@ from towline.hub.decide import (
     aggregation,
     bindings,
     clusters,
+    garbage,
     health,
     namespaces,
     policies,
@@ -19,12 +20,14 @@ from towline.hub.decide import (
     roles,
     userworks,
 )
-from towline.hub.decide.plan import Plan, Snapshot
+from towline.hub.decide.plan import UNCOLLECTED, Plan, Snapshot
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
-from towline.kube import names
+from towline.kube import deletion, names
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
+
+DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,51 @@ def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
         yield Key(*CLUSTERS, "", name_of(found))
 
 
+# --- garbage: keys are objects of any kind that own something, or are owned -------------------------------------
+
+
+def _garbage_initial(world: World) -> Iterator[Key]:
+    yield from dict.fromkeys(world.cache.owned())
+    for group, resource in sorted(world.cache.counts()):
+        yield from (e.key for e in world.cache.list(group, resource) if _awaits_collector(e))
+
+
+def _garbage_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    entry, previous = event.entry, event.previous
+    awaits = _awaits_collector(entry)
+    if event.type != "DELETED" and (awaits or (entry.meta.ownerReferences and not _uncollected(entry))):
+        yield entry.key
+    if event.type == "DELETED" or awaits:
+        yield from world.cache.dependents(entry.meta.uid)
+    if previous is not None and previous.meta.uid != entry.meta.uid:
+        yield from world.cache.dependents(previous.meta.uid)
+    if not _uncollected(entry):
+        yield from _leaving_owners(world, entry)
+        if previous is not None and previous.meta.ownerReferences != entry.meta.ownerReferences:
+            yield from _leaving_owners(world, previous)
+    if entry.key[:2] == DEFINITIONS and event.type != "DELETED":
+        yield from dict.fromkeys(world.cache.owned())  # an owner's kind may be known now
+
+
+def _awaits_collector(entry: Entry) -> bool:
+    """Whether it is deleted with a policy that garbage collection has to carry out."""
+    waits = entry.meta.finalizers if entry.meta.deletionTimestamp else None
+    return waits is not None and (deletion.FOREGROUND in waits or deletion.ORPHAN in waits)
+
+
+def _uncollected(entry: Entry) -> bool:
+    return entry.key[:2] in UNCOLLECTED
+
+
+def _leaving_owners(world: World, dependent: Entry) -> Iterator[Key]:
+    for reference in dependent.meta.ownerReferences or ():
+        named = {"apiVersion": reference.apiVersion, "kind": reference.kind, "name": reference.name}
+        at = garbage.owner_key(world.snapshot, dependent.key, named)
+        owner = None if at is None else world.cache.get(at)
+        if owner is not None and owner.meta.deletionTimestamp:
+            yield owner.key
+
+
 def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
     return lambda owner: (owner,) if owner[:2] == resource else ()
 
@@ -265,6 +313,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         on_change=_userworks_keys,
         on_report=_is(WORKS),
         min_interval_seconds=0.25,
+    ),
+    Controller(
+        name="garbage",
+        decide=lambda world, key, now: garbage.decide(world.snapshot, key, now),
+        initial=_garbage_initial,
+        on_change=_garbage_keys,
     ),
     Controller(
         name="namespaces",
