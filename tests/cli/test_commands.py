@@ -24,7 +24,6 @@ from towline.certs.authority import create
 from towline.cli.main import COMMANDS, cli
 from towline.hub.config import HubConfig
 
-
 OIDC = ("hub", "--data-dir", "d", "--oidc-issuer-url", "https://i", "--oidc-client-id", "c")
 
 

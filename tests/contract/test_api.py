@@ -51,6 +51,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     ("*/revision: *", "Kubernetes answers 500 for what the client did wrong."),
     ("*/bad_revision: *", "The same."),
+    ("apply-lists/duplicate: *", "The same."),
     ("applying/unknown*: *", "The same."),
     ("applying/bad_type: *", "The same."),
     ("applying/twice: *", "The same."),
@@ -59,6 +60,16 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "applying/absent_revision: *",
         "Kubernetes creates an object that was meant at a revision; here it is a conflict, as with a uid.",
     ),
+    (
+        "apply-lists/no_key: status.causes",
+        "A number that is absent is 0 to Go, and then invalid; here it is missed.",
+    ),
+    (
+        "apply-lists/null: *",
+        "A null in a map of texts becomes an empty one in Go; here it is no value.",
+    ),
+    ("apply-lists/all_gone: *data*", "The same."),
+    ("apply-lists/map_left: *data*", "The same."),
     (
         "creating/system_fields: body.metadata.generation",
         "Kubernetes keeps what a client says where it does not count itself.",

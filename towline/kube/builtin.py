@@ -56,7 +56,7 @@ def _core() -> list[Kind]:
 def _workloads() -> list[Kind]:
     return [
         _row("apps", "v1", "Deployment", "deployments", "deploy", categories=_ALL, status=True,
-             scale=_WORKLOAD_SCALE),
+             scale=_WORKLOAD_SCALE, generation_of_annotations=True),
         _row("apps", "v1", "ReplicaSet", "replicasets", "rs", categories=_ALL, status=True, scale=_WORKLOAD_SCALE),
         _row("apps", "v1", "StatefulSet", "statefulsets", "sts", categories=_ALL, status=True,
              scale=_WORKLOAD_SCALE),

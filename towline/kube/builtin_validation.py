@@ -214,6 +214,10 @@ def _container(container: Mapping[str, Any], path: str, volumes: Set[Any]) -> li
         )
     for index, port in enumerate(maps(container.get("ports"))):
         found += _port(port.get("containerPort"), f"{path}.ports[{index}].containerPort")
+    for index, variable in enumerate(maps(container.get("env"))):
+        if variable.get("value") and variable.get("valueFrom"):
+            told = "may not be specified when `value` is not empty"
+            found.append(errors.invalid(f"{path}.env[{index}].valueFrom", "", told))
     for index, mount in enumerate(maps(container.get("volumeMounts"))):
         if mount.get("name") not in volumes:
             where = f"{path}.volumeMounts[{index}].name"

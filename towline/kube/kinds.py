@@ -75,6 +75,8 @@ class Kind:
     """How names of this kind are spelled (`names.validate_name`)."""
     generation: bool = True
     """Keeps metadata.generation: 1 on create, +1 when anything outside metadata and status changes."""
+    generation_of_annotations: bool = False
+    """Annotations count as well."""
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip

@@ -256,7 +256,7 @@ async def _apply(
 
     def change(old: Object) -> Changed:
         claims.check_identity(kind, key, old, applied, patched=True)
-        merged = _merge_applied(engine, kind, old, applied, options, subresource)
+        merged = merge_applied(engine, kind, old, applied, options, subresource, content)
         if merged is old:
             return Changed(old, ())
         return next_object(engine, kind, old, merged, options, subresource, unknown=())
@@ -277,7 +277,7 @@ async def _apply(
             raise status.conflict(kind, key.name, why)
         claims.refuse(engine, kind, "create", key)
         claims.check_namespace(engine, kind, key)
-        merged = _merge_applied(engine, kind, None, applied, options, "")
+        merged = merge_applied(engine, kind, None, applied, options, "")
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
             return await _insert(engine, kind, key, Changed(prepared.object, (), prepared.full), options)
@@ -297,9 +297,16 @@ def _applicable(kind: Kind, applied: Object, subresource: str) -> Object:
     return applied
 
 
-def _merge_applied(
-    engine: Engine, kind: Kind, old: Object | None, applied: Object, options: Options, subresource: str
+def merge_applied(
+    engine: Engine,
+    kind: Kind,
+    old: Object | None,
+    applied: Object,
+    options: Options,
+    subresource: str,
+    configuration: Object | None = None,
 ) -> Object:
+    """`old` after an apply of `applied`, which came as `configuration`. Raises 409 with the managers, 400."""
     applied = with_metadata(applied, resourceVersion=None, uid=None)
     try:
         return server_side.apply(
@@ -312,6 +319,7 @@ def _merge_applied(
             api_version=kind.api_version,
             subresource=subresource,
             has_status=kind.status,
+            configuration=configuration,
         )
     except server_side.ApplyConflict as error:
         raise status.apply_conflict(str(error), error.causes) from None
@@ -450,7 +458,7 @@ def _settled(
     new = engine.shaped(kind, prepared.object, old)
     if new == old:
         return Changed(old, prepared.warnings, prepared.full)
-    if kind.generation and _spec_changed(kind, old, new):
+    if kind.generation and _counts(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
     return Changed(new, prepared.warnings, prepared.full)
 
@@ -487,8 +495,12 @@ def _with_field(obj: Object, field: str, source: Object) -> Object:
     return {name: value for name, value in obj.items() if name != field} if field in obj else obj
 
 
-def _spec_changed(kind: Kind, old: Object, new: Object) -> bool:
-    """Anything outside metadata, and outside status where that is a subresource."""
+def _counts(kind: Kind, old: Object, new: Object) -> bool:
+    """Whether a change makes another generation: anything outside metadata, and outside status where that is a subresource."""
+    if kind.generation_of_annotations and old["metadata"].get("annotations") != new["metadata"].get(
+        "annotations"
+    ):
+        return True
     apart = ("metadata", "status") if kind.status else ("metadata",)
     fields = {*old, *new}.difference(apart)
     return any(old.get(field) != new.get(field) for field in fields)
