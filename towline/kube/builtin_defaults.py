@@ -296,11 +296,27 @@ def _persistent_volume(obj: Object, old: Object | None) -> None:
 
 
 def _horizontal_pod_autoscaler(obj: Object, old: Object | None) -> None:
-    spec = _below(obj, "spec")
+    fill_autoscaler(_below(obj, "spec"))
+
+
+def fill_autoscaler(spec: Object) -> None:
+    """Defaults of an autoscaler's spec, in place."""
     _put(spec, minReplicas=1)
     if not spec.get("metrics"):
         utilization = {"type": "Utilization", "averageUtilization": 80}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}]
+    behavior = spec.get("behavior")
+    if not isinstance(behavior, dict):
+        return
+    double = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    if isinstance(behavior.get("scaleUp"), dict):
+        _put(behavior["scaleUp"], stabilizationWindowSeconds=0)
+    for direction, policies in (
+        ("scaleUp", [{"type": "Pods", "value": 4, "periodSeconds": 15}, double]),
+        ("scaleDown", [double]),
+    ):
+        if isinstance(behavior.get(direction), dict):
+            _put(behavior[direction], selectPolicy="Max", policies=policies)
 
 
 def _network_policy(obj: Object, old: Object | None) -> None:

@@ -82,6 +82,8 @@ class Kind:
     """What a deletion that names no policy does with dependents; empty where there are none."""
     cascade_warning: str = ""
     """What a client is told whose deletion names no policy."""
+    unserved: str = ""
+    """Why nothing happens when such an object is written, as a warning tells it. Empty: it does what it says."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True
