@@ -24,6 +24,7 @@ from towline.kube.structure import OBJECT_META, REFERENCE
 
 CATEGORIES = ("karmada-io",)
 
+
 @cache
 def kinds() -> tuple[Kind, ...]:
     """All rows. Their schemas are read on the first call."""
