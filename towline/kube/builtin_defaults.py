@@ -299,6 +299,11 @@ def _horizontal_pod_autoscaler(obj: Object, old: Object | None) -> None:
     fill_autoscaler(_below(obj, "spec"))
 
 
+def _autoscaler_v1(obj: Object, old: Object | None) -> None:
+    """What else it gets is filled in when it is stored."""
+    _put(_below(obj, "spec"), minReplicas=1)
+
+
 def fill_autoscaler(spec: Object) -> None:
     """Defaults of an autoscaler's spec, in place."""
     _put(spec, minReplicas=1)
@@ -427,6 +432,8 @@ DEFAULTS: Mapping[str, Default] = {
         "MutatingWebhookConfiguration": _mutating_webhooks,
     }.items()
 }
+
+AUTOSCALER_V1 = _hook(_autoscaler_v1)
 
 # --- filling in place ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 from towline.kube import errors, names
 from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.cells import at, maps, table
+from towline.kube.event_validation import validate_core_event
 from towline.kube.networking_validation import validate_ingress
 from towline.kube.objects import Object
 from towline.kube.quota_validation import validate_quota
@@ -373,6 +374,7 @@ VALIDATIONS: Mapping[str, Validation] = {
     "Pod": _pod,
     "ConfigMap": _config_map,
     "Secret": _secret,
+    "Event": validate_core_event,
     "Service": _service,
     "PersistentVolumeClaim": _persistent_volume_claim,
     "Ingress": validate_ingress,
