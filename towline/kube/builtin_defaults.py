@@ -347,6 +347,19 @@ def _storage_class(obj: Object, old: Object | None) -> None:
     _put(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
 
 
+def _csi_driver(obj: Object, old: Object | None) -> None:
+    _put(
+        _below(obj, "spec"),
+        attachRequired=True,
+        podInfoOnMount=False,
+        storageCapacity=False,
+        fsGroupPolicy="ReadWriteOnceWithFSType",
+        volumeLifecycleModes=["Persistent"],
+        requiresRepublish=False,
+        seLinuxMount=False,
+    )
+
+
 def _priority_class(obj: Object, old: Object | None) -> None:
     _put(obj, preemptionPolicy="PreemptLowerPriority")
 
@@ -423,6 +436,7 @@ DEFAULTS: Mapping[str, Default] = {
         "RoleBinding": _binding_of_role,
         "ClusterRoleBinding": _binding_of_role,
         "StorageClass": _storage_class,
+        "CSIDriver": _csi_driver,
         "PriorityClass": _priority_class,
         "Endpoints": _endpoints,
         "EndpointSlice": _endpoint_slice,

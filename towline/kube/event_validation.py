@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from towline.kube import errors, names
 from towline.kube.cells import at, table
-from towline.kube.objects import Object, namespace_of
+from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
 
 _WORD_LENGTH_MAX = 128
@@ -57,7 +57,7 @@ def _series(new: Object) -> list[FieldError]:
 
 def _sensible(new: Object, controller_field: str) -> list[FieldError]:
     """What holds of every event. One with an eventTime is of the new style, and says who did what."""
-    namespace = namespace_of(new)
+    namespace = str(at(new, "metadata", "namespace") or "")
     about = str(table(new.get("involvedObject")).get("namespace") or "")
     modern = bool(new.get("eventTime"))
     nowhere = ("", "default", "kube-system") if modern else ("", "default")
