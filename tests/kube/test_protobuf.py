@@ -24,6 +24,7 @@ CORE = "io.k8s.api.core.v1"
 LATER = {
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition": {"observedGeneration"},
     "io.k8s.api.batch.v1.JobSpec": {"scheduling"},
+    "io.k8s.api.storage.v1.CSIDriverSpec": {"serviceAccountTokenInSecrets", "preventPodSchedulingIfMissing"},
     f"{CORE}.ClusterTrustBundleProjection": {"user"},
     f"{CORE}.ConfigMapVolumeSource": {"defaultUser"},
     f"{CORE}.Container": {"restartPolicyRules"},

@@ -11,9 +11,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from towline.kube import builtin_defaults, builtin_validation, crds, schemas
+from towline.kube import builtin_defaults, builtin_validation, conversions, crds, event_validation, schemas
+from towline.kube.autoscaling_validation import validate_autoscaler
+from towline.kube.builtin_validation import Validation
 from towline.kube.columns import COLUMNS
-from towline.kube.kinds import Kind, Scale, Strategy
+from towline.kube.kinds import Conversion, Kind, Scale, Strategy
+from towline.kube.objects import Object
+from towline.kube.schemas import FieldError
 
 _WORKLOAD_SCALE = Scale(selector=".spec.selector")
 _ALL = ("all",)
@@ -50,6 +54,9 @@ def _core() -> list[Kind]:
         _row("", "v1", "LimitRange", "limitranges", "limits", generation=False),
         _row("", "v1", "ResourceQuota", "resourcequotas", "quota", status=True, generation=False),
         _row("", "v1", "Event", "events", "ev", generation=False, cascade=""),
+        _row("events.k8s.io", "v1", "Event", "events", "ev", generation=False, stored_group="",
+             cascade="", conversion=conversions.EVENT,
+             strategy=Strategy(None, _stored_form(conversions.EVENT, event_validation.validate_event))),
     ]  # fmt: skip
 
 
@@ -67,6 +74,10 @@ def _workloads() -> list[Kind]:
         _row("batch", "v1", "CronJob", "cronjobs", "cj", categories=_ALL, status=True),
         _row("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa", categories=_ALL,
              status=True, generation=False),
+        _row("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa", categories=_ALL,
+             status=True, generation=False, conversion=conversions.AUTOSCALER,
+             strategy=Strategy(builtin_defaults.AUTOSCALER_V1,
+                               _stored_form(conversions.AUTOSCALER, validate_autoscaler))),
     ]  # fmt: skip
 
 
@@ -95,6 +106,10 @@ def _cluster_wide() -> list[Kind]:
     admission = "admissionregistration.k8s.io"
     return [
         _row("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", namespaced=False, generation=False),
+        _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False),
+        _row("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac",
+             namespaced=False),
+        _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False),
         _row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", namespaced=False),
         _row("coordination.k8s.io", "v1", "Lease", "leases", generation=False),
         _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds",
@@ -104,6 +119,15 @@ def _cluster_wide() -> list[Kind]:
         _row(admission, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
              namespaced=False, categories=("api-extensions",)),
     ]  # fmt: skip
+
+
+def _stored_form(conversion: Conversion, validate: Validation) -> Validation:
+    """The rules of the stored version, for a version that has none of its own."""
+
+    def checked(new: Object, old: Object | None) -> list[FieldError]:
+        return validate(conversion.to_stored(new), None if old is None else conversion.to_stored(old))
+
+    return checked
 
 
 _VALIDATIONS = {**builtin_validation.VALIDATIONS, "CustomResourceDefinition": crds.validate_crd}

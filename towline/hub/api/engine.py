@@ -72,10 +72,10 @@ class Engine:
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
 
     def source(self, kind: Kind) -> Source:
-        return self.sources.get((kind.group, kind.plural), self.cache)
+        return self.sources.get(kind.resource, self.cache)
 
     def shaped(self, kind: Kind, obj: Object, old: Object | None) -> Object:
-        shape = self.shapes.get((kind.group, kind.plural))
+        shape = self.shapes.get(kind.resource)
         return obj if shape is None else shape(obj, old)
 
     def storage(self, kind: Kind) -> Kind:
@@ -84,9 +84,9 @@ class Engine:
         if generation != self.kinds.generation:
             rows = {}
             for row in self.kinds:
-                rows.setdefault((row.group, row.plural), row)
+                rows.setdefault(row.resource, row)
             self._storage = (self.kinds.generation, rows)
-        return rows.get((kind.group, kind.plural), kind)
+        return rows.get(kind.resource, kind)
 
     def timestamp(self) -> str:
         """Now, as objects say it."""

@@ -14,12 +14,13 @@ from towline.hub.api import admission, claims, plugins, status
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
+from towline.hub.api.versions import as_version, object_as_version, stored_form
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
 from towline.kube import jsonpath, patches, schemas
 from towline.kube.kinds import Kind
-from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+from towline.kube.objects import Key, Object, stamp, with_metadata
 from towline.kube.schemas import FieldError
 
 GENERATED_NAME_ATTEMPTS = 8
@@ -138,7 +139,7 @@ async def _insert(engine: Engine, kind: Kind, key: Key, made: Changed, options: 
     present = engine.cache.get(key)
     if present is not None:
         raise _exists(kind, present)
-    value = _stored_form(engine, kind, new)
+    value = stored_form(engine.storage(kind), kind, new)
     if options.dry_run:
         return Written(as_version(value, kind), True, warnings)
     try:
@@ -280,7 +281,9 @@ async def _apply(
         merged = merge_applied(engine, kind, None, applied, options, "")
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
-            return await _insert(engine, kind, key, Changed(prepared.object, (), prepared.full), options)
+            return await _insert(
+                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared.full), options
+            )
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
@@ -346,7 +349,7 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        old = _as_version(entry.object, kind)
+        old = object_as_version(entry.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
@@ -355,7 +358,7 @@ async def change_stored(
             new, warnings = await _admitted(engine, request, changed)
         if new is old:
             return Written(as_version(entry.value, kind), False, warnings)
-        value = _stored_form(engine, kind, new)
+        value = stored_form(engine.storage(kind), kind, new)
         if options.dry_run:
             return Written(stamp(as_version(value, kind), entry.revision), False, warnings)
         gone = _is_gone(kind, new)
@@ -517,24 +520,3 @@ def _is_gone(kind: Kind, obj: Object) -> bool:
 def holds_content(kind: Kind, obj: Object) -> bool:
     """Namespaces stay until their content is gone: the finalizers in their spec say so."""
     return (kind.group, kind.plural) == claims.NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
-
-
-# --- versions --------------------------------------------------------------------------------------------------
-# All versions of a resource share the stored bytes; they differ in apiVersion only (conversion strategy None).
-
-
-def as_version(value: bytes, kind: Kind) -> bytes:
-    """Stored bytes with the apiVersion of `kind`."""
-    head = b'{"apiVersion":"%b",' % kind.api_version.encode()
-    return value if value.startswith(head) else head + value[value.index(b",") + 1 :]
-
-
-def _as_version(obj: Object, kind: Kind) -> Object:
-    return obj if obj["apiVersion"] == kind.api_version else {**obj, "apiVersion": kind.api_version}
-
-
-def _stored_form(engine: Engine, kind: Kind, obj: Object) -> bytes:
-    stored = engine.storage(kind)
-    if stored is kind or stored.version == kind.version:
-        return encode(obj)
-    return encode({**obj, "apiVersion": stored.api_version})

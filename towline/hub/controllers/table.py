@@ -124,7 +124,7 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
         if kind.namespaced and namespace and selector.get("name"):
             yield kind.key(namespace, selector["name"])
             continue
-        for entry in world.cache.list(kind.group, kind.plural, namespace if kind.namespaced else None):
+        for entry in world.cache.list(*kind.resource, namespace if kind.namespaced else None):
             if propagation.propagatable(entry.key) and policies.specificity(policy, entry.object):
                 yield entry.key
 

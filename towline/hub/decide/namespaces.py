@@ -108,7 +108,7 @@ def _emptying(snapshot: Snapshot, namespace: str, now: float) -> tuple[list[Put 
     outlives them."""
     steps: list[Put | Delete] = []
     content = _Content()
-    resources = {(kind.group, kind.plural): kind for kind in snapshot.kinds if kind.namespaced}
+    resources = {kind.resource: kind for kind in snapshot.kinds if kind.namespaced}
     for group, plural in sorted(resources, key=lambda at: (at != PODS, at)):
         for obj in snapshot.list(group, plural, namespace):
             content.count += 1
