@@ -21,6 +21,13 @@ from towline.kube.schemas import FieldError
 
 _WORKLOAD_SCALE = Scale(selector=".spec.selector")
 _ALL = ("all",)
+_DELETED_SHOWN = frozenset(
+    {("", plural) for plural in (
+        "pods", "services", "serviceaccounts", "namespaces", "podtemplates", "resourcequotas",
+        "persistentvolumes", "persistentvolumeclaims",
+    )}
+    | {("storage.k8s.io", plural) for plural in ("storageclasses", "csidrivers", "csinodes", "volumeattachments")}
+)  # fmt: skip
 _JOBS_ORPHAN = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
     "or set propagationPolicy=Orphan to suppress this warning"
@@ -148,6 +155,7 @@ def _row(
 ) -> Kind:
     prefix = _DEFINITION_PREFIXES.get(group, f"io.k8s.api.{group.partition('.')[0]}")
     row = Kind(
+        deleted_shown=(group, plural) in _DELETED_SHOWN,
         group=group,
         version=version,
         kind=kind,

@@ -92,6 +92,8 @@ class Kind:
     """What a deletion that names no policy does with dependents; empty where there are none."""
     cascade_warning: str = ""
     """What a client is told whose deletion names no policy."""
+    deleted_shown: bool = False
+    """A deletion is answered with the object as it was last, and not with a Status."""
     unserved: str = ""
     """Why nothing happens when such an object is written, as a warning tells it. Empty: it does what it says."""
     stored_group: str | None = None

@@ -25,17 +25,6 @@ from towline.kube.objects import Object
 
 _MANAGER_BYTES_MAX = 128
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
-_ANSWERED_WITH_THE_OBJECT = frozenset(
-    {
-        "services",
-        "serviceaccounts",
-        "podtemplates",
-        "persistentvolumes",
-        "persistentvolumeclaims",
-        "resourcequotas",
-    }
-)
-"""Deletions that Kubernetes answers with the object as it was last, and not with a Status."""
 
 
 @dataclass(slots=True)
@@ -154,7 +143,7 @@ async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> R
     options = _delete_options(call)
     deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), options)
     warnings = _unsaid(kind, options)
-    if deleted.gone and kind.qualified not in _ANSWERED_WITH_THE_OBJECT:
+    if deleted.gone and not kind.deleted_shown:
         return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)), warnings=warnings)
     code = 202 if options.accepted and not deleted.gone else 200
     return Reply(reads.as_form(deleted.value, accept), code, warnings=warnings)
