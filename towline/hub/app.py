@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from towline.certs import authority, kubeconfig, tls
+from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
@@ -31,6 +31,7 @@ from towline.hub.api.metrics import Metrics
 from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
+from towline.hub.api.tokens import ServiceAccountTokens
 from towline.hub.api.user import User
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
@@ -244,12 +245,22 @@ class _Api:
             now=time.time,
         )
         self._rbac = Rbac(cache)
+        url = f"https://{_joined(self._advertised[0], port)}"
+        tokens = ServiceAccountTokens(
+            cache,
+            signing.load_or_create(config.data_dir / "pki"),
+            issuer=config.service_account_issuer or url,
+            audiences=config.api_audiences,
+            seconds_max=config.service_account_max_token_seconds,
+            now=time.time,
+            new_uid=_new_uid,
+        )
         self.server = ApiServer(
             cache=cache,
             kinds=kinds,
             sources={("work.karmada.io", "works"): view},
             refusals={("work.karmada.io", "works"): view.refuse},
-            authenticate=certificates_and_tokens(),
+            authenticate=certificates_and_tokens(tokens.verify),
             authorize=self._rbac,
             audit=audit,
             now=time.time,
@@ -258,6 +269,8 @@ class _Api:
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
             plugins=(DeletionProtection(),),
+            actions=tokens.actions(),
+            documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )
 
