@@ -100,7 +100,7 @@ def claims(account: Account, issuer: str, audiences: Sequence[str], seconds: int
         "iat": issued,
         "iss": issuer,
         "jti": account.jti,
-        _CLAIM: private,
+        _CLAIM: dict(sorted(private.items())),
         "nbf": issued,
         "sub": account.username,
     }
@@ -118,7 +118,7 @@ def legacy_claims(account: Account, secret: str) -> Object:
     }
 
 
-def check_seconds(seconds: Any) -> list[FieldError]:
+def check_seconds(seconds: int) -> list[FieldError]:
     """What is wrong with a TokenRequest's expirationSeconds."""
     path = "spec.expirationSeconds"
     if seconds < SECONDS_MIN:

@@ -131,7 +131,7 @@ def group_versions(kinds: Iterable[Kind], actions: Actions | None = None) -> dic
         groups.setdefault(group, {}).setdefault(group_version, [])
     for (group, _, subresource), action in (actions or {}).items():
         if not subresource:
-            groups.setdefault(group, {}).setdefault(action.version, [])
+            groups.setdefault(group, {}).setdefault(action.kind.version, [])
     if not groups[""]:
         del groups[""]
     for group, versions in groups.items():
@@ -207,8 +207,7 @@ def subresources(kind: Kind, actions: Actions) -> list[tuple[str, dict[str, str]
         found.append(("status", _gvk(kind), ("get", "patch", "update")))
     for (group, plural, name), action in actions.items():
         if name and (group, plural) == (kind.group, kind.plural):
-            answers = {"group": action.group, "version": action.version, "kind": action.kind}
-            found.append((name, answers, ("create",)))
+            found.append((name, _gvk(action.kind), ("create",)))
     return sorted(found, key=lambda subresource: subresource[0])
 
 
@@ -216,8 +215,8 @@ def _only_created(group: str, version: str, actions: Actions) -> list[tuple[str,
     """(plural, kind, namespaced) of the resources of a version that are never stored, by name."""
     found = [(plural, kind, False) for plural, kind in VIRTUAL.get((group, version), ())]
     for (of_group, plural, subresource), action in actions.items():
-        if not subresource and (of_group, action.version) == (group, version):
-            found.append((plural, action.kind, action.namespaced))
+        if not subresource and (of_group, action.kind.version) == (group, version):
+            found.append((plural, action.kind.kind, action.kind.namespaced))
     return sorted(found)
 
 

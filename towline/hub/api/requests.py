@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 
 from towline.hub.api import (
-    actions,
     admission,
     bodies,
     claims,
@@ -125,19 +124,22 @@ def _parent(engine: Engine, at: Attributes) -> Kind:
 
 
 async def _act(engine: Engine, action: Action, call: Call) -> Reply:
-    at = call.attributes
+    at, kind = call.attributes, action.kind
     if at.subresource:
         _parent(engine, at)
-    elif at.version != action.version or (at.namespace and not action.namespaced):
+    elif at.version != kind.version or at.name or (at.namespace and not kind.namespaced):
         raise status.unknown_resource()
-    if at.verb != "create" or bool(at.name) != bool(at.subresource):
+    if at.verb != "create":
         raise status.method_not_allowed("the server does not allow this method on the requested resource")
-    if action.namespaced and not at.namespace:
-        raise status.bad_request("an empty namespace may not be set during creation")
-    write_options(call)
-    obj = actions.envelope(action, bodies.decode_object(call.body, call.content_type))
-    acted = await action.act(call.user, at, obj)
-    return Reply(orjson.dumps(acted.object), 201, warnings=acted.warnings)
+    options = write_options(call)
+    obj = bodies.decode_object(call.body, call.content_type)
+    repeated = _repeated(kind, call, obj, options)
+    obj = admission.check_envelope(kind, obj)
+    if at.namespace or kind.namespaced:
+        obj = claims.in_namespace(replace(kind, namespaced=True), obj, at.namespace)
+    prepared = admission.prepare(kind, obj, None, validation=options.validation, now="", uid="")
+    acted = await action.act(call.user, at, prepared.object)
+    return Reply(orjson.dumps(acted.object), 201, warnings=(*repeated, *prepared.warnings, *acted.warnings))
 
 
 # --- verbs -----------------------------------------------------------------------------------------------------

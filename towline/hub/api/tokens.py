@@ -26,7 +26,8 @@ from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry
-from towline.kube import errors, tokens
+from towline.kube import errors, schemas, tokens
+from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Meta, Object, group_version
 from towline.kube.tokens import Account, Reference, Refused
 
@@ -78,8 +79,8 @@ class ServiceAccountTokens:
             return Acted(await self._review(obj, others))
 
         return {
-            ("", "serviceaccounts", "token"): Action(GROUP, VERSION, "TokenRequest", self._request),
-            (GROUP, "tokenreviews", ""): Action(GROUP, VERSION, "TokenReview", review),
+            ("", "serviceaccounts", "token"): Action(_kind("TokenRequest"), self._request),
+            (GROUP, "tokenreviews", ""): Action(_kind("TokenReview"), review),
         }
 
     def documents(self, url: str) -> Mapping[str, Document]:
@@ -150,32 +151,34 @@ class ServiceAccountTokens:
 
     async def _review(self, obj: Object, others: Sequence[Verify]) -> Object:
         spec = obj.get("spec") or {}
-        token, asked = spec.get("token") or "", spec.get("audiences") or []
-        if not isinstance(token, str) or not _strings(asked):
-            raise _unhandled("TokenReview", "spec.token is a string, and spec.audiences a list of strings")
+        token, audiences = spec.get("token"), spec.get("audiences") or self.audiences
         if not token:
             raise status.bad_request("token is required for TokenReview in authentication")
-        audiences = asked or list(self.audiences)
         try:
             found = self.check(token, audiences)
             if found is None and set(audiences) & set(self.audiences):
                 user = await first_of(others, token)
                 common = [audience for audience in audiences if audience in self.audiences]
                 found = None if user is None else (user, common)
-            if found is None:
-                raise BadToken("invalid bearer token")
         except BadToken as error:
-            return _reviewed(obj, {"user": {}, "error": str(error)})
+            return {**obj, "status": {"user": {}, "error": f"[invalid bearer token, {error}]"}}
+        if found is None:
+            return {**obj, "status": {"user": {}, "error": "invalid bearer token"}}
         user, common = found
-        return _reviewed(obj, {"authenticated": True, "user": user.info(), "audiences": common})
+        return {**obj, "status": {"authenticated": True, "user": user.info(), "audiences": common}}
 
     # --- TokenRequest ----------------------------------------------------------------------------------------
 
     async def _request(self, user: User, at: Attributes, obj: Object) -> Acted:
-        wanted = _wanted(obj)
-        self._check_names(at, obj)
+        wanted = obj.get("spec") or {}
+        given = obj["metadata"].get("name")
+        if given and given != at.name:
+            wrong = [
+                errors.invalid("metadata.name", given, "must match the service account name if specified")
+            ]
+            raise status.invalid_fields(GROUP, "TokenRequest", at.name, wrong)
         entry = self._stored(Key(*tokens.ACCOUNTS, at.namespace, at.name))
-        uid = (obj.get("metadata") or {}).get("uid") or ""
+        uid = obj["metadata"].get("uid")
         if uid and uid != entry.meta.uid:
             told = f"the UID in the token request ({uid}) does not match the UID of the service account ({entry.meta.uid})"
             raise _conflict(GROUP, "TokenRequest", at.name, told)
@@ -195,7 +198,7 @@ class ServiceAccountTokens:
         now = self._now()
         token = self._keys.sign(tokens.claims(account, self._issuer, audiences, seconds, now))
         metadata = {
-            **(obj.get("metadata") or {}),
+            **obj["metadata"],
             "name": at.name,
             "namespace": at.namespace,
             "uid": entry.meta.uid,
@@ -208,15 +211,6 @@ class ServiceAccountTokens:
         }
         answer = {"token": token, "expirationTimestamp": rfc3339(int(now) + seconds)}
         return Acted({**obj, "metadata": metadata, "spec": spec, "status": answer}, warnings)
-
-    def _check_names(self, at: Attributes, obj: Object) -> None:
-        metadata = obj.get("metadata") or {}
-        for field, named in (("name", at.name), ("namespace", at.namespace)):
-            given = metadata.get(field)
-            if given and given != named:
-                told = f"must match the service account {field} if specified"
-                wrong = errors.invalid(f"metadata.{field}", given, told)
-                raise status.invalid_fields(GROUP, "TokenRequest", at.name, [wrong])
 
     def _bound(self, at: Attributes, wanted: Mapping[str, Any] | None) -> dict[str, Reference]:
         """What the token is to be bound to, by kind. Raises 400, 404, 409."""
@@ -275,29 +269,9 @@ def _holds(secret: Mapping[str, Any] | None, token: str) -> bool:
     return hmac.compare_digest(held, base64.b64encode(token.encode()).decode())
 
 
-def _wanted(obj: Object) -> dict[str, Any]:
-    """A TokenRequest's spec with the types that it must have, without what is not said. Raises 400."""
-    spec = {field: value for field, value in (obj.get("spec") or {}).items() if value is not None}
-    seconds, bound = spec.get("expirationSeconds", 0), spec.get("boundObjectRef", {})
-    if not _strings(spec.get("audiences", [])):
-        raise _unhandled("TokenRequest", "spec.audiences is a list of strings")
-    if not isinstance(seconds, int) or isinstance(seconds, bool):
-        raise _unhandled("TokenRequest", "spec.expirationSeconds is an integer")
-    if not isinstance(bound, dict) or not _strings([value for value in bound.values() if value is not None]):
-        raise _unhandled("TokenRequest", "spec.boundObjectRef is an object of strings")
-    return spec
-
-
-def _strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _reviewed(obj: Object, told: Object) -> Object:
-    return {**obj, "status": told}
-
-
-def _unhandled(kind: str, why: str) -> status.StatusError:
-    return status.bad_request(f'{kind} in version "{VERSION}" cannot be handled as a {kind}: {why}')
+def _kind(name: str) -> Kind:
+    schema = schemas.builtin(f"io.k8s.api.authentication.{VERSION}.{name}")
+    return Kind(GROUP, VERSION, name, f"{name.lower()}s", namespaced=False, schema=schema)
 
 
 def _conflict(group: str, kind: str, name: str, why: str) -> status.StatusError:
