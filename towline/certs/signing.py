@@ -43,7 +43,7 @@ class SigningKeys:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             keys = [self._keys[kid]] if kid in self._keys else [] if kid else list(self._keys.values())
-        except (jwt.PyJWTError, TypeError):
+        except (jwt.PyJWTError, TypeError, RecursionError):
             raise SignatureError("this is not a signed token") from None
         if not keys:
             raise SignatureError("invalid signature, no keys found")
