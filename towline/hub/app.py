@@ -87,6 +87,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
     """A hub that serves as long as the context lasts."""
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = authority.load_or_create(config.data_dir / "pki", time.time())
+    keys = signing.load_or_create(config.data_dir / "pki")
     audit = AuditLog(
         config.data_dir, bytes_max=config.audit_bytes_max, files=config.audit_files, now=time.time
     )
@@ -109,8 +110,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
         controllers = Loop(
-            World(cache, works, fleet), recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease
-        )
+            World(cache, works, fleet, keys.sign, ca.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
+            fence=lambda: leading.lease,
+        )  # fmt: skip
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, recorder, works))
         background = [
@@ -121,7 +123,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         stack.callback(_cancel, background)
 
-        api = _Api(config, ca, cache, kinds, works, view, audit, metrics)
+        api = _Api(config, ca, keys, cache, kinds, works, view, audit, metrics)
         gateway = Gateway(
             HubIdentity(store_id, number),
             Surroundings(
@@ -223,7 +225,7 @@ class _Api:
     """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
 
     def __init__(
-        self, config: HubConfig, ca: authority.Authority, cache: Cache, kinds: KindTable, works: WorkTable,
+        self, config: HubConfig, ca: authority.Authority, keys: signing.SigningKeys, cache: Cache, kinds: KindTable, works: WorkTable,
         view: WorkView, audit: AuditLog, metrics: Metrics,
     ) -> None:  # fmt: skip
         self._config = config
@@ -248,7 +250,7 @@ class _Api:
         url = f"https://{_joined(self._advertised[0], port)}"
         tokens = ServiceAccountTokens(
             cache,
-            signing.load_or_create(config.data_dir / "pki"),
+            keys,
             issuer=config.service_account_issuer or url,
             audiences=config.api_audiences,
             seconds_max=config.service_account_max_token_seconds,
