@@ -456,7 +456,7 @@ _AUTHENTICATION_V1 = """
     TokenRequestStatus: token 1 string, expirationTimestamp 2 meta.Time
     BoundObjectReference: kind 1 string, apiVersion 2 string, name 3 string, uid 4 string
     TokenReview: metadata 1 meta.ObjectMeta, spec 2 TokenReviewSpec, status 3 TokenReviewStatus
-    TokenReviewSpec: token 1 string, audiences 2 []string
+    TokenReviewSpec: token 1 string!, audiences 2 []string
     TokenReviewStatus: authenticated 1 bool, user 2 UserInfo, error 3 string, audiences 4 []string
 """
 

@@ -172,7 +172,8 @@ def check_legacy(
 ) -> Account:
     """The account of a legacy token. `secret` is what `secret_of` names, `matches` whether it holds this very token.
     Raises Refused."""
-    account = Account(*(str(said.get(f"{_LEGACY}{name}") or "") for name in _LEGACY_FIELDS))
+    namespace, name, uid = (str(said.get(f"{_LEGACY}{field}") or "") for field in _LEGACY_FIELDS)
+    account = Account(namespace, name, uid)
     if "" in (account.namespace, account.name, account.uid) or said.get("sub") != account.username:
         raise Refused("sub claim is invalid")
     metadata = (secret or {}).get("metadata") or {}
