@@ -28,6 +28,7 @@ from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
+from towline.hub.api.oidc import OidcIssuer
 from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
@@ -257,12 +258,14 @@ class _Api:
             now=time.time,
             new_uid=_new_uid,
         )
+        oidc = config.oidc
+        others = [OidcIssuer(oidc, now=time.time, elapsed=time.monotonic).verify] if oidc is not None else []
         self.server = ApiServer(
             cache=cache,
             kinds=kinds,
             sources={("work.karmada.io", "works"): view},
             refusals={("work.karmada.io", "works"): view.refuse},
-            authenticate=certificates_and_tokens(tokens.verify),
+            authenticate=certificates_and_tokens(tokens.verify, *others),
             authorize=self._rbac,
             audit=audit,
             now=time.time,
@@ -271,7 +274,7 @@ class _Api:
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
             plugins=(DeletionProtection(),),
-            actions=tokens.actions(),
+            actions=tokens.actions(others),
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )

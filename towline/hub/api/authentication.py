@@ -7,16 +7,18 @@ no token.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import AUTHENTICATED, User
+
+log = logging.getLogger(__name__)
 
 ANONYMOUS = "system:anonymous"
-AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 
@@ -35,12 +37,12 @@ class Decision(NamedTuple):
 Authorize = Callable[[User, Attributes], Decision]
 
 
-class BadToken(Exception):
-    """A verifier knows this token as its own, and refuses it; the message says why."""
+class InvalidToken(Exception):
+    """The token is a verifier's own, but it is not good. The message is for the log and for reviews, not for whoever sent it."""
 
 
 Verify = Callable[[str], Awaitable[User | None]]
-"""The user of a bearer token, AUTHENTICATED among its groups; None for a token of somebody else's. May raise BadToken."""
+"""The user of a bearer token, AUTHENTICATED among its groups; None for a token of somebody else's. May raise InvalidToken."""
 
 
 def certificates_and_tokens(*verifiers: Verify) -> Authenticate:
@@ -55,19 +57,20 @@ def certificates_and_tokens(*verifiers: Verify) -> Authenticate:
         token = bearer_token(request.headers.get("Authorization", ""))
         try:
             return await first_of(verifiers, token) if token else None
-        except BadToken:
+        except InvalidToken as error:
+            log.debug("a bearer token is refused: %s", error)
             return None
 
     return authenticate
 
 
 async def first_of(verifiers: Sequence[Verify], token: str) -> User | None:
-    """Whom the first verifier that accepts `token` names. Raises BadToken when none does and one refuses it."""
-    refused: BadToken | None = None
+    """Whom the first verifier that accepts `token` names. Raises InvalidToken when none does and one refuses it."""
+    refused: InvalidToken | None = None
     for verify in verifiers:
         try:
             user = await verify(token)
-        except BadToken as error:
+        except InvalidToken as error:
             refused = error
         else:
             if user is not None:

@@ -19,11 +19,11 @@ import orjson
 
 from towline.hub.api import status
 from towline.hub.api.actions import Acted, Action, Actions
-from towline.hub.api.authentication import AUTHENTICATED, BadToken, Verify, first_of
+from towline.hub.api.authentication import InvalidToken, Verify, first_of
 from towline.hub.api.discovery import Document
 from towline.hub.api.engine import rfc3339
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import AUTHENTICATED, User
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry
 from towline.kube import errors, schemas, tokens
@@ -100,13 +100,13 @@ class ServiceAccountTokens:
     # --- verifying -------------------------------------------------------------------------------------------
 
     async def verify(self, token: str) -> User | None:
-        """The ServiceAccount of a token for this API. None for what is no ServiceAccount's token; raises BadToken."""
+        """The ServiceAccount of a token for this API. None for what is no ServiceAccount's token; raises InvalidToken."""
         found = self.check(token, self.audiences)
         return None if found is None else found[0]
 
     def check(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]] | None:
         """The user of a token, and for which of `audiences` it is. None for what is no ServiceAccount's token; raises
-        BadToken."""
+        InvalidToken."""
         if len(token) > TOKEN_BYTES_MAX or unverified_issuer(token) not in (
             self._issuer,
             tokens.LEGACY_ISSUER,
@@ -122,7 +122,7 @@ class ServiceAccountTokens:
                 )
             account = self._account(said, token)
         except ValueError as error:
-            raise BadToken(str(error)) from None
+            raise InvalidToken(str(error)) from None
         return User(account.username, (*account.groups, AUTHENTICATED), account.uid, account.extra()), common
 
     def _claims(self, token: str) -> Mapping[str, Any]:
@@ -160,7 +160,7 @@ class ServiceAccountTokens:
                 user = await first_of(others, token)
                 common = [audience for audience in audiences if audience in self.audiences]
                 found = None if user is None else (user, common)
-        except BadToken as error:
+        except InvalidToken as error:
             return {**obj, "status": {"user": {}, "error": f"[invalid bearer token, {error}]"}}
         if found is None:
             return {**obj, "status": {"user": {}, "error": "invalid bearer token"}}

@@ -10,7 +10,7 @@ from typing import Any
 
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import NOTHING, Delete, Plan, Put, Snapshot
-from towline.kube import tokens
+from towline.kube import deletion, tokens
 from towline.kube.objects import (
     Key,
     Object,
@@ -20,7 +20,6 @@ from towline.kube.objects import (
     revision_of,
     uid_of,
     with_annotations,
-    with_metadata,
 )
 
 Sign = Callable[[Mapping[str, Any]], str]
@@ -55,8 +54,8 @@ def decide(snapshot: Snapshot, key: Key, now: float, sign: Sign, ca: bytes) -> P
 
 def _removed(secret: Object, key: Key, now: float) -> Plan:
     if finalizers_of(secret):
-        marked = with_metadata(secret, deletionTimestamp=rfc3339(now), deletionGracePeriodSeconds=0)
-        return Plan((Put(key, marked, revision_of(secret)),))
+        held = deletion.marked(secret, rfc3339(now), finalizers_of(secret), counted=False)
+        return Plan((Put(key, held, revision_of(secret)),))
     return Plan((Delete(key, revision_of(secret)),))
 
 
