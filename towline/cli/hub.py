@@ -38,6 +38,24 @@ from towline.hub.config import OIDC_ALGORITHMS, HubConfig, OidcConfig
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
 @click.option(
+    "--service-account-issuer",
+    default="",
+    metavar="URL",
+    help="Issuer of ServiceAccounts' tokens.  [default: the API's advertised address]",
+)
+@click.option(
+    "--api-audiences",
+    multiple=True,
+    metavar="AUDIENCE",
+    help="Whom tokens for this API name. Repeatable.  [default: the issuer]",
+)
+@click.option(
+    "--service-account-max-token-seconds",
+    type=click.IntRange(min=3600, max=2**32),
+    metavar="SECONDS",
+    help="How long requested tokens may be good for.",
+)
+@click.option(
     "--window-events",
     type=click.IntRange(min=1),
     default=10_000,
@@ -92,6 +110,9 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    service_account_issuer: str,
+    api_audiences: tuple[str, ...],
+    service_account_max_token_seconds: int | None,
     window_events: int,
     log_level: str,
     **oidc: Any,
@@ -114,6 +135,9 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        service_account_issuer=service_account_issuer,
+        api_audiences=api_audiences,
+        service_account_max_token_seconds=service_account_max_token_seconds or 0,
         window_events=window_events,
         oidc=_oidc(**oidc),
     )

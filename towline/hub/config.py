@@ -43,6 +43,12 @@ class HubConfig:
     """Names or addresses under which clients and agents reach this hub; empty: the hosts of the two addresses."""
     oidc: OidcConfig | None = None
     """Whose bearer tokens are taken beside certificates and the hub's own tokens."""
+    service_account_issuer: str = ""
+    """`iss` of ServiceAccounts' tokens; empty: https:// and the first advertised host. Changing it ends all tokens."""
+    api_audiences: tuple[str, ...] = ()
+    """Audiences of tokens that this API takes; empty: the issuer."""
+    service_account_max_token_seconds: int = 0
+    """Tokens that are requested for longer are shortened to this; 0: not."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from towline.kube import errors, names
+from towline.kube import errors, names, tokens
 from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.cells import at, maps, table
 from towline.kube.event_validation import validate_core_event
@@ -257,6 +257,8 @@ def _secret(new: Object, old: Object | None) -> list[FieldError]:
     for kind, keys in _SECRET_KEYS.items():
         if at(new, "type") == kind:
             found += [errors.required(f"data[{key}]") for key in keys if key not in table(at(new, "data"))]
+    if at(new, "type") == tokens.SECRET_TYPE and not at(new, "metadata", "annotations", tokens.ACCOUNT_NAME):
+        found.append(errors.required(f"metadata.annotations[{tokens.ACCOUNT_NAME}]"))
     if at(old, "immutable"):
         found += [
             errors.forbidden(field, "field is immutable when `immutable` is set")

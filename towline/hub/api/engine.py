@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from towline.hub.api.actions import Actions
 from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
@@ -68,6 +69,8 @@ class Engine:
     limits: Limits = Limits()
     plugins: Plugins = ()
     """In the order in which they are asked."""
+    actions: Actions = field(default_factory=dict)
+    """What can be created and is not stored."""
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
 

@@ -18,6 +18,7 @@ import aiohttp
 import jwt
 import orjson
 
+from towline.hub.api.authentication import InvalidToken
 from towline.hub.api.user import AUTHENTICATED, User
 from towline.hub.config import OidcConfig
 
@@ -31,10 +32,6 @@ LEEWAY_SECONDS = 10.0
 TOKEN_BYTES_MAX = 16 * 1024
 RESERVED = "system:"
 """Names and groups that begin so mean something to the hub itself: no issuer gives them away."""
-
-
-class InvalidToken(Exception):
-    """The token is this issuer's, but it is not good. The message is for the log, not for whoever sent it."""
 
 
 class OidcIssuer:
@@ -56,7 +53,7 @@ class OidcIssuer:
         try:
             claims = jwt.decode(token, options={"verify_signature": False})
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, RecursionError):
             return None
         if claims.get("iss") != self._config.issuer_url:
             return None

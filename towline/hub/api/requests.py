@@ -12,7 +12,19 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api import admission, bodies, claims, deletes, paths, reads, reviews, scale, status, writes
+from towline.hub.api import (
+    admission,
+    bodies,
+    claims,
+    deletes,
+    paths,
+    reads,
+    reviews,
+    scale,
+    status,
+    writes,
+)
+from towline.hub.api.actions import Action
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.discovery import VIRTUAL
@@ -60,8 +72,11 @@ async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Re
                 raise status.method_not_allowed(f"{at.resource}.{at.group} can only be created")
             obj = bodies.decode_object(call.body, call.content_type)
             return Reply(orjson.dumps(reviews.review(virtual, obj, call.user, authorize)), 201)
-    kind = kind_of(engine, at)
-    reply = await _VERBS[at.verb](engine, kind, call, accept)
+    action = engine.actions.get((at.group, at.resource, at.subresource))
+    if action is not None:
+        reply = await _act(engine, action, call)
+    else:
+        reply = await _VERBS[at.verb](engine, kind_of(engine, at), call, accept)
     if accept.yaml:
         reply.body = reads.as_text(reply.body, accept)
         reply.content_type = bodies.YAML
@@ -70,9 +85,7 @@ async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Re
 
 def kind_of(engine: Engine, at: Attributes) -> Kind:
     """The row that a URL names, with its scope, verb and subresource checked. Raises 404, 405."""
-    kind = engine.kinds.resource(at.group, at.version, at.resource)
-    if kind is None or (at.namespace and not kind.namespaced and at.resource != "namespaces"):
-        raise status.unknown_resource()
+    kind = _parent(engine, at)
     if at.subresource:
         offered = (at.subresource == "status" and kind.status) or (
             at.subresource == "scale" and kind.scale is not None
@@ -89,6 +102,33 @@ def kind_of(engine: Engine, at: Attributes) -> Kind:
             raise status.bad_request("an empty namespace may not be set during creation")
         raise status.unknown_resource()
     return kind
+
+
+def _parent(engine: Engine, at: Attributes) -> Kind:
+    """The row of the resource in a URL, whatever the subresource. Raises 404."""
+    kind = engine.kinds.resource(at.group, at.version, at.resource)
+    if kind is None or (at.namespace and not kind.namespaced and at.resource != "namespaces"):
+        raise status.unknown_resource()
+    return kind
+
+
+async def _act(engine: Engine, action: Action, call: Call) -> Reply:
+    at, kind = call.attributes, action.kind
+    if at.subresource:
+        _parent(engine, at)
+    elif at.version != kind.version or at.name or (at.namespace and not kind.namespaced):
+        raise status.unknown_resource()
+    if at.verb != "create":
+        raise status.method_not_allowed("the server does not allow this method on the requested resource")
+    options = write_options(call)
+    obj = bodies.decode_object(call.body, call.content_type)
+    repeated = _repeated(kind, call, obj, options)
+    obj = admission.check_envelope(kind, obj)
+    if at.namespace or kind.namespaced:
+        obj = claims.in_namespace(replace(kind, namespaced=True), obj, at.namespace)
+    prepared = admission.prepare(kind, obj, None, validation=options.validation, now="", uid="")
+    acted = await action.act(call.user, at, prepared.object)
+    return Reply(orjson.dumps(acted.object), 201, warnings=(*repeated, *prepared.warnings, *acted.warnings))
 
 
 # --- verbs -----------------------------------------------------------------------------------------------------

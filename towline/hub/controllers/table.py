@@ -18,13 +18,15 @@ from towline.hub.decide import (
     policies,
     propagation,
     roles,
+    token_secrets,
     userworks,
 )
-from towline.hub.decide.plan import UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
-from towline.kube import deletion, names
+from towline.kube import deletion, names, tokens
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
 
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
@@ -37,6 +39,9 @@ class World:
     cache: Cache
     works: WorkTable
     fleet: Fleet
+    sign: Sign | None = None
+    """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
+    ca_pem: bytes = b""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -283,6 +288,29 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
                 yield entry.key
 
 
+def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
+    if world.sign is None:
+        return NOTHING
+    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem)
+
+
+def _token_secrets_initial(world: World) -> Iterator[Key]:
+    for entry in world.cache.list(*tokens.SECRETS):
+        if tokens.ACCOUNT_NAME in (entry.meta.annotations or {}):
+            yield entry.key
+
+
+def _token_secrets_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == tokens.SECRETS:
+        if tokens.ACCOUNT_NAME in (event.entry.meta.annotations or {}):
+            yield key
+    elif key[:2] == tokens.ACCOUNTS and event.type != "MODIFIED":
+        for entry in world.cache.list(*tokens.SECRETS, key.namespace):
+            if (entry.meta.annotations or {}).get(tokens.ACCOUNT_NAME) == key.name:
+                yield entry.key
+
+
 CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="propagation",
@@ -350,5 +378,11 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=lambda world, key, now: roles.decide(world.snapshot, key, now),
         initial=_listed(roles.CLUSTER_ROLES),
         on_change=_roles_keys,
+    ),
+    Controller(
+        name="tokensecrets",
+        decide=_token_secrets_decide,
+        initial=_token_secrets_initial,
+        on_change=_token_secrets_keys,
     ),
 )
