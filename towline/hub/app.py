@@ -26,6 +26,7 @@ from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
+from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
@@ -267,6 +268,7 @@ class _Api:
             refusals={("work.karmada.io", "works"): view.refuse},
             authenticate=certificates_and_tokens(tokens.verify, *others),
             authorize=self._rbac,
+            plugins=(Escalation(self._rbac),),  # looks at what all others leave, so it comes last
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
