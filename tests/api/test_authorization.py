@@ -10,8 +10,6 @@ import aiohttp
 import pytest
 
 from tests.api.served import ADMIN, Served, end, serve
-from towline.hub.api.authorization import Rbac
-from towline.hub.api.local import Local
 from towline.hub.api.user import User
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

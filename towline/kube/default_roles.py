@@ -37,8 +37,8 @@ _EDITED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policy", ("poddisruptionbudgets",)),
     (names.POLICY_GROUP, ("propagationpolicies", "overridepolicies")),
 )  # fmt: skip
-_DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/",
-              "/healthz", "/livez", "/readyz")  # fmt: skip
+_DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz",
+              "/version", "/version/")  # fmt: skip
 _ISSUER = (
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/",

@@ -92,7 +92,7 @@ def bound_role(binding: Mapping[str, Any], namespace: str) -> Key | None:
 def aggregated(role: Mapping[str, Any], others: Iterable[Object]) -> list[Object]:
     """The rules that an aggregating ClusterRole gets from the ClusterRoles it selects, each once, in order of their names."""
     wanted = [
-        selectors.from_object(selector)
+        _selector(selector)
         for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
     ]
     own = role["metadata"].get("name")
@@ -103,6 +103,13 @@ def aggregated(role: Mapping[str, Any], others: Iterable[Object]) -> list[Object
             for rule in other.get("rules") or ():
                 found.setdefault(rule_of(rule), rule)
     return list(found.values())
+
+
+def _selector(selector: Object) -> selectors.Selector:
+    try:
+        return selectors.from_object(selector)
+    except selectors.SelectorError:
+        return selectors.NOTHING  # stored before somebody checked it
 
 
 # --- covering --------------------------------------------------------------------------------------------------

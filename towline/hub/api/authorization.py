@@ -63,7 +63,7 @@ class Rbac:
                 missing.append(_not_found(grant.role))
             elif any(_allows(rule, at) for rule in rules):
                 return Decision(True, _reason(grant))
-        return Decision(False, _told(missing))
+        return Decision(False, f"RBAC: {_told(missing)}" if missing else "")
 
     def rules_for(self, user: User, namespace: str) -> tuple[tuple[Rule, ...], str]:
         """All rules that `user` has in `namespace` and everywhere, and what went wrong in finding them."""
@@ -160,6 +160,4 @@ def _not_found(role: Key) -> str:
 
 def _told(missing: list[str]) -> str:
     once = list(dict.fromkeys(missing))
-    if not once:
-        return ""
-    return f"RBAC: {once[0]}" if len(once) == 1 else f"RBAC: [{', '.join(once)}]"
+    return once[0] if len(once) == 1 else f"[{', '.join(once)}]" if once else ""

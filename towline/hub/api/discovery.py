@@ -19,10 +19,18 @@ from towline.kube import schemas
 from towline.kube.kinds import Kind, KindTable
 
 VIRTUAL: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
-    ("authorization.k8s.io", "v1"): (("selfsubjectaccessreviews", "SelfSubjectAccessReview"),),
+    ("authorization.k8s.io", "v1"): (
+        ("localsubjectaccessreviews", "LocalSubjectAccessReview"),
+        ("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+        ("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+        ("subjectaccessreviews", "SubjectAccessReview"),
+    ),
     ("authentication.k8s.io", "v1"): (("selfsubjectreviews", "SelfSubjectReview"),),
 }
-"""Resources that only answer: (plural, kind) by group and version. They are cluster-scoped and can be created."""
+"""Resources that only answer: (plural, kind) by group and version. They can be created."""
+
+VIRTUAL_NAMESPACED = frozenset({"localsubjectaccessreviews"})
+"""Those below a namespace; the others are of the whole cluster."""
 
 SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _AGGREGATED = {"v2": "v2", "v2beta1": "v2beta1"}
@@ -182,7 +190,7 @@ def _resource_list(group: str, version: str, kinds: list[Kind] | None, actions: 
             {
                 "name": plural,
                 "singularName": name.lower(),
-                "namespaced": namespaced,
+                "namespaced": plural in VIRTUAL_NAMESPACED,
                 "kind": name,
                 "verbs": ["create"],
             }
@@ -271,7 +279,7 @@ def _aggregated_resources(
             {
                 "resource": plural,
                 "responseKind": {"group": group, "version": version, "kind": name},
-                "scope": "Namespaced" if namespaced else "Cluster",
+                "scope": "Namespaced" if plural in VIRTUAL_NAMESPACED else "Cluster",
                 "singularResource": name.lower(),
                 "verbs": ["create"],
             }

@@ -246,8 +246,9 @@ class ApiServer:
         if not at.resource_request:
             raise status.forbidden_path(user.name, at.verb, at.path)
         where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
+        resource = f"{at.resource}/{at.subresource}" if at.subresource else at.resource
         message = (
-            f'User "{user.name}" cannot {at.verb} resource "{at.resource}" in API group "{at.group}"{where}'
+            f'User "{user.name}" cannot {at.verb} resource "{resource}" in API group "{at.group}"{where}'
         )
         if decision.reason:
             message += f": {decision.reason}"
