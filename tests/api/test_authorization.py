@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.api.served import ADMIN, Served, end, serve
+from towline.hub.api.local import Local
 from towline.hub.api.user import User
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -178,3 +179,14 @@ async def test_aggregation_takes_everything(api: Served) -> None:
     assert refused.code == 403
     assert refused.message.endswith("must have cluster-admin privileges to use the aggregationRule")
     assert (await api.patch(f"{RBAC}/clusterroles/admin", {"aggregationRule": None})).code == 403
+
+
+async def test_default_bindings_come_back(api: Served) -> None:
+    path = f"{RBAC}/clusterrolebindings/system:discovery"
+    await api("DELETE", path)
+    await api.create(f"{RBAC}/clusterrolebindings", binding("cluster-admin", name="system:discovery"))
+    await Local(api.server.engine).ensure_roles()
+    found = (await api.get(path)).body
+    assert found["roleRef"]["name"] == "system:discovery"
+    await Local(api.server.engine).ensure_roles()
+    assert (await api.get(path)).body == found
