@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.api.served import Served, end, serve
 from tests.contract import differential
 from tests.contract.api_requests import SCENARIOS
 from tests.contract.api_requests_deletes import deletes

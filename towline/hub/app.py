@@ -24,13 +24,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
-from towline.hub.api.authentication import certificates_and_tokens
+from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens, denied
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
 from towline.hub.api.protection import DeletionProtection
+from towline.hub.api.paths import Attributes
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.tokens import ServiceAccountTokens
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "karmada-system", "karmada-cluster")
 LEADER = "controllers"
+_JOIN = Attributes("create", "", True, "towline.io", "v1", "jointokens")
+"""What making a join token takes."""
 
 
 async def run(config: HubConfig) -> None:
@@ -268,14 +271,13 @@ class _Api:
             refusals={("work.karmada.io", "works"): view.refuse},
             authenticate=certificates_and_tokens(tokens.verify, *others),
             authorize=self._rbac,
-            plugins=(Escalation(self._rbac),),  # looks at what all others leave, so it comes last
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(),),
+            plugins=(DeletionProtection(), Escalation(self._rbac)),
             actions=tokens.actions(others),
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -310,9 +312,10 @@ class _Api:
             return _reply(self._enrolment.ca())
 
         async def join(user: User | None, body: bytes) -> Reply:
-            groups = user.groups if user is not None else ()
-            name = user.name if user is not None else ""
-            return _reply(await self._enrolment.create_token(_parsed(body), user=name, groups=groups))
+            user = user or User(ANONYMOUS)
+            decision = self._rbac(user, _JOIN)
+            refused = "" if decision.allowed else denied(user, _JOIN, decision.reason).message
+            return _reply(await self._enrolment.create_token(_parsed(body), user=user.name, refused=refused))
 
         async def enroll(user: User | None, body: bytes) -> Reply:
             return _reply(await self._enrolment.enroll(_parsed(body)))

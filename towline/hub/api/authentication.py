@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
+from towline.hub.api import status
 from towline.hub.api.paths import Attributes
+from towline.hub.api.status import StatusError
 from towline.hub.api.user import AUTHENTICATED, User
 from towline.kube.rbac import EVERYTHING, Rule
 
@@ -42,6 +44,18 @@ class Authorize(Protocol):
 
     def rules_for(self, user: User, namespace: str) -> tuple[Sequence[Rule], str]:
         """All that `user` may in `namespace` and everywhere, and what went wrong in finding it."""
+
+
+def denied(user: User, at: Attributes, reason: str = "") -> StatusError:
+    """403 in Kubernetes' words."""
+    if not at.resource_request:
+        return status.forbidden_path(user.name, at.verb, at.path)
+    where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
+    resource = f"{at.resource}/{at.subresource}" if at.subresource else at.resource
+    message = f'User "{user.name}" cannot {at.verb} resource "{resource}" in API group "{at.group}"{where}'
+    if reason:
+        message += f": {reason}"
+    return status.forbidden(at.resource, at.group, at.name, message)
 
 
 class InvalidToken(Exception):

@@ -22,7 +22,13 @@ from multidict import CIMultiDict
 from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
 from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
-from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
+from towline.hub.api.authentication import (
+    Authenticate,
+    Authorize,
+    certificates_and_tokens,
+    denied,
+    masters_only,
+)
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery, Document
@@ -241,18 +247,8 @@ class ApiServer:
     def _check_allowed(self, user: User, at: Attributes, asked: Asked) -> None:
         decision = self._authorize(user, at)
         asked.reason = decision.reason
-        if decision.allowed:
-            return
-        if not at.resource_request:
-            raise status.forbidden_path(user.name, at.verb, at.path)
-        where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
-        resource = f"{at.resource}/{at.subresource}" if at.subresource else at.resource
-        message = (
-            f'User "{user.name}" cannot {at.verb} resource "{resource}" in API group "{at.group}"{where}'
-        )
-        if decision.reason:
-            message += f": {decision.reason}"
-        raise status.forbidden(at.resource, at.group, at.name, message)
+        if not decision.allowed:
+            raise denied(user, at, decision.reason)
 
     async def _bounded(
         self, request: web.BaseRequest, user: User, asked: Asked, query: Mapping[str, str]
