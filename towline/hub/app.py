@@ -30,8 +30,8 @@ from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
-from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.paths import Attributes
+from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.tokens import ServiceAccountTokens
