@@ -57,22 +57,27 @@ class Rbac:
         if MASTERS in user.groups:
             return Decision(True)
         missing: list[str] = []
+        refused: set[Key] = set()  # many bindings give the same few roles
         for grant in self._grants_of(user, at.namespace):
-            rules = self.rules_of(grant.role)
+            role = grant.role
+            if role in refused:
+                continue
+            rules = self.rules_of(role)
             if rules is None:
-                missing.append(_not_found(grant.role))
+                missing.append(_not_found(role))
             elif any(_allows(rule, at) for rule in rules):
                 return Decision(True, _reason(grant))
+            refused.add(role)
         return Decision(False, f"RBAC: {_told(missing)}" if missing else "")
 
     def rules_for(self, user: User, namespace: str) -> tuple[tuple[Rule, ...], str]:
         """All rules that `user` has in `namespace` and everywhere, and what went wrong in finding them."""
         found: list[Rule] = [*rbac.EVERYTHING] if MASTERS in user.groups else []
         missing: list[str] = []
-        for grant in self._grants_of(user, namespace):
-            rules = self.rules_of(grant.role)
+        for role in dict.fromkeys(grant.role for grant in self._grants_of(user, namespace)):
+            rules = self.rules_of(role)
             if rules is None:
-                missing.append(_not_found(grant.role))
+                missing.append(_not_found(role))
             found += rules or ()
         return tuple(dict.fromkeys(found)), _told(missing)
 
@@ -159,5 +164,4 @@ def _not_found(role: Key) -> str:
 
 
 def _told(missing: list[str]) -> str:
-    once = list(dict.fromkeys(missing))
-    return once[0] if len(once) == 1 else f"[{', '.join(once)}]" if once else ""
+    return f"[{', '.join(missing)}]" if len(missing) > 1 else "".join(missing)
