@@ -354,8 +354,6 @@ def _pod_disruption_budget(new: Object, old: Object | None) -> list[FieldError]:
     return []
 
 
-
-
 def _storage_class(new: Object, old: Object | None) -> list[FieldError]:
     fields = ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode")
     return [error for field in fields for error in _unchanged(new, old, field)]

@@ -19,7 +19,6 @@ from towline.hub.api import (
     deletes,
     paths,
     reads,
-    reviews,
     scale,
     status,
     writes,
@@ -27,7 +26,6 @@ from towline.hub.api import (
 from towline.hub.api.actions import Action
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
-from towline.hub.api.discovery import VIRTUAL, VIRTUAL_NAMESPACED
 from towline.hub.api.engine import Engine
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
@@ -61,14 +59,10 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Reply:
+async def answer(engine: Engine, call: Call) -> Reply:
     """Every verb but watch. Raises StatusError."""
     at = call.attributes
     accept = bodies.accepted(call.accept)
-    if (at.group, at.version) in VIRTUAL:
-        virtual = dict(VIRTUAL[at.group, at.version]).get(at.resource)
-        if virtual is not None:
-            return _reviewed(call, virtual, authorize)
     action = engine.actions.get((at.group, at.resource, at.subresource))
     if action is not None:
         reply = await _act(engine, action, call)
@@ -78,19 +72,6 @@ async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Re
         reply.body = reads.as_text(reply.body, accept)
         reply.content_type = bodies.YAML
     return reply
-
-
-def _reviewed(call: Call, name: str, authorize: reviews.Authorize) -> Reply:
-    """The answer of a resource that is never stored."""
-    at = call.attributes
-    if at.name or bool(at.namespace) != (at.resource in VIRTUAL_NAMESPACED):
-        raise status.unknown_resource()
-    if at.verb != "create":
-        raise status.method_not_allowed("the server does not allow this method on the requested resource")
-    obj = bodies.decode_object(call.body, call.content_type)
-    asking = reviews.Asking(call.user, authorize, at.namespace, write_options(call).validation)
-    answer, warnings = reviews.review((at.group, at.version), name, at.resource, obj, asking)
-    return Reply(orjson.dumps(answer), 201, warnings=warnings)
 
 
 def kind_of(engine: Engine, at: Attributes) -> Kind:
@@ -126,7 +107,7 @@ async def _act(engine: Engine, action: Action, call: Call) -> Reply:
     at, kind = call.attributes, action.kind
     if at.subresource:
         _parent(engine, at)
-    elif at.version != kind.version or at.name or (at.namespace and not kind.namespaced):
+    elif at.version != kind.version or at.name or bool(at.namespace) != kind.namespaced:
         raise status.unknown_resource()
     if at.verb != "create":
         raise status.method_not_allowed("the server does not allow this method on the requested resource")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from towline.hub.api import admission, claims, status
+from towline.hub.api import status
+from towline.hub.api.actions import Acted, Action, Actions
 from towline.hub.api.authentication import Authorize
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
@@ -17,66 +17,54 @@ from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
 from towline.kube.selector_validation import validate_requirement
 
-__all__ = ["Asking", "Authorize", "review"]
+AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
+
+Review = Callable[[Object, User, Authorize], Object]
+"""(the object, who asks, who may) -> the fields that the answer sets. Raises 400, 422."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who asks, and where: `namespace` is the URL's; `validation` is fieldValidation."""
-
-    user: User
-    authorize: Authorize
-    namespace: str = ""
-    validation: str = "Warn"
+def actions(authorize: Authorize) -> Actions:
+    """What every API server offers."""
+    return {
+        (group, f"{kind.lower()}s", ""): _action(group, kind, review, authorize)
+        for (group, kind), review in _REVIEWS.items()
+    }
 
 
-def review(
-    group_version: tuple[str, str], name: str, plural: str, obj: Object, asking: Asking
-) -> tuple[Object, tuple[str, ...]]:
-    """`obj`, of kind `name`, with its status, and warnings. Raises 400, 422."""
-    group, version = group_version
-    schema = schemas.builtin(f"io.k8s.api.{group.partition('.')[0]}.{version}.{name}")
-    kind = Kind(group, version, name, plural, bool(asking.namespace), schema)
-    obj = admission.check_envelope(kind, obj)
-    pruned = schemas.prune(schema, obj)
-    warnings = admission.reported(
-        kind, admission.unknown_fields(kind, obj, pruned, asking.validation), asking.validation
-    )
-    admission.check_types(kind, schemas.validate(schema, pruned))
-    if asking.namespace:
-        pruned = claims.in_namespace(kind, pruned, asking.namespace)
-    return {**pruned, **_REVIEWS[name](kind, pruned, asking)}, warnings
+def _action(group: str, name: str, review: Review, authorize: Authorize) -> Action:
+    schema = schemas.builtin(f"io.k8s.api.{group.partition('.')[0]}.v1.{name}")
+
+    async def act(user: User, at: Attributes, obj: Object) -> Acted:
+        return Acted({**obj, **review(obj, user, authorize)})
+
+    return Action(Kind(group, "v1", name, f"{name.lower()}s", name.startswith("Local"), schema), act)
 
 
-def _access(kind: Kind, obj: Object, asking: Asking) -> Object:
-    """SelfSubjectAccessReview."""
+def _self_access(obj: Object, user: User, authorize: Authorize) -> Object:
     spec = table(obj.get("spec"))
-    _refuse(kind, _attribute_errors(spec) + _metadata_errors(obj, ""))
-    return _decided(spec, asking.user, asking)
+    _refuse(_attribute_errors(spec) + _metadata_errors(obj, "must be empty"))
+    return _decided(spec, user, authorize)
 
 
-def _access_of(kind: Kind, obj: Object, asking: Asking) -> Object:
-    """SubjectAccessReview, LocalSubjectAccessReview."""
+def _access(obj: Object, user: User, authorize: Authorize) -> Object:
     spec = table(obj.get("spec"))
-    found = _attribute_errors(spec)
-    name, groups = str(spec.get("user") or ""), tuple(spec.get("groups") or ())
-    if not name and not groups:
-        message = "at least one of user or group must be specified"
-        found.append(errors.invalid("spec.user", name, message))
-    found += _metadata_errors(obj, asking.namespace)
-    if asking.namespace:
-        found += _elsewhere(spec, asking.namespace)
-    _refuse(kind, found)
-    extra = {key: tuple(values or ()) for key, values in table(spec.get("extra")).items()}
-    return _decided(spec, User(name, groups, str(spec.get("uid") or ""), extra), asking)
+    _refuse(_attribute_errors(spec) + _subject_errors(spec) + _metadata_errors(obj, "must be empty"))
+    return _decided(spec, _subject(spec), authorize)
 
 
-def _rules(kind: Kind, obj: Object, asking: Asking) -> Object:
-    """SelfSubjectRulesReview."""
+def _local_access(obj: Object, user: User, authorize: Authorize) -> Object:
+    spec, namespace = table(obj.get("spec")), str(obj["metadata"]["namespace"])
+    found = _attribute_errors(spec) + _subject_errors(spec)
+    found += _metadata_errors(obj, "must be empty except for namespace", "namespace")
+    _refuse(found + _elsewhere(spec, namespace))
+    return _decided(spec, _subject(spec), authorize)
+
+
+def _rules(obj: Object, user: User, authorize: Authorize) -> Object:
     namespace = at(obj, "spec", "namespace")
     if not namespace:
         raise status.bad_request("no namespace on request")
-    rules, wrong = asking.authorize.rules_for(asking.user, namespace)
+    rules, wrong = authorize.rules_for(user, namespace)
     answer: dict[str, Any] = {
         "resourceRules": [rule._replace(urls=()).as_object() for rule in rules if rule.resources],
         "nonResourceRules": [
@@ -89,24 +77,23 @@ def _rules(kind: Kind, obj: Object, asking: Asking) -> Object:
     return {"metadata": {}, "spec": {}, "status": answer}
 
 
-def _subject(kind: Kind, obj: Object, asking: Asking) -> Object:
-    """SelfSubjectReview."""
-    return {"status": {"userInfo": asking.user.info()}}
+def _self(obj: Object, user: User, authorize: Authorize) -> Object:
+    return {"status": {"userInfo": user.info()}}
 
 
-_REVIEWS: Mapping[str, Callable[[Kind, Object, Asking], Object]] = {
-    "SelfSubjectAccessReview": _access,
-    "SubjectAccessReview": _access_of,
-    "LocalSubjectAccessReview": _access_of,
-    "SelfSubjectRulesReview": _rules,
-    "SelfSubjectReview": _subject,
+_REVIEWS: Mapping[tuple[str, str], Review] = {
+    (AUTHORIZATION, "SelfSubjectAccessReview"): _self_access,
+    (AUTHORIZATION, "SubjectAccessReview"): _access,
+    (AUTHORIZATION, "LocalSubjectAccessReview"): _local_access,
+    (AUTHORIZATION, "SelfSubjectRulesReview"): _rules,
+    (AUTHENTICATION, "SelfSubjectReview"): _self,
 }
 
 
 # --- access ----------------------------------------------------------------------------------------------------
 
 
-def _decided(spec: Mapping[str, Any], user: User, asking: Asking) -> Object:
+def _decided(spec: Mapping[str, Any], user: User, authorize: Authorize) -> Object:
     resource = spec.get("resourceAttributes")
     if resource is None:
         path = table(spec.get("nonResourceAttributes"))
@@ -114,7 +101,7 @@ def _decided(spec: Mapping[str, Any], user: User, asking: Asking) -> Object:
     else:
         fields = {field: str(resource.get(field) or "") for field in _FIELDS}
         asked = Attributes(fields.pop("verb"), "", True, **fields)
-    decision = asking.authorize(user, asked)
+    decision = authorize(user, asked)
     answer: dict[str, Any] = {"allowed": decision.allowed}
     if decision.reason:
         answer["reason"] = decision.reason
@@ -159,17 +146,24 @@ def _selector_errors(selector: Any, path: str, field: str) -> list[FieldError]:
     return found
 
 
-def _metadata_errors(obj: Object, namespace: str) -> list[FieldError]:
-    """Nothing is stored, so nothing has a name."""
-    metadata = {
-        field: value for field, value in obj["metadata"].items() if field != "managedFields" and value
-    }
-    if namespace:
-        metadata.pop("namespace", None)
-    if not metadata:
+def _subject(spec: Mapping[str, Any]) -> User:
+    extra = {key: tuple(values or ()) for key, values in table(spec.get("extra")).items()}
+    return User(
+        str(spec.get("user") or ""), tuple(spec.get("groups") or ()), str(spec.get("uid") or ""), extra
+    )
+
+
+def _subject_errors(spec: Mapping[str, Any]) -> list[FieldError]:
+    if spec.get("user") or spec.get("groups"):
         return []
-    told = "must be empty except for namespace" if namespace else "must be empty"
-    return [errors.invalid("metadata", metadata, told)]
+    return [errors.invalid("spec.user", "", "at least one of user or group must be specified")]
+
+
+def _metadata_errors(obj: Object, told: str, *allowed: str) -> list[FieldError]:
+    """Nothing is stored, so nothing has a name."""
+    allowed = ("managedFields", *allowed)
+    metadata = {field: value for field, value in obj["metadata"].items() if field not in allowed and value}
+    return [errors.invalid("metadata", metadata, told)] if metadata else []
 
 
 def _elsewhere(spec: Mapping[str, Any], namespace: str) -> list[FieldError]:
@@ -186,8 +180,6 @@ def _elsewhere(spec: Mapping[str, Any], namespace: str) -> list[FieldError]:
     return found
 
 
-def _refuse(kind: Kind, found: list[FieldError]) -> None:
+def _refuse(found: list[FieldError]) -> None:
     if found:
-        refusal = status.invalid(kind, "", found)
-        del refusal.details["kind"]  # Kubernetes names none here
-        raise refusal
+        raise status.invalid_fields(AUTHORIZATION, "", "", found)  # Kubernetes names no kind here

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
+from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, reviews, status, watching
 from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import (
@@ -81,8 +81,9 @@ class ApiServer:
         actions: Actions | None = None,
         documents: Mapping[str, Document] | None = None,
     ) -> None:
+        offered = {**reviews.actions(authorize), **(actions or {})}
         self.engine = Engine(
-            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins), actions or {}
+            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins), offered
         )
         self.metrics = metrics or Metrics()
         self._authenticate = authenticate or certificates_and_tokens()
@@ -271,7 +272,7 @@ class ApiServer:
             if at.verb in _WRITES:
                 asked.carried = True
                 return _response(request, await self._run(self._write(call, asked, held.pop_all())))
-            reply = await requests.answer(self.engine, call, self._authorize)
+            reply = await requests.answer(self.engine, call)
             return await self._sized(request, reply)
 
     async def _seated(
@@ -297,7 +298,7 @@ class ApiServer:
         code = 500
         async with held:
             try:
-                reply = await requests.answer(self.engine, call, self._authorize)
+                reply = await requests.answer(self.engine, call)
                 code = reply.code
                 return reply
             except StatusError as error:
