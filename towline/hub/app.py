@@ -24,13 +24,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
-from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens, denied
-from towline.hub.api.authorization import Rbac
+from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens
+from towline.hub.api.authorization import JOIN, Rbac
 from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
-from towline.hub.api.paths import Attributes
 from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
@@ -59,8 +58,6 @@ log = logging.getLogger(__name__)
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "karmada-system", "karmada-cluster")
 LEADER = "controllers"
-_JOIN = Attributes("create", "", True, "towline.io", "v1", "jointokens")
-"""What making a join token takes."""
 
 
 async def run(config: HubConfig) -> None:
@@ -313,8 +310,7 @@ class _Api:
 
         async def join(user: User | None, body: bytes) -> Reply:
             user = user or User(ANONYMOUS)
-            decision = self._rbac(user, _JOIN)
-            refused = "" if decision.allowed else denied(user, _JOIN, decision.reason).message
+            refused = self._rbac.refusal(user, JOIN)
             return _reply(await self._enrolment.create_token(_parsed(body), user=user.name, refused=refused))
 
         async def enroll(user: User | None, body: bytes) -> Reply:

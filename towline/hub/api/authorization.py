@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from towline.certs.authority import AGENT_PREFIX
-from towline.hub.api.authentication import MASTERS, Decision
+from towline.hub.api.authentication import MASTERS, Decision, denied
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
@@ -18,6 +18,9 @@ from towline.hub.store.watch import Entry, WatchEvent
 from towline.kube import rbac
 from towline.kube.objects import Key
 from towline.kube.rbac import Rule
+
+JOIN = Attributes("create", "", True, "towline.io", "v1", "jointokens")
+"""What making a join token takes: gateway/enrolment."""
 
 _BINDINGS = ("clusterrolebindings", "rolebindings")
 
@@ -69,6 +72,11 @@ class Rbac:
                 return Decision(True, _reason(grant))
             refused.add(role)
         return Decision(False, f"RBAC: {_told(missing)}" if missing else "")
+
+    def refusal(self, user: User, at: Attributes) -> str:
+        """Why `user` may not, as errors say it; "" for who may."""
+        decision = self(user, at)
+        return "" if decision.allowed else denied(user, at, decision.reason).message
 
     def rules_for(self, user: User, namespace: str) -> tuple[tuple[Rule, ...], str]:
         """All rules that `user` has in `namespace` and everywhere, and what went wrong in finding them."""
