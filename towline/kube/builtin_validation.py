@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from towline.kube import errors, names, tokens
+from towline.kube import errors, names, rbac_validation, tokens
 from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.cells import at, maps, table
 from towline.kube.event_validation import validate_core_event
@@ -354,10 +354,6 @@ def _pod_disruption_budget(new: Object, old: Object | None) -> list[FieldError]:
     return []
 
 
-def _binding_of_role(new: Object, old: Object | None) -> list[FieldError]:
-    return _unchanged(new, old, "roleRef", message="cannot change roleRef")
-
-
 def _storage_class(new: Object, old: Object | None) -> list[FieldError]:
     fields = ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode")
     return [error for field in fields for error in _unchanged(new, old, field)]
@@ -387,8 +383,10 @@ VALIDATIONS: Mapping[str, Validation] = {
     "PodDisruptionBudget": _pod_disruption_budget,
     "HorizontalPodAutoscaler": validate_autoscaler,
     "ResourceQuota": validate_quota,
-    "RoleBinding": _binding_of_role,
-    "ClusterRoleBinding": _binding_of_role,
+    "Role": rbac_validation.validate_role,
+    "ClusterRole": rbac_validation.validate_cluster_role,
+    "RoleBinding": rbac_validation.validate_role_binding,
+    "ClusterRoleBinding": rbac_validation.validate_cluster_role_binding,
     "StorageClass": _storage_class,
     "PriorityClass": _priority_class,
 }
