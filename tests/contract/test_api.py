@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from tests.api.served import Served, end, serve
-from tests.contract import differential
+from tests.contract import api_requests_kinds, differential
 from tests.contract.api_requests import SCENARIOS
 from tests.contract.api_requests_deletes import deletes
 from tests.contract.differential import Scenario, Target
@@ -105,6 +105,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "custom-resources/crd_deleted: *",
         "The same, and its deletion counts as a generation like any other kind's.",
     ),
+    *api_requests_kinds.KNOWN,
 )
 """Differences that stay: (pattern of `scenario/step: path`, why)."""
 
