@@ -8,6 +8,7 @@ from tests.contract import api_requests_apply, api_requests_crds, api_requests_k
 from tests.contract.api_steps import (
     CRDS,
     LONG,
+    TABLE,
     Space,
     apply,
     configmap,
@@ -26,7 +27,6 @@ from tests.contract.api_steps import (
 )
 from tests.contract.differential import JSON, Scenario, Step
 
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 

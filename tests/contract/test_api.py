@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from tests.api.served import Served, end, serve
-from tests.contract import differential
+from tests.contract import api_requests_kinds, differential
 from tests.contract.api_requests import SCENARIOS
 from tests.contract.api_requests_deletes import deletes
 from tests.contract.differential import Scenario, Target
@@ -109,6 +109,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("rbac-*: *f:rules", "The same."),
     ("rbac-reviews/*: body.metadata.managedFields", "No review is stored, so nobody owns its fields."),
     ("rbac-reviews/rules: body.status.nonResourceRules", "What everybody may read differs by distribution."),
+    *api_requests_kinds.KNOWN,
 )
 """Differences that stay: (pattern of `scenario/step: path`, why)."""
 
