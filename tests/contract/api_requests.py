@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds
+from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_reads
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -498,4 +498,5 @@ SCENARIOS = (
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,
+    *api_requests_reads.SCENARIOS,
 )  # fmt: skip

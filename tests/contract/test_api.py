@@ -77,10 +77,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("creating/list: body.items*.generation", "The same."),
     ("deployments/no_template: status.causes", "The missing template is named here too."),
     ("deployments/scale_dry_run: body.spec.replicas", "Go leaves a 0 out."),
-    (
-        "reading/bad_field: *",
-        "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
-    ),
     ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
     (
         "reading/unknown_group: *",

@@ -31,6 +31,10 @@ class Column:
     description: str = ""
 
 
+FieldLabel = str | Callable[[Object], Any]
+"""Where the value of a field selector's label stands in an object: a JSONPath, or a function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Paths of the scale subresource, as in a CRD."""
@@ -75,6 +79,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    field_labels: Mapping[str, FieldLabel] = field(default_factory=dict)
+    """What field selectors may name beside metadata.name and metadata.namespace, in the object as it is stored."""
     status: bool = False
     """Has a status subresource: writes to the main resource ignore `.status`, and the reverse."""
     scale: Scale | None = None

@@ -64,7 +64,7 @@ class Reply:
 async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Reply:
     """Every verb but watch. Raises StatusError."""
     at = call.attributes
-    accept = bodies.accepted(call.accept)
+    accept = bodies.accepted(call.accept, at.verb)
     if (at.group, at.version) in VIRTUAL:
         virtual = dict(VIRTUAL[at.group, at.version]).get(at.resource)
         if virtual is not None:

@@ -284,7 +284,7 @@ class ApiServer:
         seats = 1
         if at.verb in fairness.READS_MANY and not at.name:
             objects = self.engine.cache.counts().get((at.group, at.resource), 0)
-            seats = fairness.cost(at, objects, paths.number(query, "limit"))
+            seats = fairness.cost(at, objects, paths.limit(query))
         level = fairness.level_of(user, at)
         if not await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats)):
             raise status.too_many_requests("Too many requests, please try again later.")
@@ -386,7 +386,7 @@ class ApiServer:
         kind = requests.kind_of(self.engine, at)
         query = request.query
         chosen = reads.selection(kind, at, query)
-        accept = bodies.accepted(request.headers.get("Accept", ""))
+        accept = bodies.accepted(request.headers.get("Accept", ""), at.verb)
         feed = watching.Feed(self.engine, kind, chosen, accept, query)
         seconds = watching.seconds(self.engine, query)
         response = web.StreamResponse(
