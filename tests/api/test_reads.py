@@ -223,7 +223,7 @@ async def test_objects_enter_and_leave_a_selection(filled: Served) -> None:
 
 
 async def test_a_watch_of_one_object(filled: Served) -> None:
-    async with filled.watch(f"{CONFIGMAPS}/b") as watch:
+    async with filled.watch("/api/v1/watch/namespaces/shop/configmaps/b") as watch:
         assert await watch.next(1) == [("ADDED", "b")]
     async with filled.watch(f"{CONFIGMAPS}?fieldSelector=metadata.name%3Db") as watch:
         await filled.patch(f"{CONFIGMAPS}/a", {"data": {"z": "1"}})
@@ -245,7 +245,8 @@ async def test_initial_events_end_with_a_bookmark(filled: Served) -> None:
 
 
 async def test_idle_watches_get_bookmarks_that_move_on(hasty: Served) -> None:
-    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true") as watch:
+    since = hasty.cache.revision
+    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true&resourceVersion={since}") as watch:
         await hasty.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
         event = await anext(watch)
         assert event["type"] == "BOOKMARK"

@@ -51,6 +51,12 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     ("*/revision: *", "Kubernetes answers 500 for what the client did wrong."),
     ("*/bad_revision: *", "The same."),
+    ("lists/get_bad: *", "The same."),
+    (
+        "watches/partial_list: *",
+        "Kubernetes promises lists to the watcher and sends nothing; here each event has one object.",
+    ),
+    ("forms/any_application: *", "Kubernetes does not know application/*; here it is JSON."),
     ("apply-lists/duplicate: *", "The same."),
     ("applying/unknown*: *", "The same."),
     ("applying/bad_type: *", "The same."),

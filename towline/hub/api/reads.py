@@ -134,7 +134,8 @@ async def list_objects(
     if accept.form == "partial":
         values = [tables.partial(value, accept.version) for value in values]
         metadata = _list_metadata(at, page)
-        return _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+        body = _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+        return body if values else body.removesuffix(b"[]}") + b"null}"  # what Go clients are used to
     return plain_list(engine, kind, at, values, page)
 
 
@@ -188,8 +189,8 @@ def as_form(value: bytes, accept: Accepted) -> bytes:
     return tables.partial(value, accept.version) if accept.form == "partial" else value
 
 
-def as_text(body: bytes, accept: Accepted) -> bytes:
-    return encode_yaml(orjson.loads(body)) if accept.yaml else body
+def as_yaml(body: bytes) -> bytes:
+    return encode_yaml(orjson.loads(body))
 
 
 def included(query: Mapping[str, str]) -> str:

@@ -162,7 +162,7 @@ class ApiServer:
             code = response.status
         except StatusError as error:
             code = error.code
-            response = _response(request, Reply(error.encoded(), code, headers=error.headers))
+            response = _response(request, requests.failed(error, headers.get("Accept", "")))
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
         except Exception:
@@ -361,12 +361,13 @@ class ApiServer:
             headers["Cache-Control"] = "public, immutable"
         if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
-        body = found.body
+        if found.content_type == bodies.JSON and "openapi" not in at.path and bodies.accepted(accept).yaml:
+            reply = Reply(reads.as_yaml(found.body), content_type=bodies.YAML, headers=headers)
+            return _response(request, reply)
         if found.compressed and "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return _response(request, Reply(body, content_type=found.content_type, headers=headers))
-        if found.compressed:
-            body = gzip.decompress(body)
+            return _response(request, Reply(found.body, content_type=found.content_type, headers=headers))
+        body = gzip.decompress(found.body) if found.compressed else found.body
         return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
 
     async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
