@@ -75,6 +75,23 @@ async def test_events_are_found_by_what_they_are_about(api: Served) -> None:
     assert names(await api.get(f"/api/v1/namespaces/shop/events?fieldSelector={query}")) == ["shop/e1"]
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "told"),
+    [
+        ("/api/v1/pods", "spec.nothing%3Dx", "field label not supported: spec.nothing"),
+        ("/api/v1/nodes", "metadata.namespace%3Dx", "field label not supported: metadata.namespace"),
+        (CONFIGMAPS, "data.a%3D1", '"data.a" is not a known field selector: only "metadata.name"'),
+        ("/apis/apps/v1/replicasets", "status.replicas%3D1", '"status.replicas" is not a known field selector'),
+        ("/apis/policy.karmada.io/v1alpha1/propagationpolicies", "spec.a%3D1", "field label not supported: spec.a"),
+        ("/api/v1/watch/namespaces/shop/configmaps/a", "metadata.name%3Db", "doesn't match requested name"),
+    ],
+)  # fmt: skip
+async def test_fields_that_are_not_selected_by(api: Served, path: str, query: str, told: str) -> None:
+    answer = await api.get(f"{path}?fieldSelector={query}")
+    assert (answer.code, answer.body["reason"]) == (400, "BadRequest")
+    assert told in answer.body["message"]
+
+
 async def test_tables_have_the_kinds_columns(api: Served) -> None:
     await api.create(DEPLOYMENTS, deployment())
     api.clock += 300
@@ -133,7 +150,8 @@ async def test_large_answers_are_compressed_for_those_who_ask(api: Served) -> No
         ("limit=abc", 400, "BadRequest"),
         ("labelSelector=a+in+b", 400, "BadRequest"),
         ("fieldSelector=metadata.name", 400, "BadRequest"),
-        ("watch=perhaps", 400, "BadRequest"),
+        ("timeoutSeconds=soon", 400, "BadRequest"),
+        ("sendInitialEvents=true", 422, "Invalid"),
         ("watch=1&sendInitialEvents=true", 422, "Invalid"),
         ("watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1", 422, "Invalid"),
     ],
@@ -205,7 +223,7 @@ async def test_objects_enter_and_leave_a_selection(filled: Served) -> None:
 
 
 async def test_a_watch_of_one_object(filled: Served) -> None:
-    async with filled.watch(f"{CONFIGMAPS}/b") as watch:
+    async with filled.watch("/api/v1/watch/namespaces/shop/configmaps/b") as watch:
         assert await watch.next(1) == [("ADDED", "b")]
     async with filled.watch(f"{CONFIGMAPS}?fieldSelector=metadata.name%3Db") as watch:
         await filled.patch(f"{CONFIGMAPS}/a", {"data": {"z": "1"}})
@@ -227,7 +245,8 @@ async def test_initial_events_end_with_a_bookmark(filled: Served) -> None:
 
 
 async def test_idle_watches_get_bookmarks_that_move_on(hasty: Served) -> None:
-    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true") as watch:
+    since = hasty.cache.revision
+    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true&resourceVersion={since}") as watch:
         await hasty.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
         event = await anext(watch)
         assert event["type"] == "BOOKMARK"

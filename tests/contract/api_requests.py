@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_rbac
+from tests.contract import (
+    api_requests_apply,
+    api_requests_crds,
+    api_requests_kinds,
+    api_requests_rbac,
+    api_requests_reads,
+)
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -495,6 +501,7 @@ def watching() -> Scenario:
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
     custom_resources(), watching(),
+    *api_requests_reads.SCENARIOS,  # before those that leave nodes and namespaces behind
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,

@@ -30,7 +30,7 @@ _ESTABLISHED_SECONDS = 20.0
 @dataclass(frozen=True)
 class Step:
     """One request. `body` is encoded as JSON unless it is text; `until` (a dotted path, or "" for the status
-    code, and a value) repeats a GET; `user` is whom the administrator acts as."""
+    code, and a value) repeats a GET; a watch ends after so many `lines`; `user` is whom the administrator acts as."""
 
     name: str
     method: str
@@ -39,6 +39,7 @@ class Step:
     type: str = JSON
     accept: str = ""
     until: tuple[str, str] | None = None
+    lines: int = 0
     user: str = ""
 
 
@@ -65,7 +66,7 @@ async def play(target: Target, scenario: Scenario) -> dict[str, Any]:
     for step in scenario.steps:
         step = _filled(step, known)
         code, headers, raw = await _settled(target, step)
-        watched = "watch=" in step.path and code == 200
+        watched = code == 200 and ("watch=" in step.path or step.lines > 0)
         parsed = _parsed(raw, headers.get("Content-Type", ""), lines=watched)
         known[step.name] = parsed
         answers[step.name] = normal.answer(code, headers, parsed)
@@ -100,6 +101,8 @@ async def _send(target: Target, step: Step) -> tuple[int, Mapping[str, str], byt
     ) as answer:
         told = dict(answer.headers)
         told["Warning"] = "\n".join(answer.headers.getall("Warning", []))
+        if step.lines and answer.status == 200:
+            return answer.status, told, b"".join([await answer.content.readline() for _ in range(step.lines)])
         return answer.status, told, await answer.read()
 
 
@@ -246,7 +249,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, A
 def requests_of(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The requests as data, to see that a recording belongs to them."""
     rows = [
-        {k: v for k, v in vars(step).items() if v not in (None, "") and (k, v) != ("type", JSON)}
+        {k: v for k, v in vars(step).items() if v not in (None, "", 0) and (k, v) != ("type", JSON)}
         for step in steps
     ]
     data: list[dict[str, Any]] = json.loads(json.dumps(rows))

@@ -35,6 +35,10 @@ class Column:
     """Holds the object's name: the table has no column for it before all others."""
 
 
+FieldLabel = str | Callable[[Object], Any]
+"""Where the value of a field selector's label stands in an object: a JSONPath, or a function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Paths of the scale subresource, as in a CRD."""
@@ -79,6 +83,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    field_labels: Mapping[str, FieldLabel] = field(default_factory=dict)
+    """What field selectors may name beside metadata.name and metadata.namespace, in the object as it is stored."""
     status: bool = False
     """Has a status subresource: writes to the main resource ignore `.status`, and the reverse."""
     scale: Scale | None = None

@@ -7,6 +7,7 @@ tests may do so without a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,15 +63,24 @@ class Reply:
 async def answer(engine: Engine, call: Call) -> Reply:
     """Every verb but watch. Raises StatusError."""
     at = call.attributes
-    accept = bodies.accepted(call.accept)
+    accept = bodies.accepted(call.accept, at.verb)
     action = engine.actions.get((at.group, at.resource, at.subresource))
     if action is not None:
         reply = await _act(engine, action, call)
     else:
         reply = await _VERBS[at.verb](engine, kind_of(engine, at), call, accept)
     if accept.yaml:
-        reply.body = reads.as_text(reply.body, accept)
+        reply.body = reads.as_yaml(reply.body)
         reply.content_type = bodies.YAML
+    return reply
+
+
+def failed(error: status.StatusError, accept: str) -> Reply:
+    """The answer that tells an error, as YAML to those who read YAML."""
+    reply = Reply(error.encoded(), error.code, headers=error.headers)
+    with suppress(status.StatusError):  # what cannot be answered is told in JSON
+        if bodies.accepted(accept).yaml:
+            reply.body, reply.content_type = reads.as_yaml(reply.body), bodies.YAML
     return reply
 
 

@@ -169,7 +169,7 @@ class ApiServer:
             code = response.status
         except StatusError as error:
             code = error.code
-            response = _response(request, Reply(error.encoded(), code, headers=error.headers))
+            response = _response(request, requests.failed(error, headers.get("Accept", "")))
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
         except Exception:
@@ -282,7 +282,7 @@ class ApiServer:
         seats = 1
         if at.verb in fairness.READS_MANY and not at.name:
             objects = self.engine.cache.counts().get((at.group, at.resource), 0)
-            seats = fairness.cost(at, objects, paths.number(query, "limit"))
+            seats = fairness.cost(at, objects, paths.limit(query))
         level = fairness.level_of(user, at)
         if not await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats)):
             raise status.too_many_requests("Too many requests, please try again later.")
@@ -359,12 +359,13 @@ class ApiServer:
             headers["Cache-Control"] = "public, immutable"
         if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
-        body = found.body
+        if found.content_type == bodies.JSON and "openapi" not in at.path and bodies.accepted(accept).yaml:
+            reply = Reply(reads.as_yaml(found.body), content_type=bodies.YAML, headers=headers)
+            return _response(request, reply)
         if found.compressed and "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return _response(request, Reply(body, content_type=found.content_type, headers=headers))
-        if found.compressed:
-            body = gzip.decompress(body)
+            return _response(request, Reply(found.body, content_type=found.content_type, headers=headers))
+        body = gzip.decompress(found.body) if found.compressed else found.body
         return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
 
     async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
@@ -384,7 +385,7 @@ class ApiServer:
         kind = requests.kind_of(self.engine, at)
         query = request.query
         chosen = reads.selection(kind, at, query)
-        accept = bodies.accepted(request.headers.get("Accept", ""))
+        accept = bodies.accepted(request.headers.get("Accept", ""), at.verb)
         feed = watching.Feed(self.engine, kind, chosen, accept, query)
         seconds = watching.seconds(self.engine, query)
         response = web.StreamResponse(

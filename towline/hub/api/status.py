@@ -133,9 +133,17 @@ def invalid_patch(message: str) -> StatusError:
 def invalid_options(kind: str, option: str, reason: str, message: str) -> StatusError:
     """422 for an option of a request in the query or, of a delete, in the body. `kind` is the options' own:
     CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, ListOptions."""
-    cause = {"reason": reason, "message": message, "field": option}
-    details = {"group": "meta.k8s.io", "kind": kind, "causes": [cause]}
-    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {option}: {message}', details)
+    return all_invalid(kind, (FieldError(option, reason, message),))
+
+
+def all_invalid(kind: str, found: Sequence[FieldError]) -> StatusError:
+    """422 for several options of a request."""
+    causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in found]
+    told = ", ".join(f"{e.path}: {e.message}" for e in found)
+    if len(found) > 1:
+        told = f"[{told}]"
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": causes}
+    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {told}', details)
 
 
 # --- the client is not allowed to ------------------------------------------------------------------------------
