@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_crds
+from tests.contract import api_requests_crds, api_requests_schemas
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -494,5 +494,5 @@ def watching() -> Scenario:
 
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
-    custom_resources(), watching(), *api_requests_crds.SCENARIOS,
+    custom_resources(), watching(), *api_requests_crds.SCENARIOS, *api_requests_schemas.SCENARIOS,
 )  # fmt: skip
