@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract.api_steps import CRDS, obj, post
-from tests.contract.differential import Scenario
+from tests.contract.api_steps import CRDS, Space, apply, delete, get, obj, patch, post, put
+from tests.contract.differential import Scenario, Step
 
 GROUP = "schemas.example.com"
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
@@ -122,4 +122,193 @@ def invalid() -> Scenario:
     return Scenario("crd-invalid", tuple(post(name, f"{CRDS}?dryRun=All", body) for name, body in wrong))
 
 
-SCENARIOS = (invalid(),)
+# --- values ----------------------------------------------------------------------------------------------------------
+
+ONE = objects(name=STRING, n=INTEGER)
+KEYWORDS: dict[str, Any] = {
+    "low": {**INTEGER, "minimum": 1, "maximum": 9},
+    "between": {
+        "type": "number",
+        "minimum": 1,
+        "maximum": 9,
+        "exclusiveMinimum": True,
+        "exclusiveMaximum": True,
+    },
+    "even": {**INTEGER, "multipleOf": 2},
+    "int32": {**INTEGER, "format": "int32"},
+    "text": {**STRING, "minLength": 2, "maxLength": 4, "pattern": "^[a-z]*$"},
+    "colour": {**STRING, "enum": ["red", "green"]},
+    "many": items(INTEGER, minItems=1, maxItems=2),
+    "map": {"type": "object", "minProperties": 1, "maxProperties": 2, "additionalProperties": INTEGER},
+    "all": {**STRING, "allOf": [{"minLength": 2}, {"pattern": "^a"}]},
+    "any": {**STRING, "anyOf": [{"enum": ["x"]}, {"minLength": 3}]},
+    "one": {**STRING, "oneOf": [{"minLength": 2}, {"maxLength": 3}]},
+    "not": {**STRING, "not": {"enum": ["no"]}},
+    "needs": {
+        **ONE,
+        "required": ["name"],
+        "anyOf": [{"required": ["n"]}, {"properties": {"name": {"enum": ["x"]}}}],
+    },
+    "port": {EITHER: True, "anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "^[0-9]+%?$"},
+    "null": {**STRING, "nullable": True},
+    "truth": {"type": "boolean"},
+    "set": items(STRING, **{LIST: "set"}),
+    "keyed": items({**ONE, "required": ["name"]}, **{LIST: "map", KEYS: ["name"]}),
+    "pairs": items({**ONE, "required": ["name", "n"]}, **{LIST: "map", KEYS: ["name", "n"]}),
+    "whole": {"type": "object", WHOLE: True, **KEEP},
+}
+FORMATS = ("date", "date-time", "duration", "byte", "uuid", "ipv4", "ipv6", "cidr", "mac", "email", "uri", "hostname",
+           "hexcolor", "rgbcolor", "isbn", "creditcard", "ssn", "bsonobjectid", "uuid4", "password", "unheard-of")  # fmt: skip
+GOOD_FORMATS = {
+    "date": "2020-01-31", "date-time": "2020-01-31T10:00:00Z", "duration": "1h30m", "byte": "aGk=", "uuid":
+    "a3bb189e-8bf9-3888-9912-ace4e6543002", "ipv4": "1.2.3.4", "ipv6": "::1", "cidr": "10.0.0.0/8", "mac":
+    "01:23:45:67:89:ab", "email": "a@example.com", "uri": "https://example.com/a?b=c", "hostname": "example.com",
+    "hexcolor": "#fff", "rgbcolor": "rgb(1,2,3)", "isbn": "0321751043", "creditcard": "4111111111111111", "ssn":
+    "111-11-1111", "bsonobjectid": "507f1f77bcf86cd799439011", "uuid4": "8b3a1d6e-1c0a-4b6e-9f0a-1d2e3f405060",
+}  # fmt: skip
+VALUES: tuple[tuple[str, Any], ...] = (
+    ("low", 0), ("low", 10), ("low", "x"), ("low", 1.5), ("low", None), ("between", 1), ("between", 9), ("between", 1.5),
+    ("even", 3), ("int32", 3000000000), ("text", "a"), ("text", "abcde"), ("text", "AB"), ("text", 1), ("text", "öäü"),
+    ("colour", "blue"), ("many", []), ("many", [1, 2, 3]), ("many", ["x"]), ("many", [None]), ("map", {}),
+    ("map", {"a": 1, "b": 2, "c": 3}), ("map", {"a": "x"}), ("map", {"a": None}), ("all", "a"), ("all", "bb"), ("all", "ab"),
+    ("any", "y"), ("any", "x"), ("one", "ab"), ("one", "a"), ("not", "no"), ("needs", {}), ("needs", {"name": "y"}),
+    ("needs", {"name": "x"}), ("needs", {"n": "x", "name": 1}), ("port", 80), ("port", "5%"), ("port", "x"), ("port", True),
+    ("null", None), ("truth", "true"), ("set", ["a", "a"]), ("set", ["a", "b"]), ("keyed", [{"name": "a"}, {"name": "a"}]),
+    ("keyed", [{"n": 1}]), ("pairs", [{"name": "a", "n": 1}, {"name": "a", "n": 2}, {"name": "a", "n": 1}]),
+    ("whole", {}), ("whole", {"apiVersion": "v1", "kind": "Pod"}), ("whole", {"apiVersion": "v1", "kind": "Pod", "metadata":
+    {"name": "x", "odd": 1}, "spec": {}}), ("whole", {"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}),
+    ("whole", {"apiVersion": "a/b/c", "kind": "9"}), ("unknown", 1),
+)  # fmt: skip
+
+
+def keywords() -> Scenario:
+    at = Space("crd-keywords")
+    url = f"/apis/{GROUP}/v1/namespaces/{at.name}/keys"
+    formats = {name: {**STRING, "format": name} for name in FORMATS}
+    root = objects(
+        metadata=objects(name={**STRING, "maxLength": 12}),
+        spec=objects(**KEYWORDS, formats=objects(**formats)),
+    )
+    made = crd("keys", {}, {"schema": {"openAPIV3Schema": root}})
+    steps: list[Step] = [at.made, post("crd", CRDS, made), get("served", url, until=("kind", "KeyList"))]
+    for n, (field, value) in enumerate(VALUES):
+        steps.append(post(f"{field}_{n}", f"{url}?dryRun=All", _key({field: value})))
+    for name in FORMATS:
+        steps.append(post(f"bad_{name}", f"{url}?dryRun=All", _key({"formats": {name: "no!"}})))
+    steps.append(post("good_formats", f"{url}?dryRun=All", _key({"formats": GOOD_FORMATS})))
+    steps.append(post("long_name", f"{url}?dryRun=All", _key({}, "longer-than-twelve")))
+    steps.append(post("strict", f"{url}?dryRun=All&fieldValidation=Strict", _key({"unknown": 1})))
+    return Scenario(at.name, (*steps, delete("crd_deleted", f"{CRDS}/keys.{GROUP}")))
+
+
+def _key(spec: Any, name: str = "k") -> dict[str, Any]:
+    return obj(f"{GROUP}/v1", "Key", name, spec=spec)
+
+
+# --- versions, defaults and selectable fields ------------------------------------------------------------------------
+
+
+def versions() -> Scenario:
+    at = Space("crd-versions")
+    base = f"/apis/{GROUP}"
+    one, two, old = (f"{base}/{v}/namespaces/{at.name}/levels" for v in ("v1", "v2", "v1alpha1"))
+    plain = objects(spec=objects(a=STRING, n=INTEGER), status=objects(n=INTEGER, selector=STRING))
+    with_defaults = objects(
+        spec=objects(
+            a=STRING,
+            n={**INTEGER, "default": 7},
+            parts=items(objects(k=STRING, v={**INTEGER, "default": 1})),
+            deep={**objects(x={**STRING, "default": "y"}), "default": {}},
+            nothing={**STRING, "nullable": True, "default": "some"},
+            map={"type": "object", "additionalProperties": objects(z={**INTEGER, "default": 3})},
+        ),
+        status=objects(n=INTEGER, selector=STRING),
+    )
+    scale = {
+        "specReplicasPath": ".spec.n",
+        "statusReplicasPath": ".status.n",
+        "labelSelectorPath": ".status.selector",
+    }
+    v1 = {
+        "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": plain},
+        "subresources": {"status": {}, "scale": scale},
+        "selectableFields": [{"jsonPath": ".spec.a"}, {"jsonPath": ".spec.n"}],
+    }  # fmt: skip
+    alpha = {
+        "name": "v1alpha1", "served": True, "storage": False, "deprecated": True, "schema": {"openAPIV3Schema": plain},
+        "additionalPrinterColumns": [{"name": "A", "type": "string", "jsonPath": ".spec.a"}],
+    }  # fmt: skip
+    v2 = {
+        "name": "v2", "served": True, "storage": False, "deprecated": True, "deprecationWarning": "v2 was a mistake",
+        "schema": {"openAPIV3Schema": with_defaults},
+    }  # fmt: skip
+    made = crd("levels", {}, versions=[v1, alpha, v2])
+    name = f"{CRDS}/levels.{GROUP}"
+
+    def level(version: str = "v1", name: str = "l", **spec: Any) -> dict[str, Any]:
+        return obj(f"{GROUP}/{version}", "Level", name, spec=spec, status={"n": 2})
+
+    return Scenario(
+        at.name,
+        (
+            at.made,
+            post("crd", CRDS, made),
+            get("served", one, until=("kind", "LevelList")),
+            get("served_two", two, until=("kind", "LevelList")),
+            get("served_old", old, until=("kind", "LevelList")),
+            get("discovery", f"{base}/v1"),
+            get("discovery_old", f"{base}/v1alpha1"),
+            get("group", base),
+            post("create", one, level(a="x", n=1)),
+            post("create_plain", one, level(name="plain", a="y", parts=[{"k": "a"}])),
+            post(
+                "create_defaulted",
+                two,
+                level("v2", "d", a="z", parts=[{"k": "a"}, {"v": 2}], nothing=None, map={"m": {}}),
+            ),
+            post("create_null", two, level("v2", "null", a="z", n=None, deep=None, parts=[{"v": None}])),
+            post("create_old", old, level("v1alpha1", "old", a="x")),
+            get("read_two", f"{two}/plain"),
+            get("read_old", f"{old}/plain"),
+            get("list_two", two),
+            get("list_old", old),
+            get("list_table", old, accept="application/json;as=Table;v=v1;g=meta.k8s.io"),
+            get(
+                "watch_two",
+                f"{two}?watch=1&timeoutSeconds=1&resourceVersion=0&fieldSelector=metadata.name%3Dplain",
+            ),
+            get("absent_two", f"{two}/absent"),
+            get("select_a", f"{one}?fieldSelector=spec.a%3Dx"),
+            get("select_n", f"{one}?fieldSelector=spec.n%3D1"),
+            get("select_both", f"{one}?fieldSelector=spec.a%3Dx,spec.n!%3D1"),
+            get("select_none", f"{one}?fieldSelector=spec.a%3D"),
+            get("select_unknown", f"{one}?fieldSelector=spec.b%3Dx"),
+            get("select_old", f"{old}?fieldSelector=spec.a%3Dx"),
+            put("status", f"{one}/l/status", level(a="other", n=1) | {"status": {"n": 5, "selector": "a=b"}}),
+            get("status_old", f"{old}/l/status"),
+            get("scale", f"{one}/l/scale"),
+            get("scale_old", f"{old}/l/scale"),
+            patch("scale_patch", f"{one}/l/scale", {"spec": {"replicas": 9}}),
+            patch("scale_negative", f"{one}/l/scale", {"spec": {"replicas": -1}}),
+            apply(
+                "apply_two",
+                f"{two}/applied?force=true".removesuffix("?force=true"),
+                level("v2", "applied", a="q"),
+            ),
+            patch("update_old", f"{old}/l", {"spec": {"a": "w"}}),
+            delete("delete_selected", f"{one}?fieldSelector=spec.a%3Dw"),
+            get("after", one),
+            patch(
+                "storage",
+                name,
+                {"spec": {"versions": [{**v1, "storage": False}, alpha, {**v2, "storage": True}]}},
+            ),
+            patch("unserve", name, {"spec": {"versions": [v1, {**alpha, "served": False}, v2]}}),
+            get("not_served", old, until=("", "404")),
+            patch("drop", name, {"spec": {"versions": [v1, alpha]}}),
+            delete("crd_deleted", name),
+        ),
+    )
+
+
+SCENARIOS = (invalid(), keywords(), versions())

@@ -53,6 +53,8 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         status=at(version, "subresources", "status") is not None,
         scale=_scale(scale) if isinstance(scale, Mapping) else None,
         strategy=Strategy(validate=rules.validator(schema)),
+        field_labels=_field_labels(version),
+        deprecation=_deprecation(spec, version),
         custom=True,
     )
 
@@ -69,6 +71,25 @@ def _columns(version: Mapping[str, Any]) -> tuple[Column, ...]:
         for column in maps(version.get("additionalPrinterColumns"))
     )
     return columns or (AGE,)
+
+
+def _field_labels(version: Mapping[str, Any]) -> dict[str, str]:
+    paths = [str(field.get("jsonPath"))[1:] for field in maps(version.get("selectableFields"))]
+    return {path: path for path in paths}
+
+
+def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    group, kind, name = spec.get("group"), at(spec, "names", "kind"), str(version.get("name"))
+    better = [
+        str(v["name"]) for v in maps(spec.get("versions")) if v.get("served") and not v.get("deprecated")
+    ]
+    best = min(better, key=names.version_order, default=name)
+    said = f"{group}/{name} {kind} is deprecated"
+    if names.version_order(best) < names.version_order(name):
+        said += f"; use {group}/{best} {kind}"
+    return str(version.get("deprecationWarning") or said)
 
 
 def _scale(scale: Mapping[str, Any]) -> Scale:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from towline.kube.names import NameStyle
 from towline.kube.objects import Key, Object, group_version, name_of, namespace_of
@@ -52,6 +52,13 @@ class Strategy:
     validate: Callable[[Object, Object | None], list[FieldError]] | None = None
 
 
+class Outdated(NamedTuple):
+    """Objects stored before a revision may lack what their schema (by apiVersion) says now."""
+
+    before: int
+    schemas: Mapping[str, Schema]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One row of the table of kinds."""
@@ -77,6 +84,12 @@ class Kind:
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
+    field_labels: Mapping[str, str] = field(default_factory=dict)
+    """What lists may be selected by beside name and namespace: label -> path."""
+    outdated: Outdated | None = None
+    """Where a CRD changed the defaults of objects that are stored already; they are filled in when these are read."""
+    deprecation: str = ""
+    """The warning with each answer of a deprecated version."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True

@@ -20,7 +20,7 @@ from towline.kube.quantities import canonical
 from towline.kube.structure import UNSET, Schema, builtin, definitions, source
 
 __all__ = [
-    "UNSET", "FieldError", "Schema", "builtin", "compact", "default", "definitions", "problem", "prune", "source",
+    "UNSET", "FieldError", "Schema", "builtin", "compact", "default", "definitions", "has_defaults", "problem", "prune", "source",
     "unknown_fields", "validate",
 ]  # fmt: skip
 
@@ -418,7 +418,7 @@ def default(schema: Schema, obj: Any) -> Any:
     Kubernetes."""
     if isinstance(obj, dict):
         return _defaulted_dict(schema, obj)
-    if isinstance(obj, list) and schema.items is not None and _has_defaults(schema.items):
+    if isinstance(obj, list) and schema.items is not None and has_defaults(schema.items):
         defaulted = [default(schema.items, item) for item in obj]
         return obj if _same(defaulted, obj) else defaulted
     return obj
@@ -454,29 +454,30 @@ def _defaulted_dict(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
 
 def _defaulting(schema: Schema) -> Sequence[tuple[str, Schema]]:
     """The properties that have a default, or may have one below."""
-    _has_defaults(schema)
+    has_defaults(schema)
     found: Sequence[tuple[str, Schema]] = schema._defaulting
     return found
 
 
-def _has_defaults(schema: Schema) -> bool:
+def has_defaults(schema: Schema) -> bool:
+    """Whether `default` may change an object."""
     if schema._defaulting is None:
         schema._defaulting = tuple(schema.properties.items())  # inside a recursion: look at everything
         schema._defaulting = tuple(
             (field, child)
             for field, child in schema.properties.items()
-            if child.default is not UNSET or _has_defaults(child)
+            if child.default is not UNSET or has_defaults(child)
         )
     items, additional = schema.items, schema.additional
     return bool(
         schema._defaulting
-        or (items is not None and _has_defaults(items))
+        or (items is not None and has_defaults(items))
         or (additional is not None and _defaults_values(additional))
     )
 
 
 def _defaults_values(additional: Schema) -> bool:
-    return additional is not Schema.ANY and (additional.default is not UNSET or _has_defaults(additional))
+    return additional is not Schema.ANY and (additional.default is not UNSET or has_defaults(additional))
 
 
 def _same(a: Iterable[Any], b: Iterable[Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda _: "UNSET", "__slots__": ()})()
-"""`Schema.default` of a field without a default (None is a possible default)."""
+"""`Schema.default` of a field without a default; to Kubernetes a null is none."""
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 REFERENCE = "#/components/schemas/"
@@ -155,7 +155,8 @@ class Schema:
         self.int_or_string = bool(node.get("x-kubernetes-int-or-string"))
         self.quantity = node.get("format") == "quantity"
         self.nullable = bool(node.get("nullable"))
-        self.default = node.get("default", UNSET)
+        default = node.get("default")
+        self.default = UNSET if default is None else default
         self.embedded = bool(node.get("x-kubernetes-embedded-resource"))
         if target is not None and target is not self:
             # share the children, so that each definition's tree exists once

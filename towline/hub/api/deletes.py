@@ -12,7 +12,8 @@ from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
-from towline.hub.api.writes import as_version, holds_content
+from towline.hub.api.versions import as_version
+from towline.hub.api.writes import holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import errors

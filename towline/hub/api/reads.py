@@ -12,7 +12,7 @@ from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
 from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
-from towline.hub.api.writes import as_version
+from towline.hub.api.versions import all_current, as_version, current
 from towline.hub.store.watch import Entry, Gone, ParsedObjects
 from towline.kube import errors, selectors
 from towline.kube.kinds import Kind
@@ -72,8 +72,9 @@ def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection
         fields = selectors.FieldSelector(tuple(requirements))
     parsed = any(requirement.path not in _META_FIELDS for requirement in fields)
     if parsed and kind.custom:
-        unknown = next(r.path for r in fields if r.path not in _META_FIELDS)
-        raise status.bad_request(f"field label not supported: {unknown}")
+        for path in (r.path for r in fields if r.path not in _META_FIELDS):
+            if path not in kind.field_labels:
+                raise status.bad_request(f"field label not supported: {path}")
     return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, parsed)
 
 
@@ -98,6 +99,7 @@ async def get(engine: Engine, kind: Kind, key: Key, accept: Accepted, query: Map
     entry = source.get(key)
     if entry is None:
         raise status.not_found(kind, key.name)
+    entry = current(kind, entry)
     if accept.form == "table":
         return tables.table(
             kind,
@@ -116,7 +118,7 @@ async def list_objects(
 ) -> bytes:
     """The body for a list, or for one page of it. Raises 400, 410, 422, 504."""
     at, page = await _page(engine, kind, chosen, query)
-    entries = page.entries
+    entries = all_current(kind, page.entries)
     if accept.form == "table":
         return tables.table(
             kind,

@@ -72,7 +72,13 @@ async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Re
             obj = bodies.decode_object(call.body, call.content_type)
             return Reply(orjson.dumps(reviews.review(virtual, obj, call.user, authorize)), 201)
     kind = kind_of(engine, at)
-    reply = await _VERBS[at.verb](engine, kind, call, accept)
+    try:
+        reply = await _VERBS[at.verb](engine, kind, call, accept)
+    except status.StatusError as error:
+        error.warnings = (kind.deprecation,) if kind.deprecation else ()
+        raise
+    if kind.deprecation:
+        reply.warnings = (kind.deprecation, *reply.warnings)
     if accept.yaml:
         reply.body = reads.as_text(reply.body, accept)
         reply.content_type = bodies.YAML

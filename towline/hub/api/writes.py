@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.api import admission, claims, plugins, status
+from towline.hub.api import admission, claims, plugins, status, versions
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
@@ -19,7 +19,7 @@ from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
 from towline.kube import jsonpath, patches, schemas
 from towline.kube.kinds import Kind
-from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+from towline.kube.objects import Key, Object, stamp, with_metadata
 from towline.kube.schemas import FieldError
 
 GENERATED_NAME_ATTEMPTS = 8
@@ -138,14 +138,14 @@ async def _insert(engine: Engine, kind: Kind, key: Key, made: Changed, options: 
     present = engine.cache.get(key)
     if present is not None:
         raise _exists(kind, present)
-    value = _stored_form(engine, kind, new)
+    value = versions.stored_form(engine, kind, new)
     if options.dry_run:
-        return Written(as_version(value, kind), True, warnings)
+        return Written(versions.as_version(value, kind), True, warnings)
     try:
         revision = await engine.commit(contract.Write(key.path(), value, 0))
     except contract.Conflict:
         raise status.already_exists(kind, key.name) from None
-    return Written(stamp(as_version(value, kind), revision), True, warnings)
+    return Written(stamp(versions.as_version(value, kind), revision), True, warnings)
 
 
 def _exists(kind: Kind, present: Entry) -> status.StatusError:
@@ -338,7 +338,7 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        old = _as_version(entry.object, kind)
+        old = versions.object_as_version(entry.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
@@ -346,10 +346,10 @@ async def change_stored(
             request = _request(kind, key, options, new, old, subresource)
             new, warnings = await _admitted(engine, request, changed)
         if new is old:
-            return Written(as_version(entry.value, kind), False, warnings)
-        value = _stored_form(engine, kind, new)
+            return Written(versions.as_version(entry.value, kind), False, warnings)
+        value = versions.stored_form(engine, kind, new)
         if options.dry_run:
-            return Written(stamp(as_version(value, kind), entry.revision), False, warnings)
+            return Written(stamp(versions.as_version(value, kind), entry.revision), False, warnings)
         gone = _is_gone(kind, new)
         try:
             write = contract.Write(key.path(), None if gone else value, entry.revision)
@@ -359,7 +359,9 @@ async def change_stored(
                 raise status.conflict(kind, key.name) from None
             await engine.moved(key, entry)
             continue
-        return Written(stamp(as_version(value, kind), entry.revision if gone else revision), False, warnings)
+        return Written(
+            stamp(versions.as_version(value, kind), entry.revision if gone else revision), False, warnings
+        )
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
@@ -505,24 +507,3 @@ def _is_gone(kind: Kind, obj: Object) -> bool:
 def holds_content(kind: Kind, obj: Object) -> bool:
     """Namespaces stay until their content is gone: the finalizers in their spec say so."""
     return (kind.group, kind.plural) == claims.NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
-
-
-# --- versions --------------------------------------------------------------------------------------------------
-# All versions of a resource share the stored bytes; they differ in apiVersion only (conversion strategy None).
-
-
-def as_version(value: bytes, kind: Kind) -> bytes:
-    """Stored bytes with the apiVersion of `kind`."""
-    head = b'{"apiVersion":"%b",' % kind.api_version.encode()
-    return value if value.startswith(head) else head + value[value.index(b",") + 1 :]
-
-
-def _as_version(obj: Object, kind: Kind) -> Object:
-    return obj if obj["apiVersion"] == kind.api_version else {**obj, "apiVersion": kind.api_version}
-
-
-def _stored_form(engine: Engine, kind: Kind, obj: Object) -> bytes:
-    stored = engine.storage(kind)
-    if stored is kind or stored.version == kind.version:
-        return encode(obj)
-    return encode({**obj, "apiVersion": stored.api_version})
