@@ -193,8 +193,7 @@ def keywords() -> Scenario:
     steps: list[Step] = [at.made, post("crd", CRDS, made), get("served", url, until=("kind", "KeyList"))]
     for n, (field, value) in enumerate(VALUES):
         steps.append(post(f"{field}_{n}", f"{url}?dryRun=All", _key({field: value})))
-    for name in FORMATS:
-        steps.append(post(f"bad_{name}", f"{url}?dryRun=All", _key({"formats": {name: "no!"}})))
+    steps += (post(f"bad_{f}", f"{url}?dryRun=All", _key({"formats": {f: "no!"}})) for f in FORMATS)
     steps.append(post("good_formats", f"{url}?dryRun=All", _key({"formats": GOOD_FORMATS})))
     steps.append(post("long_name", f"{url}?dryRun=All", _key({}, "longer-than-twelve")))
     steps.append(post("strict", f"{url}?dryRun=All&fieldValidation=Strict", _key({"unknown": 1})))
@@ -292,7 +291,7 @@ def versions() -> Scenario:
             patch("scale_negative", f"{one}/l/scale", {"spec": {"replicas": -1}}),
             apply(
                 "apply_two",
-                f"{two}/applied?force=true".removesuffix("?force=true"),
+                f"{two}/applied",
                 level("v2", "applied", a="q"),
             ),
             patch("update_old", f"{old}/l", {"spec": {"a": "w"}}),
@@ -305,7 +304,7 @@ def versions() -> Scenario:
             ),
             patch("unserve", name, {"spec": {"versions": [v1, {**alpha, "served": False}, v2]}}),
             get("not_served", old, until=("", "404")),
-            patch("drop", name, {"spec": {"versions": [v1, alpha]}}),
+            patch("drop", name, {"spec": {"versions": [alpha, {**v2, "storage": True}]}}),
             delete("crd_deleted", name),
         ),
     )

@@ -348,7 +348,7 @@ def _fixed(crd: Object, old: Object | None) -> list[FieldError]:
         )
         if at(crd, *path) != at(old, *path)
     ] + [
-        errors.invalid("status.storedVersions", stored, f"must appear in spec.versions: {stored}")
-        for stored in at(old, "status", "storedVersions") or ()
+        errors.invalid(f"status.storedVersions[{n}]", stored, "must appear in spec.versions")
+        for n, stored in enumerate(at(old, "status", "storedVersions") or ())
         if stored not in [version.get("name") for version in maps(at(crd, "spec", "versions"))]
     ]

@@ -349,9 +349,7 @@ def at_path(node: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
     """The node of `.spec.a` in a kind's schema; None if the path is none, or leads nowhere."""
     if not re.fullmatch(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+", path):
         return None
-    found: Any = node
+    found: Mapping[str, Any] | None = node
     for field in path[1:].split("."):
-        found = table(table(found).get("properties")).get(field)
-        if not isinstance(found, Mapping):
-            return None
+        found = None if found is None else _part(found, ("properties", field))
     return found

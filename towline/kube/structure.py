@@ -101,6 +101,10 @@ class Schema:
         metadata, whatever `openapi` says about these. None, or a root without fields, is still an object with
         metadata."""
         node = {**(openapi or {"x-kubernetes-preserve-unknown-fields": True})}
+        named = ((node.get("properties") or {}).get("metadata") or {}).get("properties")
+        if named:  # it may say more about names
+            said = {"properties": {"metadata": {"properties": named}}}
+            node["allOf"] = [*(node.get("allOf") or ()), said]
         node["type"] = "object"
         node["properties"] = {**(node.get("properties") or {}), **_ENVELOPE}
         return Schema.of(node)
@@ -142,7 +146,7 @@ class Schema:
             elif target is not self:
                 node = {**target.node, **siblings}
         if node.get("x-kubernetes-embedded-resource"):
-            node = {**node, "type": "object", "properties": {**(node.get("properties") or {}), **_ENVELOPE}}
+            node = {**node, "type": "object", "properties": {**(node.get("properties") or {}), **_EMBEDDED}}
             target = None
         self.node = node
         self.type = node.get("type") or ""
@@ -202,6 +206,13 @@ _ENVELOPE: Mapping[str, Any] = {
     "apiVersion": {"type": "string"},
     "kind": {"type": "string"},
     "metadata": {"$ref": REFERENCE + OBJECT_META},
+}
+
+
+_EMBEDDED: Mapping[str, Any] = {
+    **_ENVELOPE,
+    "apiVersion": {"type": "string", "pattern": "^([^/]+/)?[^/]+$"},
+    "kind": {"type": "string", "pattern": "^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$"},
 }
 
 

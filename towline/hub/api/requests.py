@@ -96,7 +96,9 @@ def kind_of(engine: Engine, at: Attributes) -> Kind:
         )
         finalize = at.subresource == "finalize" and (kind.group, kind.plural) == claims.NAMESPACES
         if not (offered or finalize):
-            raise status.unknown_resource()
+            error = status.not_found(kind, at.name) if kind.custom else status.unknown_resource()
+            error.warnings = (kind.deprecation,) if kind.deprecation else ()
+            raise error
         if at.verb not in (("update",) if finalize else ("get", "update", "patch")):
             raise status.verb_not_supported(kind, at.verb)
     elif at.verb not in kind.verbs:
