@@ -310,4 +310,73 @@ def versions() -> Scenario:
     )
 
 
-SCENARIOS = (invalid(), keywords(), versions())
+# --- a schema that changes ----------------------------------------------------------------------------------------------
+
+
+def changes() -> Scenario:
+    """Objects that were stored before their schema got defaults, or became stricter."""
+    at = Space("crd-changes")
+    url = f"/apis/{GROUP}/v1/namespaces/{at.name}/doors"
+    name = f"{CRDS}/doors.{GROUP}"
+    part = {**objects(k=STRING, v=STRING), "required": ["k"]}
+    before = objects(
+        a=STRING, gone=STRING, null={**STRING, "nullable": True}, n=INTEGER,
+        list=items(STRING), keyed=items(part, **{LIST: "map", KEYS: ["k"]}),
+    )  # fmt: skip
+    short = {**STRING, "maxLength": 3}
+    strict = {**part, "properties": {"k": STRING, "v": short}}
+    after = objects(
+        a=short, null={**STRING, "default": "filled"}, n={**INTEGER, "maximum": 5}, fresh={**STRING, "default": "new"},
+        list=items(short), keyed=items(strict, **{LIST: "map", KEYS: ["k"]}),
+    )  # fmt: skip
+
+    def changed(spec: Any) -> Any:
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": objects(spec=spec)},
+        }
+        return {"spec": {"versions": [version]}}
+
+    def door(name: str = "old", **spec: Any) -> dict[str, Any]:
+        return obj(f"{GROUP}/v1", "Door", name, spec=spec)
+
+    long = {"a": "too long", "list": ["long one"], "keyed": [{"k": "x", "v": "long too"}], "n": 9}
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    return Scenario(
+        at.name,
+        (
+            at.made,
+            post("crd", CRDS, crd("doors", before)),
+            get("served", url, until=("kind", "DoorList")),
+            post("create", url, door(gone="x", null=None, **long)),
+            post("create_short", url, door("short", a="abc")),
+            patch("change", name, changed(after)),
+            get("defaulted", f"{url}/old", until=("spec.fresh", "new")),
+            get("list", url),
+            get("watch", f"{url}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dold"),
+            get("table", f"{url}?includeObject=Object", accept=table),
+            patch("unchanged", f"{url}/old", {"metadata": {"labels": {"a": "b"}}}),
+            patch("other_field", f"{url}/old", {"spec": {"fresh": "other"}}),
+            patch("changed_field", f"{url}/old", {"spec": {"a": "even longer"}}),
+            patch("changed_list", f"{url}/old", {"spec": {"list": ["long one", "x"]}}),
+            patch("more_keyed", f"{url}/old", {"spec": {"keyed": [{"k": "y"}, {"k": "x", "v": "long too"}]}}),
+            patch("renamed_key", f"{url}/old", {"spec": {"keyed": [{"k": "z", "v": "long too"}]}}),
+            patch("number", f"{url}/old", {"spec": {"n": 8}}),
+            patch("number_ends", f"{url}/old", {"spec": {"n": 5}}),
+            patch("number_again", f"{url}/old", {"spec": {"n": 9}}),
+            post("create_long", url, door("other", **long)),
+            patch(
+                "test_default",
+                f"{url}/short",
+                [{"op": "test", "path": "/spec/fresh", "value": "new"}],
+                "json",
+            ),
+            get("read", f"{url}/short"),
+            delete("crd_deleted", name),
+        ),
+    )
+
+
+SCENARIOS = (invalid(), keywords(), versions(), changes())

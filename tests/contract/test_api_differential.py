@@ -90,6 +90,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("crd-*/crd_deleted: *", "The same."),
     ("crd-versions/storage: body.m*", "The same."),
     ("crd-versions/unserve: body.m*", "The same."),
+    ("crd-changes/change: body.m*", "The same."),
     ("crd-versions/not_served: *", "Kubernetes answers a page of text, here it is a Status."),
     ("crd-versions/scale_negative: *", "Here the field of the Scale is named, not where it is stored."),
     (

@@ -12,7 +12,7 @@ from towline.hub.api.engine import Engine
 from towline.hub.store.watch import Entry, ParsedObjects
 from towline.kube import schemas
 from towline.kube.kinds import Kind
-from towline.kube.objects import Object, encode
+from towline.kube.objects import Object, encode, stamp
 
 
 def as_version(value: bytes, kind: Kind) -> bytes:
@@ -50,7 +50,8 @@ def current(kind: Kind, entry: Entry) -> Entry:
     filled = schemas.default(schema, schemas.prune(schema, obj))
     if filled is obj:
         return entry
-    return Entry(entry.key, encode(filled), entry.revision, entry.meta, ParsedObjects(0))
+    value = stamp(encode(filled), entry.revision)
+    return Entry(entry.key, value, entry.revision, entry.meta, ParsedObjects(0))
 
 
 def all_current(kind: Kind, entries: Sequence[Entry]) -> Sequence[Entry]:

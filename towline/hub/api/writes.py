@@ -338,14 +338,16 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        old = versions.object_as_version(entry.object, kind)
+        present = versions.current(kind, entry)
+        old = versions.object_as_version(present.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
         if changed.full is not None:
             request = _request(kind, key, options, new, old, subresource)
             new, warnings = await _admitted(engine, request, changed)
-        if new is old:
+        settled = present is entry and entry.object["apiVersion"] == engine.storage(kind).api_version
+        if new is old and settled:
             return Written(versions.as_version(entry.value, kind), False, warnings)
         value = versions.stored_form(engine, kind, new)
         if options.dry_run:
