@@ -80,6 +80,14 @@ WRONG_SPECS: dict[str, Any] = {
     "default_invalid": objects(a={**STRING, "maxLength": 2, "default": "long"}),
     "default_enum": objects(a={**STRING, "enum": ["x"], "default": "y"}),
     "default_incomplete": objects(a={**A, "required": ["a"], "default": {}}),
+    "default_against_rule": objects(
+        a={
+            **STRING,
+            "maxLength": 9,
+            "default": "x",
+            "x-kubernetes-validations": [{"rule": "self.size() > 1"}],
+        }
+    ),
     "default_list": objects(a=items(INTEGER, default=[1, "x"])),
 }
 WRONG_CRDS: dict[str, Any] = {

@@ -67,15 +67,18 @@ class Node(NamedTuple):
     additional: Node | None
 
 
-def validator(schema: Schema) -> Callable[[Object, Object | None], list[FieldError]] | None:
-    """Checks an object (and the one that it replaces) against the rules of its kind's schema. None if it has none."""
+def validator(
+    schema: Schema, *, root: bool = True
+) -> Callable[[Object, Object | None], list[FieldError]] | None:
+    """Checks an object (and the one that it replaces) against the rules of its kind's schema. None if it has none.
+    `root`: it is a whole object, with metadata."""
     if not _has_rules(schema):
         return None
     compiled: list[Node | None] = []
 
     def validate(new: Object, old: Object | None) -> list[FieldError]:
         if not compiled:
-            compiled.append(_node(schema, root=True))
+            compiled.append(_node(schema, root=root))
         found: list[FieldError] = []
         if compiled[0] is not None:
             _Walk(found).visit(compiled[0], new, old, "", same=False)

@@ -1,7 +1,7 @@
 """Structural schemas: what the schema of a CRD may say, and where. Pure.
 
-Every field has one type that is said outside of allOf, anyOf, oneOf and not; these only look at values. Rules
-(`x-kubernetes-validations`) are checked by `rules`.
+Every field has one type that is said outside of allOf, anyOf, oneOf and not; these only look at values. Whether rules
+(`x-kubernetes-validations`) are right is for `rules` to say.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from towline.kube import errors, schemas
+from towline.kube import errors, rules, schemas
 from towline.kube.cells import maps, table
 from towline.kube.field_errors import FieldError
 from towline.kube.schemas import Schema
@@ -330,8 +330,10 @@ def _defaults(node: Mapping[str, Any], path: str, *, root: bool = False) -> list
         schema, at = Schema.of(node), f"{path}.default"
         if schemas.unknown_fields(schema, value):
             found.append(errors.invalid(at, value, "must not have unknown fields"))
-        for error in schemas.validate(schema, value):
-            where = f"{at}.{error.path}" if error.path else at
+        wrong = schemas.validate(schema, value)
+        validate = None if wrong else rules.validator(schema, root=False)
+        for error in wrong if validate is None else validate(value, None):
+            where = f"{at}.{error.path}" if error.path not in ("", rules.NO_PATH) else at
             found.append(FieldError(where, error.reason, error.message))
     for field, child in table(node.get("properties")).items():
         if not (root and field in _ENVELOPE):
