@@ -1,34 +1,53 @@
-"""One object in several versions of its kind.
+"""One resource in several versions: stored in one, shown in any. Pure.
 
-All versions of a resource share the stored bytes; they differ in apiVersion only (conversion strategy None). What is stored
-satisfies the schema of the version it is stored in: fields that only another version knows are lost, as in Kubernetes.
+Most versions share the stored bytes and differ in apiVersion only (a CRD's conversion strategy None); where they do not,
+the kind's row has the conversion. What is stored of a CRD's kind satisfies the schema of the version that it is stored in:
+fields that only another version knows are lost, as in Kubernetes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towline.hub.api.engine import Engine
 from towline.hub.store.watch import Entry, ParsedObjects
 from towline.kube import schemas
 from towline.kube.kinds import Kind
-from towline.kube.objects import Object, encode, stamp
+from towline.kube.objects import Object, decode, encode, revision_of, stamp
 
 
 def as_version(value: bytes, kind: Kind) -> bytes:
-    """Stored bytes with the apiVersion of `kind`."""
+    """Stored bytes, stamped or not, as `kind` shows them."""
     head = b'{"apiVersion":"%b",' % kind.api_version.encode()
-    return value if value.startswith(head) else head + value[value.index(b",") + 1 :]
+    if value.startswith(head):
+        return value
+    if kind.conversion is None:
+        return head + value[value.index(b",") + 1 :]
+    obj = decode(value)
+    shown = encode(kind.conversion.from_stored(obj))
+    return stamp(shown, revision_of(obj)) if "resourceVersion" in obj["metadata"] else shown
 
 
 def object_as_version(obj: Object, kind: Kind) -> Object:
-    return obj if obj["apiVersion"] == kind.api_version else {**obj, "apiVersion": kind.api_version}
+    if obj["apiVersion"] == kind.api_version:
+        return obj
+    if kind.conversion is not None:
+        return kind.conversion.from_stored(obj)
+    return {**obj, "apiVersion": kind.api_version}
 
 
-def stored_form(engine: Engine, kind: Kind, obj: Object) -> bytes:
-    """The bytes that are stored for `obj`, which is of `kind`'s version."""
-    stored = engine.storage(kind)
-    if stored is kind or stored.version == kind.version:
+def as_stored(value: bytes, kind: Kind) -> bytes:
+    """What `as_version` made, as tables read it: their columns are of the stored version."""
+    if kind.conversion is None:
+        return value
+    obj = decode(value)
+    return stamp(encode(kind.conversion.to_stored(obj)), revision_of(obj))
+
+
+def stored_form(stored: Kind, kind: Kind, obj: Object) -> bytes:
+    """An object of `kind` as the bytes that are kept. `stored` is the row of the version that is stored."""
+    if kind.conversion is not None:
+        return encode(kind.conversion.to_stored(obj))
+    if stored.version == kind.version:
         return encode(obj)
     obj = {**obj, "apiVersion": stored.api_version}
     return encode(schemas.default(stored.schema, schemas.prune(stored.schema, obj)) if kind.custom else obj)

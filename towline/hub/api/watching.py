@@ -52,13 +52,13 @@ class Feed:
         kind = self.kind
         if not self._initial:
             try:
-                self.watch = source.watch(kind.group, kind.plural, self._after or source.revision)
+                self.watch = source.watch(*kind.resource, self._after or source.revision)
             except Gone as gone:
                 raise status.expired(str(gone)) from None
             return b""
         # Nothing awaits between the list and the watch: together they are one revision.
         revision = source.revision
-        self.watch = source.watch(kind.group, kind.plural, revision)
+        self.watch = source.watch(*kind.resource, revision)
         entries = reads.select(self.engine, kind, self.chosen)
         lines = [self._line("ADDED", entry, entry.value) for entry in entries]
         if self._initial == "bookmarked":

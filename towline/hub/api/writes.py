@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.api import admission, claims, plugins, status, versions
+from towline.hub.api import admission, claims, plugins, status
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
+from towline.hub.api.versions import as_version, current, object_as_version, stored_form
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
@@ -138,14 +139,14 @@ async def _insert(engine: Engine, kind: Kind, key: Key, made: Changed, options: 
     present = engine.cache.get(key)
     if present is not None:
         raise _exists(kind, present)
-    value = versions.stored_form(engine, kind, new)
+    value = stored_form(engine.storage(kind), kind, new)
     if options.dry_run:
-        return Written(versions.as_version(value, kind), True, warnings)
+        return Written(as_version(value, kind), True, warnings)
     try:
         revision = await engine.commit(contract.Write(key.path(), value, 0))
     except contract.Conflict:
         raise status.already_exists(kind, key.name) from None
-    return Written(stamp(versions.as_version(value, kind), revision), True, warnings)
+    return Written(stamp(as_version(value, kind), revision), True, warnings)
 
 
 def _exists(kind: Kind, present: Entry) -> status.StatusError:
@@ -256,7 +257,7 @@ async def _apply(
 
     def change(old: Object) -> Changed:
         claims.check_identity(kind, key, old, applied, patched=True)
-        merged = _merge_applied(engine, kind, old, applied, options, subresource)
+        merged = merge_applied(engine, kind, old, applied, options, subresource, content)
         if merged is old:
             return Changed(old, ())
         return next_object(engine, kind, old, merged, options, subresource, unknown=())
@@ -277,10 +278,12 @@ async def _apply(
             raise status.conflict(kind, key.name, why)
         claims.refuse(engine, kind, "create", key)
         claims.check_namespace(engine, kind, key)
-        merged = _merge_applied(engine, kind, None, applied, options, "")
+        merged = merge_applied(engine, kind, None, applied, options, "")
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
-            return await _insert(engine, kind, key, Changed(prepared.object, (), prepared.full), options)
+            return await _insert(
+                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared.full), options
+            )
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
@@ -297,9 +300,16 @@ def _applicable(kind: Kind, applied: Object, subresource: str) -> Object:
     return applied
 
 
-def _merge_applied(
-    engine: Engine, kind: Kind, old: Object | None, applied: Object, options: Options, subresource: str
+def merge_applied(
+    engine: Engine,
+    kind: Kind,
+    old: Object | None,
+    applied: Object,
+    options: Options,
+    subresource: str,
+    configuration: Object | None = None,
 ) -> Object:
+    """`old` after an apply of `applied`, which came as `configuration`. Raises 409 with the managers, 400."""
     applied = with_metadata(applied, resourceVersion=None, uid=None)
     try:
         return server_side.apply(
@@ -312,6 +322,7 @@ def _merge_applied(
             api_version=kind.api_version,
             subresource=subresource,
             has_status=kind.status,
+            configuration=configuration,
         )
     except server_side.ApplyConflict as error:
         raise status.apply_conflict(str(error), error.causes) from None
@@ -338,8 +349,8 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        present = versions.current(kind, entry)
-        old = versions.object_as_version(present.object, kind)
+        present = current(kind, entry)
+        old = object_as_version(present.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
@@ -348,10 +359,10 @@ async def change_stored(
             new, warnings = await _admitted(engine, request, changed)
         settled = present is entry and entry.object["apiVersion"] == engine.storage(kind).api_version
         if new is old and settled:
-            return Written(versions.as_version(entry.value, kind), False, warnings)
-        value = versions.stored_form(engine, kind, new)
+            return Written(as_version(entry.value, kind), False, warnings)
+        value = stored_form(engine.storage(kind), kind, new)
         if options.dry_run:
-            return Written(stamp(versions.as_version(value, kind), entry.revision), False, warnings)
+            return Written(stamp(as_version(value, kind), entry.revision), False, warnings)
         gone = _is_gone(kind, new)
         try:
             write = contract.Write(key.path(), None if gone else value, entry.revision)
@@ -361,9 +372,7 @@ async def change_stored(
                 raise status.conflict(kind, key.name) from None
             await engine.moved(key, entry)
             continue
-        return Written(
-            stamp(versions.as_version(value, kind), entry.revision if gone else revision), False, warnings
-        )
+        return Written(stamp(as_version(value, kind), entry.revision if gone else revision), False, warnings)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
@@ -454,7 +463,7 @@ def _settled(
     new = engine.shaped(kind, prepared.object, old)
     if new == old:
         return Changed(old, prepared.warnings, prepared.full)
-    if kind.generation and _spec_changed(kind, old, new):
+    if kind.generation and _counts(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
     return Changed(new, prepared.warnings, prepared.full)
 
@@ -491,8 +500,12 @@ def _with_field(obj: Object, field: str, source: Object) -> Object:
     return {name: value for name, value in obj.items() if name != field} if field in obj else obj
 
 
-def _spec_changed(kind: Kind, old: Object, new: Object) -> bool:
-    """Anything outside metadata, and outside status where that is a subresource."""
+def _counts(kind: Kind, old: Object, new: Object) -> bool:
+    """Whether a change makes another generation: anything outside metadata, and outside status where that is a subresource."""
+    if kind.generation_of_annotations and old["metadata"].get("annotations") != new["metadata"].get(
+        "annotations"
+    ):
+        return True
     apart = ("metadata", "status") if kind.status else ("metadata",)
     fields = {*old, *new}.difference(apart)
     return any(old.get(field) != new.get(field) for field in fields)
