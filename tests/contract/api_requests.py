@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_schemas
+from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_rbac
 from tests.contract.api_steps import (
     CRDS,
     LONG,
+    TABLE,
     Space,
     apply,
     configmap,
@@ -26,7 +27,6 @@ from tests.contract.api_steps import (
 )
 from tests.contract.differential import JSON, Scenario, Step
 
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
@@ -498,5 +498,5 @@ SCENARIOS = (
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,
-    *api_requests_schemas.SCENARIOS,
+    *api_requests_rbac.SCENARIOS,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the schemas of CRDs may say and what they do, as scenarios for test_api_differential."""
+"""What the schemas of CRDs may say and what they do, as scenarios for test_api."""
 
 from __future__ import annotations
 

@@ -113,10 +113,11 @@ def _cluster_wide() -> list[Kind]:
     admission = "admissionregistration.k8s.io"
     return [
         _row("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", namespaced=False, generation=False),
-        _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False),
+        _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False, generation=False),
         _row("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac",
-             namespaced=False),
-        _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False),
+             namespaced=False, generation=False),
+        _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False,
+             generation=False),
         _row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", namespaced=False),
         _row("coordination.k8s.io", "v1", "Lease", "leases", generation=False),
         _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds",
