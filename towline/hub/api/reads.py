@@ -49,6 +49,7 @@ class Selection:
     fields: selectors.FieldSelector
     parsed: bool
     """The fields lie outside name and namespace: the object has to be parsed."""
+    kind: Kind
 
     @property
     def everything(self) -> bool:
@@ -60,7 +61,7 @@ class Selection:
         if not self.fields:
             return True
         if self.parsed:
-            return self.fields.matches_object(entry.object)
+            return self.fields.matches_object(current(self.kind, entry).object)
         return self.fields.matches(lambda path: entry.key.name if path == NAME_FIELD else entry.key.namespace)
 
 
@@ -83,7 +84,7 @@ def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection
         for path in (r.path for r in fields if r.path not in _META_FIELDS):
             if path not in kind.field_labels:
                 raise status.bad_request(f"field label not supported: {path}")
-    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, parsed)
+    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, parsed, kind)
 
 
 def select(engine: Engine, kind: Kind, chosen: Selection) -> Sequence[Entry]:
