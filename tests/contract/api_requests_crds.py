@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.contract import api_requests_schemas
 from tests.contract.api_steps import CRDS, Space, delete, get, obj, patch, post, put
 from tests.contract.differential import Scenario
 
@@ -116,4 +117,4 @@ def _crd(spec: dict[str, Any], plural: str = "gauges") -> dict[str, Any]:
     return obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{GROUP}", spec=given)
 
 
-SCENARIOS = (ruled(),)
+SCENARIOS = (ruled(), *api_requests_schemas.SCENARIOS)

@@ -322,7 +322,7 @@ CUSTOM: list[tuple[str, dict[str, Any], list[str]]] = [
         {**widget(), "metadata": {"name": 7}},
         ["metadata.name: Invalid value: 7: must be of type string"],
     ),
-    ("null in a list", widget(tags=[None]), ["spec.tags[0]: Required value"]),
+    ("null in a list", widget(tags=[None]), ["spec.tags[0]: Invalid value: null: must be of type string"]),
 ]
 
 

@@ -2,7 +2,8 @@
 
 The language and its standard extensions are Google's implementation; here are the functions that Kubernetes adds.
 An evaluation ends: the engine allows 10,000 steps of its loops in one, regular expressions take linear time, and an
-expression is at most EXPRESSION_MAX characters with 32 levels of nesting.
+expression is at most EXPRESSION_MAX characters with 32 levels of nesting. What a step may cost depends on the values:
+`cel_costs` estimates it from the program's tree, and whoever evaluates asks it first.
 
 Not here, and therefore refused as undeclared functions: `indexOf` and `lastIndexOf` of lists, `find` and `findAll`, the
 named formats (`format.dns1123Label()`), semver, `string()` of an IP or CIDR, and the authorizer.
@@ -29,12 +30,13 @@ class CelError(Exception):
 
 
 class Program:
-    """A compiled expression."""
+    """A compiled expression. `tree` is its syntax tree, for `cel_costs.cost`."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("_run", "tree")
 
-    def __init__(self, run: Callable[[Mapping[str, Any]], Any]) -> None:
+    def __init__(self, run: Callable[[Mapping[str, Any]], Any], tree: bytes = b"") -> None:
         self._run = run
+        self.tree = tree
 
     def evaluate(self, bindings: Mapping[str, Any]) -> Any:
         """The value of the expression, in Python's types. Raises CelError."""
@@ -56,7 +58,7 @@ def compile(
         ready = _running(tuple(sorted(variables))).compile(expression, disable_check=True)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CelError(_plain(str(error))) from None
-    return Program(lambda bindings: _evaluate(ready, bindings))
+    return Program(lambda bindings: _evaluate(ready, bindings), checked.serialize())
 
 
 def _evaluate(ready: Any, bindings: Mapping[str, Any]) -> Any:

@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from towline.kube import errors, names, rules
+from towline.kube import errors, names, rules, structural
 from towline.kube.cells import at, maps, table
 from towline.kube.columns import AGE
-from towline.kube.kinds import Column, Kind, Scale, Strategy
+from towline.kube.kinds import Column, FieldLabel, Kind, Scale, Strategy
 from towline.kube.objects import Object, copy, name_of
 from towline.kube.schemas import FieldError, Schema
 
 _SCOPES = ("Cluster", "Namespaced")
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+SELECTABLE_MAX = 8
+"""Fields of a version that lists may be selected by."""
+WARNING_MAX = 256
+"""Characters of a version's deprecation warning."""
+
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_FORBIDDEN_KEYWORDS = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties",
-                       "readOnly", "writeOnly", "xml")  # fmt: skip
-_DEPTH_MAX = 100
 
 
 # --- the kinds of a CRD --------------------------------------------------------------------------------------
@@ -52,6 +53,8 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         status=at(version, "subresources", "status") is not None,
         scale=_scale(scale) if isinstance(scale, Mapping) else None,
         strategy=Strategy(validate=rules.validator(schema)),
+        field_labels=_field_labels(version),
+        deprecation=_deprecation(spec, version),
         custom=True,
     )
 
@@ -68,6 +71,25 @@ def _columns(version: Mapping[str, Any]) -> tuple[Column, ...]:
         for column in maps(version.get("additionalPrinterColumns"))
     )
     return columns or (AGE,)
+
+
+def _field_labels(version: Mapping[str, Any]) -> dict[str, FieldLabel]:
+    paths = [str(field.get("jsonPath")) for field in maps(version.get("selectableFields"))]
+    return {path.removeprefix("."): path for path in paths}
+
+
+def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    group, kind, name = spec.get("group"), at(spec, "names", "kind"), str(version.get("name"))
+    better = [
+        str(v["name"]) for v in maps(spec.get("versions")) if v.get("served") and not v.get("deprecated")
+    ]
+    best = min(better, key=names.version_order, default=name)
+    said = f"{group}/{name} {kind} is deprecated"
+    if names.version_order(best) < names.version_order(name):
+        said += f"; use {group}/{best} {kind}"
+    return str(version.get("deprecationWarning") or said)
 
 
 def _scale(scale: Mapping[str, Any]) -> Scale:
@@ -170,7 +192,10 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     found += _versions(versions)
     for n, version in enumerate(versions):
         found += _version(version, f"spec.versions[{n}]", versions)
-    if at(spec, "conversion", "strategy") == "Webhook":
+    strategy = at(spec, "conversion", "strategy")
+    if strategy not in (None, "None", "Webhook"):
+        found.append(errors.unsupported("spec.conversion.strategy", strategy, ("None", "Webhook")))
+    if strategy == "Webhook":
         message = (
             "conversion by a webhook is not supported here: say None, and the same schema for every version"
         )
@@ -234,10 +259,11 @@ def _version(version: Mapping[str, Any], path: str, versions: list[Mapping[str, 
     columns = "spec" if "additionalPrinterColumns" in alike else path
     subresources = "spec" if "subresources" in alike else path
     found: list[FieldError] = []
-    if schema.get("type") != "object":
-        found.append(errors.invalid(f"{where}.type", schema.get("type"), "must be object at the root"))
-    structural = _structural(schema, where, 0)
-    found += structural or rules.problems(Schema.of_kind(schema), where)
+    wrong = structural.problems(schema, where, status=at(version, "subresources", "status") is not None)
+    found += wrong or rules.problems(Schema.of_kind(schema), where)
+    found += _warning(version, path)
+    fields = maps(version.get("selectableFields"))
+    found += _selectable(fields, schema, "spec" if "selectableFields" in alike else path)
     for n, column in enumerate(maps(version.get("additionalPrinterColumns"))):
         found += _column(column, f"{columns}.additionalPrinterColumns[{n}]")
     scale = at(version, "subresources", "scale")
@@ -258,106 +284,54 @@ def _version(version: Mapping[str, Any], path: str, versions: list[Mapping[str, 
     return found
 
 
+def _warning(version: Mapping[str, Any], path: str) -> list[FieldError]:
+    where, said = f"{path}.deprecationWarning", version.get("deprecationWarning")
+    if said is None:
+        return []
+    if not version.get("deprecated"):
+        return [errors.invalid(where, said, "can only be set for deprecated versions")]
+    if not said or len(said) > WARNING_MAX or not said.isprintable():
+        message = f"must be 1 to {WARNING_MAX} printable characters long"
+        return [errors.invalid(where, said, message)]
+    return []
+
+
+def _selectable(fields: list[Mapping[str, Any]], schema: Mapping[str, Any], path: str) -> list[FieldError]:
+    """Fields that lists may be selected by: few, and each with a value that is plain."""
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for n, field in enumerate(fields):
+        where, said = f"{path}.selectableFields[{n}].jsonPath", str(field.get("jsonPath") or "")
+        node = structural.at_path(schema, said)
+        if not said:
+            found.append(errors.required(where))
+        elif node is None:
+            found.append(errors.invalid(where, said, "is an invalid path: no field of the schema"))
+        elif said.startswith(".metadata"):
+            found.append(errors.invalid(where, said, "must not point to fields in metadata"))
+        elif node.get("type") not in ("string", "boolean", "integer"):
+            found.append(
+                errors.invalid(where, said, "must point to a field of type string, boolean or integer")
+            )
+        if said in seen:
+            found.append(errors.duplicate(where, said))
+        seen.add(said)
+    if len(seen) > SELECTABLE_MAX:
+        message = f"Too many: {len(seen)}: must have at most {SELECTABLE_MAX} items"
+        found.append(FieldError(f"{path}.selectableFields", "FieldValueTooMany", message))
+    return found
+
+
 def _column(column: Mapping[str, Any], path: str) -> list[FieldError]:
-    found = [
-        errors.required(f"{path}.{field}") for field in ("name", "type", "jsonPath") if not column.get(field)
-    ]
-    if column.get("type") and column["type"] not in _COLUMN_TYPES:
-        found.append(errors.unsupported(f"{path}.type", column["type"], _COLUMN_TYPES))
-    if column.get("jsonPath") and not str(column["jsonPath"]).startswith("."):
-        found.append(
-            errors.invalid(f"{path}.jsonPath", column["jsonPath"], "is invalid: must start with '.'")
-        )
+    found = [errors.required(f"{path}.{field}") for field in ("name", "type") if not column.get(field)]
+    kind, where, said = column.get("type"), f"{path}.JSONPath", column.get("jsonPath")
+    if kind and kind not in _COLUMN_TYPES:
+        found.append(errors.invalid(f"{path}.type", kind, f"must be one of {', '.join(_COLUMN_TYPES)}"))
+    if not said:
+        found.append(errors.required(where))
+    elif not str(said).startswith("."):
+        found.append(errors.invalid(where, said, "must be a simple json path starting with ."))
     return found
-
-
-def _structural(node: Any, path: str, depth: int) -> list[FieldError]:
-    """Each node says its type, or that it is left open; nothing is said that a structural schema may not say."""
-    if not isinstance(node, Mapping):
-        return [errors.required(path)]
-    if depth > _DEPTH_MAX:
-        return [errors.invalid(path, "", "nested too deeply")]
-    found = [
-        errors.forbidden(f"{path}.{word}", f"{word} is not supported")
-        for word in _FORBIDDEN_KEYWORDS
-        if word in node
-    ]
-    kind = node.get("type")
-    preserves = node.get("x-kubernetes-preserve-unknown-fields") is True
-    if kind and kind not in _TYPES:
-        found.append(errors.unsupported(f"{path}.type", kind, _TYPES))
-    if not kind and not node.get("x-kubernetes-int-or-string") and not preserves:
-        found.append(errors.required(f"{path}.type", "must not be empty for specified object fields"))
-    if kind and node.get("x-kubernetes-int-or-string"):
-        found.append(
-            errors.invalid(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
-        )
-    if node.get("x-kubernetes-preserve-unknown-fields") is False:
-        message = "must be true or undefined"
-        found.append(errors.invalid(f"{path}.x-kubernetes-preserve-unknown-fields", False, message))
-    if node.get("properties") and node.get("additionalProperties") not in (None, False):
-        found.append(
-            errors.forbidden(
-                f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
-            )
-        )
-    if node.get("uniqueItems") is True:
-        found.append(
-            errors.forbidden(
-                f"{path}.uniqueItems",
-                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
-            )
-        )
-    if kind == "array" and node.get("items") is None and not preserves:
-        found.append(errors.required(f"{path}.items", "must be specified"))
-    found += _list(node, path)
-    for field, child in table(node.get("properties")).items():
-        if depth == 0 and field in ("apiVersion", "kind", "metadata"):
-            continue  # these are Kubernetes' own whatever the schema says
-        found += _structural(child, f"{path}.properties[{field}]", depth + 1)
-    if isinstance(node.get("items"), list):
-        found.append(errors.forbidden(f"{path}.items", "items must be a schema object and not an array"))
-    elif node.get("items") is not None:
-        found += _structural(node["items"], f"{path}.items", depth + 1)
-    if isinstance(node.get("additionalProperties"), Mapping):
-        found += _structural(node["additionalProperties"], f"{path}.additionalProperties", depth + 1)
-    return found
-
-
-def _list(node: Mapping[str, Any], path: str) -> list[FieldError]:
-    kind, keys = node.get("x-kubernetes-list-type"), node.get("x-kubernetes-list-map-keys")
-    where = f"{path}.x-kubernetes-list-map-keys"
-    if kind is not None and node.get("type") != "array":
-        return [
-            errors.invalid(
-                f"{path}.type", node.get("type"), "must be array if x-kubernetes-list-type is specified"
-            )
-        ]
-    if kind not in (None, "atomic", "set", "map"):
-        return [errors.unsupported(f"{path}.x-kubernetes-list-type", kind, ("atomic", "set", "map"))]
-    if kind != "map":
-        return (
-            [errors.invalid(where, keys, "must be used only if x-kubernetes-list-type is map")]
-            if keys
-            else []
-        )
-    if not keys:
-        return [errors.required(where, "must not be empty if x-kubernetes-list-type is map")]
-    items = table(node.get("items"))
-    fields, must = table(items.get("properties")), items.get("required") or ()
-    found = [
-        errors.invalid(where, key, "entries must all be names of item properties")
-        for key in keys
-        if key not in fields
-    ]
-    return found + [
-        errors.required(
-            f"{path}.items.properties[{key}].default",
-            "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
-        )
-        for key in keys
-        if key in fields and key not in must and "default" not in table(fields[key])
-    ]
 
 
 def _fixed(crd: Object, old: Object | None) -> list[FieldError]:
@@ -374,7 +348,7 @@ def _fixed(crd: Object, old: Object | None) -> list[FieldError]:
         )
         if at(crd, *path) != at(old, *path)
     ] + [
-        errors.invalid("status.storedVersions", stored, f"must appear in spec.versions: {stored}")
-        for stored in at(old, "status", "storedVersions") or ()
+        errors.invalid(f"status.storedVersions[{n}]", stored, "must appear in spec.versions")
+        for n, stored in enumerate(at(old, "status", "storedVersions") or ())
         if stored not in [version.get("name") for version in maps(at(crd, "spec", "versions"))]
     ]

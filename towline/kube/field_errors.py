@@ -35,13 +35,16 @@ def translated(error: Any) -> FieldError:
     name = kind.name
     if name == "required":
         return FieldError(join(path, kind.property), "FieldValueRequired", "Required value")
-    if value is None and name == "type":
+    if value is None and name == "type" and not path.endswith("]"):
         return FieldError(path, "FieldValueRequired", "Required value")
     if name == "type":
         expected = " or ".join(sorted(t for t in kind.types if t != "null"))
         return FieldError(
             path, "FieldValueTypeInvalid", f"Invalid value: {shown(value)}: must be of type {expected}"
         )
+    if name == "format":
+        told = f"Invalid value: {shown(value)}: must be of format {kind.format}"
+        return FieldError(path, "FieldValueTypeInvalid", told)
     if name == "enum":
         options = ", ".join(shown(option) for option in kind.options)
         return FieldError(
@@ -49,10 +52,9 @@ def translated(error: Any) -> FieldError:
         )
     if name == "maxLength":
         return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {kind.limit} bytes")
-    if name == "maxItems":
-        return FieldError(
-            path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {kind.limit} items"
-        )
+    if name in ("maxItems", "maxProperties"):
+        told = f"Too many: {len(value)}: must have at most {kind.limit} items"
+        return FieldError(path, "FieldValueTooMany", told)
     says = _CONSTRAINTS.get(name)
     detail = says(kind) if says is not None else error.message
     return FieldError(path, "FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}")
@@ -66,11 +68,9 @@ _CONSTRAINTS: Mapping[str, Callable[[Any], str]] = {
     "minLength": lambda kind: f"should be at least {kind.limit} chars long",
     "minItems": lambda kind: f"should have at least {kind.limit} items",
     "minProperties": lambda kind: f"should have at least {kind.limit} properties",
-    "maxProperties": lambda kind: f"should have at most {kind.limit} properties",
     "pattern": lambda kind: f"should match '{kind.pattern}'",
     "uniqueItems": lambda _: "shouldn't contain duplicates",
     "multipleOf": lambda kind: f"should be a multiple of {kind.multiple_of}",
-    "format": lambda kind: f"must be of format {kind.format}",
     "anyOf": lambda _: "must validate at least one schema (anyOf)",
     "oneOf": lambda _: "must validate one and only one schema (oneOf)",
     "not": lambda _: "must not validate the schema (not)",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from towline.kube.deletion import Cascade
 from towline.kube.names import NameStyle
@@ -61,6 +61,13 @@ class Strategy:
     validate: Callable[[Object, Object | None], list[FieldError]] | None = None
 
 
+class Outdated(NamedTuple):
+    """Objects stored before a revision may lack what their schema (by apiVersion) says now."""
+
+    before: int
+    schemas: Mapping[str, Schema]
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """Between one version of a resource and the one that is stored. Pure; neither changes its argument."""
@@ -98,6 +105,10 @@ class Kind:
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
+    outdated: Outdated | None = None
+    """Where a CRD changed the defaults of objects that are stored already; they are filled in when these are read."""
+    deprecation: str = ""
+    """The warning with each answer of a deprecated version."""
     cascade: Cascade = "Background"
     """What a deletion that names no policy does with dependents; empty where there are none."""
     cascade_warning: str = ""

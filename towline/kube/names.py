@@ -289,3 +289,12 @@ _STYLES = {
     "label1035": validate_label1035,
     "path": validate_path_segment,
 }
+
+
+def version_order(version: str) -> tuple[int, int, int, str]:
+    """Kubernetes' order of versions: v2, v1, v2beta1, v1beta2, v1alpha1, then the rest by name."""
+    matched = re.fullmatch(r"v([0-9]+)(?:(alpha|beta)([0-9]+))?", version)
+    if matched is None:
+        return (3, 0, 0, version)
+    stability = {None: 0, "beta": 1, "alpha": 2}[matched[2]]
+    return (stability, -int(matched[1]), -int(matched[3] or 0), version)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from towline.kube import cel, errors
+from towline.kube import cel, cel_costs, errors
 from towline.kube.cel_types import Types, escaped, is_open
 from towline.kube.cells import maps, table
 from towline.kube.field_errors import FieldError, join, shown
@@ -31,20 +31,29 @@ UNCHECKED = FieldError(
 )
 EVALUATIONS_MAX = 10_000
 """Rules that one object may cause to be evaluated."""
+COST_MAX, COSTS_MAX = 10_000_000, 100_000_000
+"""What one rule, and all rules of a CRD, may cost at most with the largest object that the schema allows: Kubernetes' limits."""
+OBJECT_COST_MAX = 2_000_000
+"""What the rules may cost with one object that is there: about a tenth of a second. Kubernetes allows five times that."""
+CHEAP = 1_000
+"""An evaluation that costs no more with any object is not estimated again with the one that is there."""
 MESSAGE_MAX = 5 * 1024
 
 _REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
 _FORMATS = frozenset({"date-time", "date", "duration", "byte"})
+_NAMES = ("self", "oldSelf", "oldValue")
 
 
 class Rule(NamedTuple):
-    """One compiled rule. `transition`: it looks at `oldSelf`; `optional`: also where there is no old value."""
+    """One compiled rule. `transition`: it looks at `oldSelf`; `optional`: also where there is no old value; `cost`: of one
+    evaluation with the largest object."""
 
     source: Mapping[str, Any]
     program: cel.Program
     message: cel.Program | None
     transition: bool
     optional: bool
+    cost: int
 
 
 class Node(NamedTuple):
@@ -58,15 +67,18 @@ class Node(NamedTuple):
     additional: Node | None
 
 
-def validator(schema: Schema) -> Callable[[Object, Object | None], list[FieldError]] | None:
-    """Checks an object (and the one that it replaces) against the rules of its kind's schema. None if it has none."""
+def validator(
+    schema: Schema, *, root: bool = True
+) -> Callable[[Object, Object | None], list[FieldError]] | None:
+    """Checks an object (and the one that it replaces) against the rules of its kind's schema. None if it has none.
+    `root`: it is a whole object, with metadata."""
     if not _has_rules(schema):
         return None
     compiled: list[Node | None] = []
 
     def validate(new: Object, old: Object | None) -> list[FieldError]:
         if not compiled:
-            compiled.append(_node(schema, root=True))
+            compiled.append(_node(schema, root=root))
         found: list[FieldError] = []
         if compiled[0] is not None:
             _Walk(found).visit(compiled[0], new, old, "", same=False)
@@ -77,7 +89,11 @@ def validator(schema: Schema) -> Callable[[Object, Object | None], list[FieldErr
 
 def problems(schema: Schema, path: str) -> list[FieldError]:
     """What is wrong with the rules of a schema at `path`. The schema is structural."""
-    return list(_problems(schema, path, root=True, fixed="")) if _has_rules(schema) else []
+    if not _has_rules(schema):
+        return []
+    check = _Check([], {})
+    check.visit(schema, path, root=True, fixed="", times=1)
+    return [*check.found, *_too_dear(check.costs, path)]
 
 
 def _has_rules(schema: Schema) -> bool:
@@ -129,8 +145,9 @@ def _compiled(schema: Schema, source: Mapping[str, Any], root: bool) -> Rule | N
         program, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
         message = _program(schema, str(said), cel.STRING, root=root, optional=optional)[0] if said else None
     except cel.CelError as error:
-        return Rule(source, cel.Program(_refusal(error)), None, False, False)
-    return Rule(source, program, message, transition, optional)
+        return Rule(source, cel.Program(_refusal(error)), None, False, False, 0)
+    cost = max(_cost(program, schema), _cost(message, schema)) if message else _cost(program, schema)
+    return Rule(source, program, message, transition, optional, cost)
 
 
 def _refusal(error: cel.CelError) -> Callable[[Mapping[str, Any]], Any]:
@@ -166,62 +183,112 @@ def _program(
 # --- the rules of a CRD --------------------------------------------------------------------------------------
 
 
-def _problems(schema: Schema, path: str, *, root: bool, fixed: str) -> Iterator[FieldError]:
-    """`fixed`: the path of the list above whose items cannot be told apart from one version to the next."""
-    for n, source in enumerate(maps(schema.node.get(RULES))):
-        yield from _rule_problems(schema, source, f"{path}.{RULES}[{n}]", fixed, root)
-    for at, child in _children(schema):
-        below = fixed
-        if at == ".items" and not fixed and schema.list_type != "map":
-            below = path
-        yield from _problems(child, path + at, root=child.embedded, fixed=below)
+class _Check(NamedTuple):
+    """What is wrong, and what the expressions cost, by path."""
+
+    found: list[FieldError]
+    costs: dict[str, int]
+
+    def visit(self, schema: Schema, path: str, *, root: bool, fixed: str, times: int) -> None:
+        """`fixed`: the path of the list above whose items cannot be told apart from one version to the next. `times`: how
+        many of the node an object may hold; 0 for any number, that fits a request."""
+        for n, source in enumerate(maps(schema.node.get(RULES))):
+            self.found.extend(self._rule(schema, source, f"{path}.{RULES}[{n}]", fixed, root, times))
+        for at, child in _children(schema):
+            below, more = fixed, 1
+            if at == ".items":
+                below = fixed if fixed or schema.list_type == "map" else path
+                more = schema.node.get("maxItems") or 0
+            elif at == ".additionalProperties":
+                more = schema.node.get("maxProperties") or 0
+            self.visit(child, path + at, root=child.embedded, fixed=below, times=times * more)
+
+    def _rule(
+        self, schema: Schema, source: Mapping[str, Any], path: str, fixed: str, root: bool, times: int
+    ) -> Iterator[FieldError]:
+        text, said, reason = (
+            str(source.get("rule") or "").strip(),
+            source.get("message"),
+            source.get("reason"),
+        )
+        if not text:
+            yield errors.required(f"{path}.rule", "rule is not specified")
+            return
+        if said is not None and not str(said).strip():
+            yield errors.required(f"{path}.message", "message must be non-empty if specified")
+        elif said and "\n" in str(said):
+            yield errors.invalid(f"{path}.message", said, "message must not contain line breaks")
+        elif "\n" in text and not said:
+            yield errors.required(f"{path}.message", "message must be specified if rule contains line breaks")
+        if reason is not None and reason not in _REASONS:
+            yield errors.unsupported(f"{path}.reason", reason, _REASONS)
+        if source.get("fieldPath") is not None and _target(schema, str(source["fieldPath"])) is None:
+            yield errors.invalid(
+                f"{path}.fieldPath", source["fieldPath"], "does not refer to a field of the schema"
+            )
+        optional = bool(source.get("optionalOldSelf"))
+        try:
+            program, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
+        except cel.CelError as error:
+            yield errors.invalid(f"{path}.rule", text, f"compilation failed: {error}")
+        else:
+            yield from self._costs(program, schema, f"{path}.rule", times)
+            if transition and fixed:
+                message = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {fixed}"
+                yield errors.invalid(f"{path}.rule", text, message)
+            if not transition and source.get("optionalOldSelf") is not None:
+                message = "may not be set if oldSelf is not used in rule"
+                yield errors.invalid(f"{path}.optionalOldSelf", optional, message)
+        expression = source.get("messageExpression")
+        if expression is None:
+            return
+        if not str(expression).strip():
+            yield errors.required(
+                f"{path}.messageExpression", "messageExpression must be non-empty if specified"
+            )
+            return
+        try:
+            program, _ = _program(schema, str(expression), cel.STRING, root=root, optional=optional)
+        except cel.CelError as error:
+            message = f"messageExpression compilation failed: {error}"
+            yield errors.invalid(f"{path}.messageExpression", expression, message)
+        else:
+            yield from self._costs(program, schema, f"{path}.messageExpression", 1)
+
+    def _costs(self, program: cel.Program, schema: Schema, path: str, times: int) -> Iterator[FieldError]:
+        times = times or (cel_costs.REQUEST_BYTES - 2) // (cel_costs.smallest(schema) + 1)
+        self.costs[path] = cost = _cost(program, schema) * times
+        if cost > COST_MAX:
+            what = "estimated rule cost" if path.endswith(".rule") else "estimated messageExpression cost"
+            yield errors.forbidden(path, _over(what, cost, COST_MAX))
 
 
-def _rule_problems(
-    schema: Schema, source: Mapping[str, Any], path: str, fixed: str, root: bool
-) -> Iterator[FieldError]:
-    text, said, reason = str(source.get("rule") or "").strip(), source.get("message"), source.get("reason")
-    if not text:
-        yield errors.required(f"{path}.rule", "rule is not specified")
+def _cost(program: cel.Program, schema: Schema) -> int:
+    """Of one evaluation with the largest object."""
+    size = cel_costs.SchemaSize(schema)
+    return cel_costs.cost(program.tree, dict.fromkeys(_NAMES, size))
+
+
+def _too_dear(costs: Mapping[str, int], path: str) -> Iterator[FieldError]:
+    total = sum(costs.values())
+    if total <= COSTS_MAX:
         return
-    if said is not None and not str(said).strip():
-        yield errors.required(f"{path}.message", "message must be non-empty if specified")
-    elif said and "\n" in str(said):
-        yield errors.invalid(f"{path}.message", said, "message must not contain line breaks")
-    elif "\n" in text and not said:
-        yield errors.required(f"{path}.message", "message must be specified if rule contains line breaks")
-    if reason is not None and reason not in _REASONS:
-        yield errors.unsupported(f"{path}.reason", reason, _REASONS)
-    if source.get("fieldPath") is not None and _target(schema, str(source["fieldPath"])) is None:
-        yield errors.invalid(
-            f"{path}.fieldPath", source["fieldPath"], "does not refer to a field of the schema"
-        )
-    optional = bool(source.get("optionalOldSelf"))
-    try:
-        _, transition = _program(schema, text, cel.BOOL, root=root, optional=optional)
-    except cel.CelError as error:
-        yield errors.invalid(f"{path}.rule", text, f"compilation failed: {error}")
-    else:
-        if transition and fixed:
-            message = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {fixed}"
-            yield errors.invalid(f"{path}.rule", text, message)
-        if not transition and source.get("optionalOldSelf") is not None:
-            message = "may not be set if oldSelf is not used in rule"
-            yield errors.invalid(f"{path}.optionalOldSelf", optional, message)
-    expression = source.get("messageExpression")
-    if expression is None:
-        return
-    if not str(expression).strip():
-        yield errors.required(f"{path}.messageExpression", "messageExpression must be non-empty if specified")
-        return
-    try:
-        _program(schema, str(expression), cel.STRING, root=root, optional=optional)
-    except cel.CelError as error:
-        yield errors.invalid(
-            f"{path}.messageExpression",
-            expression,
-            f"messageExpression compilation failed: {error}",
-        )
+    for at, cost in sorted(costs.items(), key=lambda item: -item[1])[:4]:
+        if cost >= COSTS_MAX // 100:
+            message = "contributes to the cost of all rules of the schema, which exceeds its limit"
+            yield errors.forbidden(at, message)
+    yield errors.forbidden(
+        path, _over(f"{RULES} estimated rule cost total for entire OpenAPIv3 schema", total, COSTS_MAX)
+    )
+
+
+def _over(what: str, cost: int, limit: int) -> str:
+    factor = cost / limit
+    shown_factor = (
+        "more than 100x" if factor > 100 else f"{factor:.6f}x" if factor < 1.5 else f"{factor:.1f}x"
+    )
+    advice = "say maxItems, maxProperties and maxLength where lists, maps and strings have none, or make it simpler"
+    return f"{what} exceeds budget by factor of {shown_factor} ({advice})"
 
 
 def _target(schema: Schema, pointer: str) -> str | None:
@@ -248,6 +315,7 @@ class _Walk:
     def __init__(self, found: list[FieldError]) -> None:
         self._found = found
         self._left = EVALUATIONS_MAX
+        self._budget = OBJECT_COST_MAX
 
     def visit(self, node: Node, value: Any, old: Any, path: str, *, same: bool) -> None:
         """`old` None: there is nothing to compare with. `same`: something above is unchanged, so what was wrong before
@@ -281,7 +349,7 @@ class _Walk:
                 continue
             self._left -= 1
             if self._left < 0:
-                return self._exhausted(path)
+                return self._exhausted(path or NO_PATH) if self._left == -1 else None
             given = bindings
             if rule.optional:
                 given = {
@@ -289,15 +357,25 @@ class _Walk:
                     "hasOldSelf": old is not None,
                     "oldValue": bindings.get("oldSelf"),
                 }
+            self._budget -= rule.cost if rule.cost <= CHEAP else _present_cost(rule, given)
+            if self._budget < 0:
+                return self._exhausted(path or NO_PATH)
             error = _failure(rule, given, value, path or NO_PATH)
             if error is not None and (rule.transition or not same):
                 self._found.append(error)
         return None
 
     def _exhausted(self, path: str) -> None:
-        if self._left == -1:
-            message = f"more than {EVALUATIONS_MAX} validation rules to evaluate, no further ones will be run"
-            self._found.append(FieldError(path, "FieldValueInvalid", f"Invalid value: {message}"))
+        """Said once; whatever follows is not evaluated."""
+        message = "the rules cost more than one object may, no further ones are evaluated"
+        self._found.append(FieldError(path, "FieldValueInvalid", f"Invalid value: {message}"))
+        self._left = -1
+
+
+def _present_cost(rule: Rule, bindings: Mapping[str, Any]) -> int:
+    sizes = {name: cel_costs.ValueSize([value]) for name, value in bindings.items()}
+    spent = cel_costs.cost(rule.program.tree, sizes)
+    return spent if rule.message is None else spent + cel_costs.cost(rule.message.tree, sizes)
 
 
 def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> FieldError | None:

@@ -7,20 +7,20 @@ its input.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
 import orjson
 
+from towline.kube import formats
 from towline.kube.field_errors import FieldError, join, path_text, shown, translated
 from towline.kube.objects import copy
 from towline.kube.quantities import canonical
 from towline.kube.structure import UNSET, Schema, builtin, definitions, source
 
 __all__ = [
-    "UNSET", "FieldError", "Schema", "builtin", "compact", "default", "definitions", "problem", "prune", "source",
+    "UNSET", "FieldError", "Schema", "builtin", "compact", "default", "definitions", "has_defaults", "problem", "prune", "source",
     "unknown_fields", "validate",
 ]  # fmt: skip
 
@@ -32,11 +32,9 @@ _VALUE_KEYWORDS = (
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "format", "enum", "required",
     "anyOf", "oneOf", "allOf", "not",
 )  # fmt: skip
+_INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 _JUNCTORS = ("enum", "anyOf", "oneOf", "allOf", "not")
 _BOUNDS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
-_CHECKED_FORMATS = frozenset(
-    {"date-time", "date", "ipv4", "ipv6", "uri", "uuid", "hostname", "email", "byte"}
-)
 _QUANTITY = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 TYPE_LIMITS = (
     f"should match '{_QUANTITY}'",
@@ -105,7 +103,7 @@ def _compile(schema: Schema) -> Any:
     return jsonschema_rs.Draft202012Validator(
         {**root, "$defs": parts},
         validate_formats=True,
-        formats={"byte": _is_base64},
+        formats=dict(formats.CHECKS),
         pattern_options=jsonschema_rs.RegexOptions(),  # linear time: patterns come from users
     )
 
@@ -117,11 +115,12 @@ def _json_schema(schema: Schema, parts: dict[str, Any], *, inline: bool = False)
             parts[schema.definition] = {}  # a recursive definition finds itself
             parts[schema.definition] = _json_schema(schema, parts, inline=True)
         return {"$ref": f"#/$defs/{schema.definition}"}
-    if schema.int_or_string:
-        return {"type": ["integer", "string", "null"]}
     if schema.quantity:
         return {"type": ["string", "number", "null"], "pattern": _QUANTITY}
-    out = _values(schema.node)
+    node = schema.node
+    if schema.int_or_string:  # the type says already what its anyOf repeats
+        node = {word: said for word, said in node.items() if said != _INT_OR_STRING}
+    out = _values(node)
     if schema.embedded:
         out["required"] = sorted({*schema.required, "apiVersion", "kind"})
     if schema.properties:
@@ -148,7 +147,8 @@ def _required(schema: Schema, parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(schema: Schema, *more: str) -> dict[str, Any]:
-    return {"type": [schema.type, *more]} if schema.type else {}
+    types = ("integer", "string") if schema.int_or_string and not schema.type else (schema.type,)
+    return {"type": [*types, *more]} if all(types) else {}
 
 
 def _values(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _values(node: Mapping[str, Any]) -> dict[str, Any]:
     if text_format in _BOUNDS:
         out.setdefault("minimum", _BOUNDS[text_format][0])
         out.setdefault("maximum", _BOUNDS[text_format][1])
-    elif text_format in _CHECKED_FORMATS:
+    elif text_format in formats.CHECKED:
         out["format"] = text_format
     for junctor in ("anyOf", "oneOf", "allOf"):
         if junctor in out:
@@ -182,14 +182,6 @@ def _branch(node: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(node.get(keyword), Mapping):
             out[keyword] = _branch(node[keyword])
     return out
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
-    except ValueError:
-        return False
-    return True
 
 
 # --- items that must differ ---------------------------------------------------------------------------------
@@ -420,7 +412,7 @@ def default(schema: Schema, obj: Any) -> Any:
     Kubernetes."""
     if isinstance(obj, dict):
         return _defaulted_dict(schema, obj)
-    if isinstance(obj, list) and schema.items is not None and _has_defaults(schema.items):
+    if isinstance(obj, list) and schema.items is not None and has_defaults(schema.items):
         defaulted = [default(schema.items, item) for item in obj]
         return obj if _same(defaulted, obj) else defaulted
     return obj
@@ -456,29 +448,30 @@ def _defaulted_dict(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
 
 def _defaulting(schema: Schema) -> Sequence[tuple[str, Schema]]:
     """The properties that have a default, or may have one below."""
-    _has_defaults(schema)
+    has_defaults(schema)
     found: Sequence[tuple[str, Schema]] = schema._defaulting
     return found
 
 
-def _has_defaults(schema: Schema) -> bool:
+def has_defaults(schema: Schema) -> bool:
+    """Whether `default` may change an object."""
     if schema._defaulting is None:
         schema._defaulting = tuple(schema.properties.items())  # inside a recursion: look at everything
         schema._defaulting = tuple(
             (field, child)
             for field, child in schema.properties.items()
-            if child.default is not UNSET or _has_defaults(child)
+            if child.default is not UNSET or has_defaults(child)
         )
     items, additional = schema.items, schema.additional
     return bool(
         schema._defaulting
-        or (items is not None and _has_defaults(items))
+        or (items is not None and has_defaults(items))
         or (additional is not None and _defaults_values(additional))
     )
 
 
 def _defaults_values(additional: Schema) -> bool:
-    return additional is not Schema.ANY and (additional.default is not UNSET or _has_defaults(additional))
+    return additional is not Schema.ANY and (additional.default is not UNSET or has_defaults(additional))
 
 
 def _same(a: Iterable[Any], b: Iterable[Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda _: "UNSET", "__slots__": ()})()
-"""`Schema.default` of a field without a default (None is a possible default)."""
+"""`Schema.default` of a field without a default; to Kubernetes a null is none."""
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 REFERENCE = "#/components/schemas/"
@@ -101,6 +101,10 @@ class Schema:
         metadata, whatever `openapi` says about these. None, or a root without fields, is still an object with
         metadata."""
         node = {**(openapi or {"x-kubernetes-preserve-unknown-fields": True})}
+        named = ((node.get("properties") or {}).get("metadata") or {}).get("properties")
+        if named:  # it may say more about names
+            said = {"properties": {"metadata": {"properties": named}}}
+            node["allOf"] = [*(node.get("allOf") or ()), said]
         node["type"] = "object"
         node["properties"] = {**(node.get("properties") or {}), **_ENVELOPE}
         return Schema.of(node)
@@ -142,7 +146,7 @@ class Schema:
             elif target is not self:
                 node = {**target.node, **siblings}
         if node.get("x-kubernetes-embedded-resource"):
-            node = {**node, "type": "object", "properties": {**(node.get("properties") or {}), **_ENVELOPE}}
+            node = {**node, "type": "object", "properties": {**(node.get("properties") or {}), **_EMBEDDED}}
             target = None
         self.node = node
         self.type = node.get("type") or ""
@@ -155,7 +159,8 @@ class Schema:
         self.int_or_string = bool(node.get("x-kubernetes-int-or-string"))
         self.quantity = node.get("format") == "quantity"
         self.nullable = bool(node.get("nullable"))
-        self.default = node.get("default", UNSET)
+        default = node.get("default")
+        self.default = UNSET if default is None else default
         self.embedded = bool(node.get("x-kubernetes-embedded-resource"))
         if target is not None and target is not self:
             # share the children, so that each definition's tree exists once
@@ -201,6 +206,13 @@ _ENVELOPE: Mapping[str, Any] = {
     "apiVersion": {"type": "string"},
     "kind": {"type": "string"},
     "metadata": {"$ref": REFERENCE + OBJECT_META},
+}
+
+
+_EMBEDDED: Mapping[str, Any] = {
+    **_ENVELOPE,
+    "apiVersion": {"type": "string", "pattern": "^([^/]+/)?[^/]+$"},
+    "kind": {"type": "string", "pattern": "^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$"},
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from towline.hub.api.status import StatusError, bad_request, invalid
-from towline.kube import names, rules, schemas
+from towline.kube import names, ratcheting, rules, schemas
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object, OwnerReference
 from towline.kube.schemas import FieldError
@@ -124,6 +124,8 @@ def prepare(
 def check(kind: Kind, obj: Object, old: Object | None) -> None:
     """Raises 422 with everything that is wrong with a prepared object (its `full` form)."""
     errors = schemas.validate(kind.schema, obj)
+    if errors and kind.custom and old is not None:
+        errors = ratcheting.new_errors(kind.schema, errors, obj, old)
     strategy = kind.strategy
     if strategy.validate is not None:
         if kind.custom and any(error.reason in _BLOCKING for error in errors):

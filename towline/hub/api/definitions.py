@@ -13,8 +13,8 @@ from dataclasses import replace
 from towline.hub.api.cleanup import DEFINITIONS, INSTANCES_FINALIZER
 from towline.hub.api.engine import Engine
 from towline.hub.store.watch import Entry, WatchEvent
-from towline.kube import crds
-from towline.kube.kinds import Kind
+from towline.kube import crds, schemas
+from towline.kube.kinds import Kind, Outdated
 from towline.kube.objects import Object, with_finalizer
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,18 @@ class Definitions:
         if entry.meta.deletionTimestamp:
             # No new objects while the old ones go; what is there can still be read and changed.
             rows = tuple(replace(r, verbs=tuple(v for v in r.verbs if v != "create")) for r in rows)
-        self._replace(entry.key.name, rows)
+        self._replace(entry.key.name, self._dated(entry, rows))
+
+    def _dated(self, entry: Entry, rows: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        """With what objects lack that were stored before the schema was what it is."""
+        if not rows or not schemas.has_defaults(rows[0].schema):
+            return rows
+        known = self._rows.get(entry.key.name, ())
+        before = entry.revision
+        if known and known[0].outdated is not None and known[0].schema.node == rows[0].schema.node:
+            before = known[0].outdated.before
+        outdated = Outdated(before, {row.api_version: row.schema for row in rows})
+        return tuple(replace(row, outdated=outdated) for row in rows)
 
     def _replace(self, name: str, rows: tuple[Kind, ...]) -> None:
         table = self._engine.kinds

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import orjson
 
 from towline.hub.api.actions import Actions
 from towline.hub.api.bodies import JSON, media_type
-from towline.kube import schemas
+from towline.kube import names, schemas
 from towline.kube.kinds import Kind, KindTable
 
 SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
@@ -127,19 +126,9 @@ def group_versions(kinds: Iterable[Kind], actions: Actions | None = None) -> dic
     if not groups[""]:
         del groups[""]
     for group, versions in groups.items():
-        by_priority = sorted(versions.items(), key=lambda item: _priority(item[0]))
+        by_priority = sorted(versions.items(), key=lambda item: names.version_order(item[0]))
         groups[group] = {version: sorted(rows, key=lambda kind: kind.plural) for version, rows in by_priority}
     return groups
-
-
-def _priority(version: str) -> tuple[int, int, int, str]:
-    """Kubernetes' order of versions: v2, v1, v2beta1, v1beta2, v1alpha1, then the rest by name."""
-
-    matched = re.fullmatch(r"v([0-9]+)(?:(alpha|beta)([0-9]+))?", version)
-    if matched is None:
-        return (3, 0, 0, version)
-    stability = {None: 0, "beta": 1, "alpha": 2}[matched[2]]
-    return (stability, -int(matched[1]), -int(matched[3] or 0), version)
 
 
 def _group(group: str, versions: Iterable[str]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
 from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
-from towline.hub.api.versions import as_stored, as_version
+from towline.hub.api.versions import all_current, as_stored, as_version, current
 from towline.hub.store.watch import Entry, Gone, ParsedObjects
 from towline.kube import field_labels, selectors
-from towline.kube.kinds import FieldLabel, Kind
+from towline.kube.kinds import Kind
 from towline.kube.objects import Key, read_meta, revision_of
 
 NAME_FIELD = "metadata.name"
@@ -29,8 +29,7 @@ class Selection:
     namespace: str | None
     labels: selectors.Selector
     fields: selectors.FieldSelector
-    field_labels: Mapping[str, FieldLabel]
-    """Where the labels of `fields` stand in an object."""
+    kind: Kind
 
     @property
     def everything(self) -> bool:
@@ -46,7 +45,7 @@ class Selection:
             return entry.key.name
         if label == NAMESPACE_FIELD:
             return entry.key.namespace
-        return field_labels.text_of(self.field_labels[label], entry.object)
+        return field_labels.text_of(self.kind.field_labels[label], current(self.kind, entry).object)
 
 
 def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection:
@@ -62,7 +61,7 @@ def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection
         if fields and fields.equal_to(NAME_FIELD) != at.name:
             raise status.bad_request("fieldSelector metadata.name doesn't match requested name")
         fields = fields or selectors.FieldSelector((selectors.FieldRequirement(NAME_FIELD, at.name, True),))
-    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, kind.field_labels)
+    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, kind)
 
 
 def _known_field(kind: Kind, label: str) -> None:
@@ -100,6 +99,7 @@ async def get(engine: Engine, kind: Kind, key: Key, accept: Accepted, query: Map
     entry = source.get(key)
     if entry is None:
         raise status.not_found(kind, key.name)
+    entry = current(kind, entry)
     if accept.form == "table":
         return tables.table(
             kind,
@@ -118,7 +118,7 @@ async def list_objects(
 ) -> bytes:
     """The body for a list, or for one page of it. Raises 400, 410, 422, 504."""
     at, page = await page_of(engine, kind, chosen, query)
-    entries = page.entries
+    entries = all_current(kind, page.entries)
     if accept.form == "table":
         return tables.table(
             kind,

@@ -68,7 +68,7 @@ async def answer(engine: Engine, call: Call) -> Reply:
     if action is not None:
         reply = await _act(engine, action, call)
     else:
-        reply = await _VERBS[at.verb](engine, kind_of(engine, at), call, accept)
+        reply = await _done(engine, kind_of(engine, at), call, accept)
     if accept.yaml:
         reply.body = reads.as_yaml(reply.body)
         reply.content_type = bodies.YAML
@@ -77,10 +77,22 @@ async def answer(engine: Engine, call: Call) -> Reply:
 
 def failed(error: status.StatusError, accept: str) -> Reply:
     """The answer that tells an error, as YAML to those who read YAML."""
-    reply = Reply(error.encoded(), error.code, headers=error.headers)
+    reply = Reply(error.encoded(), error.code, warnings=error.warnings, headers=error.headers)
     with suppress(status.StatusError):  # what cannot be answered is told in JSON
         if bodies.accepted(accept).yaml:
             reply.body, reply.content_type = reads.as_yaml(reply.body), bodies.YAML
+    return reply
+
+
+async def _done(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
+    """What a verb answers; of a deprecated version with its warning, also where it fails."""
+    try:
+        reply = await _VERBS[call.attributes.verb](engine, kind, call, accept)
+    except status.StatusError as error:
+        error.warnings = (kind.deprecation,) if kind.deprecation else ()
+        raise
+    if kind.deprecation:
+        reply.warnings = (kind.deprecation, *reply.warnings)
     return reply
 
 
@@ -93,7 +105,9 @@ def kind_of(engine: Engine, at: Attributes) -> Kind:
         )
         finalize = at.subresource == "finalize" and (kind.group, kind.plural) == claims.NAMESPACES
         if not (offered or finalize):
-            raise status.unknown_resource()
+            error = status.not_found(kind, at.name) if kind.custom else status.unknown_resource()
+            error.warnings = (kind.deprecation,) if kind.deprecation else ()
+            raise error
         if at.verb not in (("update",) if finalize else ("get", "update", "patch")):
             raise status.verb_not_supported(kind, at.verb)
     elif at.verb not in kind.verbs:

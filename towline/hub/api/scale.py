@@ -9,6 +9,7 @@ import orjson
 
 from towline.hub.api import claims, status, writes
 from towline.hub.api.engine import Engine
+from towline.hub.api.versions import current
 from towline.hub.api.writes import Changed, Options, Patch
 from towline.kube import jsonpath, selectors
 from towline.kube.kinds import Kind, Scale
@@ -37,7 +38,7 @@ async def get(engine: Engine, kind: Kind, key: Key) -> bytes:
     entry = engine.source(kind).get(key)
     if entry is None:
         raise status.not_found(kind, key.name)
-    return orjson.dumps(scale_of(kind, entry.object))
+    return orjson.dumps(scale_of(kind, current(kind, entry).object))
 
 
 async def update(

@@ -395,6 +395,8 @@ class ApiServer:
                 "Audit-Id": _header(asked.audit_id),
             }
         )
+        if kind.deprecation:
+            response.headers["Warning"] = _warning(kind.deprecation)
         response.enable_chunked_encoding()
         try:
             async with AsyncExitStack() as held:

@@ -35,6 +35,7 @@ class StatusError(Exception):
         self.details = dict(details or {})
         self.headers = dict(headers or {})
         self.metadata: Object = {}
+        self.warnings: tuple[str, ...] = ()
 
     def body(self) -> Object:
         status: Object = {

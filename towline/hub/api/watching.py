@@ -14,7 +14,7 @@ from towline.hub.api import list_options, paths, reads, status, tables
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.engine import Engine
 from towline.hub.api.reads import Selection
-from towline.hub.api.versions import as_version
+from towline.hub.api.versions import as_version, current, is_outdated
 from towline.hub.store.watch import Entry, Gone, Watch, WatchEvent
 from towline.kube.kinds import Kind
 from towline.kube.objects import with_annotations
@@ -68,7 +68,7 @@ class Feed:
 
     def lines(self, events: Sequence[WatchEvent]) -> bytes:
         """The lines for a batch; may be empty."""
-        if self._shared and self.chosen.namespace is None:
+        if self._shared and self.chosen.namespace is None and self.kind.outdated is None:
             return b"".join([event.line or shared_line(event) for event in events])
         return b"".join(self._chosen_lines(events))
 
@@ -110,7 +110,7 @@ class Feed:
             if namespace is not None and entry.key.namespace != namespace:
                 continue
             if self.chosen.everything:
-                if self._shared:
+                if self._shared and not is_outdated(self.kind, entry):
                     yield event.line or shared_line(event)
                 else:
                     yield self._line(event.type, entry, entry.value)
@@ -130,6 +130,9 @@ class Feed:
         return self._line("DELETED", previous, value)
 
     def _line(self, type: str, entry: Entry, value: bytes) -> bytes:
+        if is_outdated(self.kind, entry) and value is entry.value:
+            entry = current(self.kind, entry)
+            value = entry.value
         if self._plain:
             shown = as_version(value, self.kind)
         elif self.accept.form == "partial":

@@ -14,7 +14,7 @@ from towline.hub.api import admission, claims, plugins, status
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
-from towline.hub.api.versions import as_version, object_as_version, stored_form
+from towline.hub.api.versions import as_version, current, object_as_version, stored_form
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
@@ -349,14 +349,16 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        old = object_as_version(entry.object, kind)
+        present = current(kind, entry)
+        old = object_as_version(present.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
         if changed.full is not None:
             request = _request(kind, key, options, new, old, subresource)
             new, warnings = await _admitted(engine, request, changed)
-        if new is old:
+        settled = present is entry and entry.object["apiVersion"] == engine.storage(kind).api_version
+        if new is old and settled:
             return Written(as_version(entry.value, kind), False, warnings)
         value = stored_form(engine.storage(kind), kind, new)
         if options.dry_run:
