@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from towline.kube import builtin_defaults, builtin_validation, crds, schemas
+from towline.kube import builtin_defaults, builtin_validation, crds, schemas, webhook_validation
 from towline.kube.columns import COLUMNS
 from towline.kube.kinds import Kind, Scale, Strategy
 
@@ -101,7 +101,12 @@ def _cluster_wide() -> list[Kind]:
     ]  # fmt: skip
 
 
-_VALIDATIONS = {**builtin_validation.VALIDATIONS, "CustomResourceDefinition": crds.validate_crd}
+_VALIDATIONS = {
+    **builtin_validation.VALIDATIONS,
+    "CustomResourceDefinition": crds.validate_crd,
+    "ValidatingWebhookConfiguration": webhook_validation.validate,
+    "MutatingWebhookConfiguration": webhook_validation.validate,
+}
 _DEFINITION_PREFIXES = {
     "": "io.k8s.api.core",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",

@@ -27,7 +27,8 @@ IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """`grace_seconds` and `propagation` are taken in and checked; dependents go in the background."""
+    """`grace_seconds` and `propagation` are taken in and checked; dependents go in the background. `sent`: the
+    fields of DeleteOptions as the client said them."""
 
     uid: str = ""
     revision: int = 0
@@ -35,6 +36,7 @@ class DeleteOptions:
     propagation: str = "Background"
     dry_run: bool = False
     user: User = SYSTEM
+    sent: Object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Deleted:
     gone: bool
     name: str
     uid: str
+    warnings: tuple[str, ...] = ()
 
 
 def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptions:
@@ -74,7 +77,21 @@ def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptio
         grace_seconds=grace,
         propagation=policy or ("Orphan" if orphan else "Background"),
         dry_run=checked_dry_run("DeleteOptions", dry_run),
+        sent=_sent(body, query),
     )
+
+
+def _sent(body: Object, query: Mapping[str, str]) -> Object:
+    if body:
+        return {field: value for field, value in body.items() if field not in ("kind", "apiVersion")}
+    sent: Object = {}
+    if query.get("propagationPolicy"):
+        sent["propagationPolicy"] = query["propagationPolicy"]
+    if (grace := paths.number(query, "gracePeriodSeconds")) is not None:
+        sent["gracePeriodSeconds"] = grace
+    if query.get("dryRun"):
+        sent["dryRun"] = [query["dryRun"]]
+    return sent
 
 
 def checked_dry_run(kind: str, values: Sequence[Any]) -> bool:

@@ -227,7 +227,10 @@ def write_options(call: Call, *, applies: bool = False) -> Options:
         told = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
         raise status.invalid_options(kind, "fieldValidation", "FieldValueNotSupported", told)
     dry_run = deletes.checked_dry_run(kind, [query["dryRun"]] if query.get("dryRun") else [])
-    return Options(manager or manager_of(call.user_agent), dry_run, validation, force, call.user)
+    sent: Object = {name: query[name] for name in ("fieldManager", "fieldValidation") if query.get(name)}
+    if dry_run:
+        sent["dryRun"] = ["All"]
+    return Options(manager or manager_of(call.user_agent), dry_run, validation, force, call.user, sent)
 
 
 def manager_of(user_agent: str) -> str:

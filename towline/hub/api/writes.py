@@ -31,13 +31,15 @@ _SYSTEM_METADATA = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write is done. `validation` is fieldValidation; `force` belongs to apply."""
+    """How a write is done. `validation` is fieldValidation; `force` belongs to apply; `sent` are the fields of
+    CreateOptions or UpdateOptions as the client said them."""
 
     manager: str = "towline"
     dry_run: bool = False
     validation: str = "Warn"
     force: bool = False
     user: User = SYSTEM
+    sent: Object | None = None
 
 
 class Written(NamedTuple):
@@ -367,7 +369,9 @@ def _request(
     kind: Kind, key: Key, options: Options, new: Object, old: Object | None, subresource: str = ""
 ) -> AdmissionRequest:
     operation = "CREATE" if old is None else "UPDATE"
-    return AdmissionRequest(options.user, kind, operation, key, subresource, new, old, options.dry_run)
+    return AdmissionRequest(
+        options.user, kind, operation, key, subresource, new, old, options.dry_run, options.sent
+    )
 
 
 async def _admitted(
