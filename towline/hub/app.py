@@ -31,6 +31,7 @@ from towline.hub.api.metrics import Metrics
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.user import User
+from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
@@ -243,6 +244,7 @@ class _Api:
             now=time.time,
         )
         self._rbac = Rbac(cache)
+        self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
         self.server = ApiServer(
             cache=cache,
             kinds=kinds,
@@ -256,12 +258,14 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
+            plugins=(self._webhooks,),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )
 
     async def start(self) -> str:
         """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
         self._rbac.start()
+        self._webhooks.start()
         await Local(self.server.engine).ensure_roles()
         await self.server.start(
             self._host,
@@ -274,6 +278,7 @@ class _Api:
 
     async def stop(self) -> None:
         await self.server.stop()
+        await self._webhooks.stop()
         self._rbac.stop()
 
     def _write_kubeconfig(self, url: str) -> None:

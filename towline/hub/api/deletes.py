@@ -10,7 +10,7 @@ from typing import Any
 from towline.hub.api import paths, plugins, status
 from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
-from towline.hub.api.plugins import AdmissionRequest
+from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.api.user import SYSTEM, User
 from towline.hub.api.writes import as_version, holds_content
 from towline.hub.store import contract
@@ -47,7 +47,7 @@ class Deleted:
     gone: bool
     name: str
     uid: str
-    warnings: tuple[str, ...] = ()
+    warnings: Warnings = ()
 
 
 def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptions:
@@ -114,16 +114,13 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
         _check_preconditions(engine, kind, entry, options)
         obj = entry.object
         held = bool(entry.meta.finalizers) or holds_content(kind, obj)
-        if engine.plugins:
-            request = AdmissionRequest(options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run)
-            await plugins.admit(engine.plugins, request)
-            await plugins.validate(engine.plugins, request)
+        warnings = await _admitted(engine, kind, key, obj, options) if engine.plugins else ()
         if held and entry.meta.deletionTimestamp:
-            return _deleted(kind, entry, entry.value, gone=False)
+            return _deleted(kind, entry, entry.value, warnings, gone=False)
         value = encode(_marked(engine, kind, obj)) if held else None
         shown = entry.value if value is None else stamp(value, entry.revision)
         if options.dry_run:
-            return _deleted(kind, entry, shown, gone=not held)
+            return _deleted(kind, entry, shown, warnings, gone=not held)
         try:
             revision = await engine.commit(contract.Write(key.path(), value, entry.revision))
         except contract.Conflict:
@@ -131,7 +128,9 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
                 raise status.conflict(kind, key.name) from None
             await engine.moved(key, entry)
             continue
-        return _deleted(kind, entry, shown if value is None else stamp(value, revision), gone=not held)
+        if value is not None:
+            shown = stamp(value, revision)
+        return _deleted(kind, entry, shown, warnings, gone=not held)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
@@ -156,6 +155,16 @@ async def delete_collection(
     except* status.StatusError as errors:
         raise errors.exceptions[0] from None
     return [value for value in (task.result() for task in tasks) if value is not None]
+
+
+async def _admitted(
+    engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions
+) -> Warnings:
+    request = AdmissionRequest(
+        options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run, options=options.sent
+    )
+    _, warnings = await plugins.admit(engine.plugins, request)
+    return warnings + await plugins.validate(engine.plugins, request)
 
 
 def _check_preconditions(engine: Engine, kind: Kind, entry: Entry, options: DeleteOptions) -> None:
@@ -189,8 +198,8 @@ def _marked(engine: Engine, kind: Kind, obj: Object) -> Object:
     return marked
 
 
-def _deleted(kind: Kind, entry: Entry, value: bytes, *, gone: bool) -> Deleted:
-    return Deleted(as_version(value, kind), gone, entry.key.name, entry.meta.uid)
+def _deleted(kind: Kind, entry: Entry, value: bytes, warnings: Warnings, *, gone: bool) -> Deleted:
+    return Deleted(as_version(value, kind), gone, entry.key.name, entry.meta.uid, warnings)
 
 
 def _typed(body: Mapping[str, Any], field: str, expected: type) -> Any:

@@ -153,8 +153,9 @@ async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> R
     at = call.attributes
     deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), _delete_options(call))
     if deleted.gone and kind.qualified not in _ANSWERED_WITH_THE_OBJECT:
-        return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)))
-    return Reply(reads.as_form(deleted.value, accept))
+        body = orjson.dumps(status.success(kind, deleted.name, deleted.uid))
+        return Reply(body, warnings=deleted.warnings)
+    return Reply(reads.as_form(deleted.value, accept), warnings=deleted.warnings)
 
 
 async def _delete_collection(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Reply:
