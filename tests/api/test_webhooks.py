@@ -173,7 +173,9 @@ async def test_a_webhook_that_hangs_stops_nobody_else(api: Served, hooks: Webhoo
     async def hanging(request: dict[str, Any]) -> dict[str, Any]:
         asked.set()
         await free.wait()
-        read = await api.get("/api/v1/namespaces/shop")  # a webhook may ask the hub while the hub waits for it
+        read = await api.get(
+            "/api/v1/namespaces/shop"
+        )  # a webhook may ask the hub while the hub waits for it
         return {"allowed": read.code == 200}
 
     hooks.paths["/hang"] = hanging
@@ -281,11 +283,19 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("no response", _answering({"kind": "AdmissionReview"}), "webhook response was absent"),
     ("a list", _answering([]), "webhook response was absent"),
     ("wrong uid", lambda r: {"uid": "x", "allowed": True}, "expected response.uid="),
-    ("500", _answering("oops", 500), 'an error on the server ("oops") has prevented the request from succeeding'),
+    (
+        "500",
+        _answering("oops", 500),
+        'an error on the server ("oops") has prevented the request from succeeding',
+    ),
     ("404", _answering("", 404), "the server could not find the requested resource"),
     ("redirect", _answering("", 302), "redirects are not followed"),
     ("large", _answering("x" * 65 * 1024), "the answer is larger than 65536 bytes"),
-    ("patch", lambda r: {"allowed": True, "patch": "W10="}, "validating webhook may not return response.patch"),
+    (
+        "patch",
+        lambda r: {"allowed": True, "patch": "W10="},
+        "validating webhook may not return response.patch",
+    ),
 ]
 
 

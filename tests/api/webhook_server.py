@@ -109,4 +109,5 @@ async def webhook_server(folder: Path, host: str = "127.0.0.1") -> AsyncIterator
         yield hooks
     finally:
         listener.close()
-        await server.shutdown(1.0)
+        server.pre_shutdown()
+        await server.shutdown(0.1)

@@ -185,9 +185,7 @@ def _selector(selector: Any, path: str) -> list[FieldError]:
     return found
 
 
-def _conditions(
-    conditions: Sequence[Mapping[str, Any]], path: str, stored: set[str]
-) -> list[FieldError]:
+def _conditions(conditions: Sequence[Mapping[str, Any]], path: str, stored: set[str]) -> list[FieldError]:
     found: list[FieldError] = []
     if len(conditions) > CONDITIONS_MAX:
         told = f"Too many: {len(conditions)}: must have at most {CONDITIONS_MAX} items"

@@ -269,7 +269,9 @@ def answered(webhook: Webhook, body: bytes, uid: str, *, mutating: bool) -> Answ
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadAnswer(f"failed to call webhook: couldn't get version/kind; json parse error: {error}") from None
+        raise BadAnswer(
+            f"failed to call webhook: couldn't get version/kind; json parse error: {error}"
+        ) from None
     response = answer.get("response") if isinstance(answer, dict) else None
     if not isinstance(response, dict):
         raise BadAnswer("received invalid webhook response: webhook response was absent")
@@ -318,7 +320,9 @@ def _patch(response: Mapping[str, Any], mutating: bool) -> Sequence[Any]:
     except (TypeError, binascii.Error, ValueError) as error:
         raise BadAnswer(f"received undecodable patch in webhook response: {error}") from None
     if operations is not None and not isinstance(operations, list):
-        raise BadAnswer("received undecodable patch in webhook response: a JSON patch is a list of operations")
+        raise BadAnswer(
+            "received undecodable patch in webhook response: a JSON patch is a list of operations"
+        )
     return operations or ()
 
 
@@ -410,5 +414,3 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
         resources=tuple((plural, subresource) for plural, _, subresource in parts),
         scope=rule.get("scope") or "*",
     )
-
-

@@ -157,9 +157,7 @@ async def delete_collection(
     return [value for value in (task.result() for task in tasks) if value is not None]
 
 
-async def _admitted(
-    engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions
-) -> Warnings:
+async def _admitted(engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions) -> Warnings:
     request = AdmissionRequest(
         options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run, options=options.sent
     )

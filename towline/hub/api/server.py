@@ -158,7 +158,9 @@ class ApiServer:
             code = response.status
         except StatusError as error:
             code = error.code
-            response = _response(request, Reply(error.encoded(), code, warnings=error.warnings, headers=error.headers))
+            response = _response(
+                request, Reply(error.encoded(), code, warnings=error.warnings, headers=error.headers)
+            )
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
         except Exception:

@@ -138,7 +138,9 @@ class Webhooks:
         except (CallFailed, BadAnswer) as error:
             told = f'failed calling webhook "{webhook.name}": {error}'
             if webhook.ignore:
-                log.warning("%s (configuration %s): the write goes on without it", told, webhook.configuration)
+                log.warning(
+                    "%s (configuration %s): the write goes on without it", told, webhook.configuration
+                )
                 return Answer()
             raise status.internal_error(told) from None
         if answer.denied is not None:
@@ -193,7 +195,9 @@ class Webhooks:
         return Request(
             request.operation,
             _resource(kind, request.subresource),
-            tuple(_resource(other, request.subresource) for other in self._versions(kind) if other is not kind),
+            tuple(
+                _resource(other, request.subresource) for other in self._versions(kind) if other is not kind
+            ),
             request.subresource,
             namespace,
             key.name,
