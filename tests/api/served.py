@@ -162,6 +162,8 @@ async def serve(
         return served.user
 
     options.setdefault("authenticate", authenticate)
+    if make_plugins := options.pop("make_plugins", None):  # from parts that are here only now
+        options["plugins"] = make_plugins(served)
     served.server = ApiServer(
         cache=served.cache,
         kinds=served.kinds,

@@ -24,48 +24,23 @@ from tests.api.webhook_server import (
     configuration,
     deny,
     patching,
+    plugin,
     webhook_server,
 )
-from towline.hub.api.engine import Limits
-from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import User
-from towline.hub.api.webhooks import Webhooks
-
-
-class Later:
-    """The plugin is made from parts that the server makes."""
-
-    def __init__(self) -> None:
-        self.plugin: Any = None
-
-    def handles(self, request: AdmissionRequest) -> bool:
-        return bool(self.plugin.handles(request))
-
-    async def admit(self, request: AdmissionRequest) -> Any:
-        return await self.plugin.admit(request)
-
-    async def validate(self, request: AdmissionRequest) -> Any:
-        return await self.plugin.validate(request)
 
 
 @pytest.fixture
 async def api() -> AsyncIterator[Served]:
-    served, later = Served(), Later()
+    served = Served()
     async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
-        await serve(served, tasks, plugins=(later,))
-        later.plugin = Webhooks(
-            served.cache,
-            served.kinds,
-            now=lambda: served.clock,
-            new_uid=served.new_uid,
-            limits=Limits(webhook_bytes=64 * 1024),
-        )
-        later.plugin.start()
+        await serve(served, tasks, make_plugins=plugin)
         for name in ("default", "shop"):
             await served.create("/api/v1/namespaces", {"metadata": {"name": name}})
         yield served
         await end(served)
-        await later.plugin.stop()
+        [webhooks] = served.server.engine.plugins
+        await webhooks.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.api.served import Served
 from towline.certs import authority, tls
+from towline.hub.api.engine import Limits
+from towline.hub.api.webhooks import Webhooks
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 MUTATING = f"{CONFIGURATIONS}/mutatingwebhookconfigurations"
@@ -93,6 +96,19 @@ def adding(key: str) -> Answers:
         return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
 
     return answer
+
+
+def plugin(served: Served) -> tuple[Webhooks]:
+    """The plugin of a server, started."""
+    webhooks = Webhooks(
+        served.cache,
+        served.kinds,
+        now=lambda: served.clock,
+        new_uid=served.new_uid,
+        limits=Limits(webhook_bytes=64 * 1024),
+    )
+    webhooks.start()
+    return (webhooks,)
 
 
 @contextlib.asynccontextmanager

@@ -266,6 +266,6 @@ def _service(service: Mapping[str, Any], path: str) -> list[FieldError]:
         if not segment:
             found.append(errors.invalid(where, named, f"segment[{n}] may not be empty"))
             continue
-        for told in names.validate_subdomain(segment):
-            found.append(errors.invalid(where, named, f"segment[{n}]: {told}"))
+        wrong = names.validate_subdomain(segment)
+        found += [errors.invalid(where, named, f"segment[{n}]: {told}") for told in wrong]
     return found
