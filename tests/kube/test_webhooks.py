@@ -150,7 +150,7 @@ def test_selectors(webhook: Webhook, request_: Request, asked: bool) -> None:
     ],
 )
 def test_conditions(expressions: list[str], ignore: bool, expected: bool | None) -> None:
-    webhook = hook(conditions=tuple((f"c{n}", e) for n, e in enumerate(expressions)), ignore=ignore)
+    webhook = hook(conditions=tuple(expressions), ignore=ignore)
     if expected is None:
         with pytest.raises(ConditionError, match="nothing"):
             webhooks.asked_as(webhook, WRITE)
@@ -172,10 +172,10 @@ def test_conditions(expressions: list[str], ignore: bool, expected: bool | None)
 def test_who_is_asked_again(told: str, again: str) -> None:
     """`a!`: a was asked and changed the object. c has the policy Never."""
     hooks = {name: replace(hook(), name=name, reinvoked=name != "c") for name in "abc"}
-    order = Round(hooks.values())
+    order = Round()
     for name, mark in told.split():
         order.told(hooks[name], changed=mark == "!")
-    assert "".join(one.name for one in order.second()) == again
+    assert "".join(name for name, one in hooks.items() if order.due(one)) == again
 
 
 # --- answers ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -80,7 +80,7 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One webhook of one configuration. `conditions` are (name, expression). `ca_bundle` is PEM, empty for the system's roots."""
+    """One webhook of one configuration. `conditions` are expressions. `ca_bundle` is PEM, empty for the system's roots."""
 
     name: str
     configuration: str
@@ -90,7 +90,7 @@ class Webhook:
     namespaces: Selector = selectors.EVERYTHING
     objects: Selector = selectors.EVERYTHING
     equivalent: bool = True
-    conditions: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[str, ...] = ()
     ignore: bool = False
     """Failure policy Ignore."""
     timeout_seconds: int = 10
@@ -190,12 +190,12 @@ def _conditions_hold(webhook: Webhook, request: Request, resource: Resource) -> 
         "request": _shown(request, resource),
     }
     failed: list[str] = []
-    for name, expression in webhook.conditions:
+    for expression in webhook.conditions:
         try:
             if _program(expression).evaluate(variables) is not True:
                 return False
         except cel.CelError as error:
-            failed.append(f"expression {name!r} resulted in error: {error}")
+            failed.append(f"expression '{expression}' resulted in error: {error}")
     if failed and not webhook.ignore:
         raise ConditionError(failed[0] if len(failed) == 1 else f"[{', '.join(failed)}]")
     return not failed
@@ -215,27 +215,24 @@ def condition(expression: str) -> cel.Program:
 
 
 class Round:
-    """The order in which mutating webhooks are asked about one write: all once; then once more those with the policy IfNeeded
-    after which another one changed the object."""
+    """Who of the mutating webhooks is asked about one write: first each one, then those with the policy IfNeeded after which
+    another one changed the object. Changes of the second time count too, for those that are still to come then."""
 
-    def __init__(self, webhooks: Iterable[Webhook]) -> None:
-        self._webhooks = tuple(webhooks)
+    def __init__(self) -> None:
         self._asked: list[Webhook] = []
         self._again: list[Webhook] = []
 
-    def first(self) -> Sequence[Webhook]:
-        return self._webhooks
+    def due(self, webhook: Webhook) -> bool:
+        """Whether to ask `webhook` the second time."""
+        return webhook in self._again
 
     def told(self, webhook: Webhook, *, changed: bool) -> None:
-        """`webhook` was asked in the first round."""
+        """`webhook` was asked."""
         if changed:
             self._again += self._asked
             self._asked = []
         if webhook.reinvoked:
             self._asked.append(webhook)
-
-    def second(self) -> Sequence[Webhook]:
-        return [webhook for webhook in self._webhooks if webhook in self._again]
 
 
 # --- question and answer ---------------------------------------------------------------------------------------
@@ -389,7 +386,7 @@ def _webhook(configuration: str, webhook: Mapping[str, Any]) -> Webhook:
         namespaces=selectors.from_object(webhook.get("namespaceSelector") or {}),
         objects=selectors.from_object(webhook.get("objectSelector") or {}),
         equivalent=webhook.get("matchPolicy", "Equivalent") == "Equivalent",
-        conditions=tuple((c["name"], c["expression"]) for c in webhook.get("matchConditions") or ()),
+        conditions=tuple(c["expression"].strip() for c in webhook.get("matchConditions") or ()),
         ignore=webhook.get("failurePolicy") == "Ignore",
         timeout_seconds=webhook.get("timeoutSeconds") or 10,
         dry_run=webhook.get("sideEffects") in ("None", "NoneOnDryRun"),

@@ -29,7 +29,7 @@ from towline.hub.store.cache import Cache
 from towline.hub.store.watch import WatchEvent
 from towline.kube import patches, webhooks
 from towline.kube.kinds import Kind, KindTable
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key, Object, namespace_of, with_metadata
 from towline.kube.webhooks import Answer, BadAnswer, ConditionError, Request, Resource, Round, Webhook
 
 log = logging.getLogger(__name__)
@@ -85,22 +85,21 @@ class Webhooks:
     async def admit(self, request: AdmissionRequest) -> tuple[Object | None, Warnings]:
         if not self._mutating:
             return request.object, ()
-        sent = first = self._sent(request)
+        if request.operation == "CREATE" and request.object is not None:
+            # These come later, as in Kubernetes; whatever a webhook says in their place is put right.
+            shown = with_metadata(request.object, uid=None, creationTimestamp=None, generation=None)
+            sent = first = self._sent(replace(request, object=shown))
+        else:
+            sent = first = self._sent(request)
         warnings: Warnings = ()
-        order = Round(self._mutating)
+        order = Round()
         try:
             for again in (False, True):
-                for webhook in order.second() if again else order.first():
-                    resource = _asked_as(webhook, sent)
-                    if resource is None:
+                for webhook in self._mutating:
+                    if again and not order.due(webhook):
                         continue
-                    answer = await self._ask(webhook, sent, resource, mutating=True)
-                    warnings += answer.warnings
-                    before = sent.object
-                    if answer.patch:
-                        sent = replace(sent, object=self._patched(webhook, request, sent, resource, answer))
-                    if not again:
-                        order.told(webhook, changed=sent.object != before)
+                    sent, told = await self._changed_by(webhook, request, sent, order)
+                    warnings += told
         except StatusError as error:
             error.warnings = (*warnings, *error.warnings)
             raise
@@ -110,6 +109,19 @@ class Webhooks:
             assert request.object is not None, "a Scale is of an object"
             return scale.scaled(request.kind, request.key, request.object, sent.object), warnings
         return sent.object, warnings
+
+    async def _changed_by(
+        self, webhook: Webhook, request: AdmissionRequest, sent: Request, order: Round
+    ) -> tuple[Request, Warnings]:
+        resource = _asked_as(webhook, sent)
+        if resource is None:
+            return sent, ()
+        answer = await self._ask(webhook, sent, resource, mutating=True)
+        before = sent.object
+        if answer.patch:
+            sent = replace(sent, object=self._patched(webhook, request, sent, resource, answer))
+        order.told(webhook, changed=sent.object != before)
+        return sent, answer.warnings
 
     async def validate(self, request: AdmissionRequest) -> Warnings:
         if not self._validating:
@@ -162,8 +174,11 @@ class Webhooks:
         except patches.PatchError as error:
             raise status.internal_error(str(error)) from None
         if not isinstance(after, dict) or _identity(after) != _identity(before):
-            told = f'admission webhook "{webhook.name}" may not change apiVersion, kind, name or namespace'
+            told = f'admission webhook "{webhook.name}" may not change apiVersion, kind or name'
             raise status.internal_error(told)
+        if namespace_of(after) != namespace_of(before):
+            told = "the namespace of the provided object does not match the namespace sent on the request"
+            raise status.bad_request(told)
         after = webhooks.in_version(after, sent.resource) or after
         if request.subresource == "scale":
             return after
@@ -341,7 +356,7 @@ def _identity(obj: Object) -> tuple[Any, ...]:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         return ()
-    return obj.get("apiVersion"), obj.get("kind"), metadata.get("name"), metadata.get("namespace")
+    return obj.get("apiVersion"), obj.get("kind"), metadata.get("name")
 
 
 def _resource(kind: Kind, subresource: str) -> Resource:
