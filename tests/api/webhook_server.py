@@ -112,14 +112,23 @@ def plugin(served: Served) -> tuple[Webhooks]:
 
 
 @contextlib.asynccontextmanager
-async def webhook_server(folder: Path, host: str = "127.0.0.1") -> AsyncIterator[WebhookServer]:
+async def webhook_server(folder: Path, *, keep_alive: bool = True) -> AsyncIterator[WebhookServer]:
+    """Without `keep_alive` for a client of which nobody knows when it lets go."""
+    host = "127.0.0.1"
     own = authority.create(time.time())
     context = tls.server_context(
         own.bundle_pem, own.issue_server([host], time.time()), folder / "webhook.pem"
     )
     hooks = WebhookServer(ca=base64.b64encode(own.bundle_pem).decode())
-    server = web.Server(hooks.handle, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        response = await hooks.handle(request)
+        if not keep_alive:
+            response.force_close()
+        return response
+
+    server = web.Server(handle, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, host, 0, ssl=context)
     hooks.url = f"https://{host}:{listener.sockets[0].getsockname()[1]}"
     try:
         yield hooks

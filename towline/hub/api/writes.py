@@ -386,6 +386,8 @@ async def _admitted(
         if admitted is not None and admitted is not new:
             settled = _settled(engine, kind, old or new, admitted, request.subresource, "Ignore", ())
             new, full = settled.object, settled.full
+            if old is None and kind.generation:
+                new = with_metadata(new, generation=1)  # what changes before the first commit does not count
             request = replace(request, object=new)
     if new is not old:
         admission.check(kind, new if full is None else full, old)
