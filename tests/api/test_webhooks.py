@@ -315,8 +315,8 @@ async def test_a_webhook_is_trusted_only_with_its_authority(
     answer = await api("POST", CONFIGMAPS, configmap())
     assert answer.code == 500
     assert "x509: certificate signed by unknown authority" in answer.message
-    right = configuration("v", hooks.webhook("/x"))
-    assert (await api("PUT", f"{VALIDATING}/v", right)).code == 200
+    right = {"webhooks": [hooks.webhook("/x")]}
+    assert (await api.patch(f"{VALIDATING}/v", right)).code == 200
     await api.create(CONFIGMAPS, configmap())
 
 
@@ -366,7 +366,7 @@ async def test_a_condition_that_fails_follows_the_failure_policy(api: Served, ho
     await api.create(VALIDATING, configuration("v", webhook))
     answer = await api("POST", CONFIGMAPS, configmap())
     assert (answer.code, answer.reason) == (403, "Forbidden")
-    await api("PUT", f"{VALIDATING}/v", configuration("v", {**webhook, "failurePolicy": "Ignore"}))
+    await api.patch(f"{VALIDATING}/v", {"webhooks": [{**webhook, "failurePolicy": "Ignore"}]})
     await api.create(CONFIGMAPS, configmap())
     assert hooks.asked == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_crds
+from tests.contract import api_requests_crds, api_requests_webhooks
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -495,4 +495,5 @@ def watching() -> Scenario:
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
     custom_resources(), watching(), *api_requests_crds.SCENARIOS,
+    *api_requests_webhooks.SCENARIOS,
 )  # fmt: skip

@@ -52,6 +52,7 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         status=at(version, "subresources", "status") is not None,
         scale=_scale(scale) if isinstance(scale, Mapping) else None,
         strategy=Strategy(validate=rules.validator(schema)),
+        unconditional=False,
         custom=True,
     )
 

@@ -77,6 +77,8 @@ class Kind:
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
+    unconditional: bool = True
+    """May be replaced by who names no revision."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True

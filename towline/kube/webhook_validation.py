@@ -232,7 +232,7 @@ def _url(url: str, path: str) -> list[FieldError]:
         _ = parts.port
     except ValueError as error:
         return [errors.required(path, f"url must be a valid URL: {error}{_FORM}")]
-    if re.search(r"[\x00-\x20\x7f]", url):
+    if re.search(r"[\x00-\x1f\x7f]", url) or " " in parts.netloc:
         return [errors.required(path, f"url must be a valid URL: it has spaces or control characters{_FORM}")]
     found: list[FieldError] = []
     if parts.scheme != "https":

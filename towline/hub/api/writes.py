@@ -168,7 +168,7 @@ async def update(
         claims.in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key
     )
     named = claims.named_revision(obj)
-    if not named and kind.custom:
+    if not named and not kind.unconditional:
         told = "Invalid value: 0x0: must be specified for an update"
         error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
         refusal = status.invalid(kind, key.name, [error])
