@@ -157,6 +157,8 @@ async def serve(
     started = asyncio.Event()
     tasks.create_task(served.cache.run(started))
     await started.wait()
+    if (of_cache := options.pop("of_cache", None)) is not None:
+        options |= of_cache(served.cache)
 
     async def authenticate(request: Any) -> User | None:
         return served.user

@@ -118,7 +118,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     (CONFIGMAPS, configmap("d", ownerReferences=[{"kind": "X", "name": "x", "uid": "u"}]),
      "metadata.ownerReferences.apiVersion"),
     ("/api/v1/namespaces", {"metadata": {"name": "a.b"}}, "metadata.name"),
-    ("/api/v1/namespaces/shop/services", {"metadata": {"name": "1a"}, "spec": {"ports": [{"port": 80}]}},
+    ("/api/v1/namespaces/shop/services", {"metadata": {"name": "-a"}, "spec": {"ports": [{"port": 80}]}},
      "metadata.name"),
     (DEPLOYMENTS, changed(deployment("d"), "spec.selector", None), "spec.selector"),
     (CRDS, changed(crd(), "metadata.name", "other.example.com"), "metadata.name"),

@@ -27,7 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.api.objects import configmap, crd, deployment, policy, widget
 from tests.api.served import Served, end, serve
 from towline.hub.api.authentication import certificates_and_tokens
-from towline.hub.api.user import SYSTEM
+from towline.hub.api.user import SYSTEM, User
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -149,7 +149,11 @@ async def kubectl(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kub
         }
 
     served = Served()
-    authenticate = certificates_and_tokens({"s3cret": SYSTEM})
+
+    async def known(token: str) -> User | None:
+        return SYSTEM if token == "s3cret" else None
+
+    authenticate = certificates_and_tokens(known)
     async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
         await serve(served, tasks, authenticate=authenticate, tls=tls)
         write_kubeconfig(

@@ -9,6 +9,7 @@ import pytest
 
 from tests.api.objects import CONFIGMAPS, CRDS, DEPLOYMENTS, WIDGETS, configmap, crd, deployment, widget
 from tests.api.served import Served
+from towline.hub.api.protection import DeletionProtection
 
 
 async def test_create_fills_metadata_and_get_answers_the_stored_bytes(api: Served) -> None:
@@ -214,8 +215,8 @@ async def test_finalizers_hold_a_deleted_object(api: Served) -> None:
         ({"preconditions": {"uid": "other"}}, 409),
         ({"preconditions": {"resourceVersion": "1"}}, 409),
         ({"propagationPolicy": "Sideways"}, 422),
-        ({"propagationPolicy": "Orphan", "orphanDependents": True}, 400),
-        ({"gracePeriodSeconds": -1}, 400),
+        ({"propagationPolicy": "Orphan", "orphanDependents": True}, 422),
+        ({"ignoreStoreReadErrorWithClusterBreakingPotential": True}, 422),
         ({"gracePeriodSeconds": "soon"}, 400),
         ({"dryRun": ["Some"]}, 422),
         ({"dryRun": ["All"]}, 200),
@@ -230,12 +231,58 @@ async def test_delete_options_that_leave_the_object(
     assert (await api.get(f"{CONFIGMAPS}/c")).code == 200
 
 
-@pytest.mark.parametrize("policy", ["Background", "Foreground", "Orphan"])
-async def test_propagation_policies_are_taken(api: Served, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "finalizers", "code", "left"),
+    [
+        ({}, [], 200, None),
+        ({"gracePeriodSeconds": -1}, [], 200, None),
+        ({"propagationPolicy": "Background"}, ["orphan"], 200, None),
+        ({"propagationPolicy": "Foreground"}, [], 200, ["foregroundDeletion"]),
+        ({"propagationPolicy": "Orphan"}, ["a.io/b", "foregroundDeletion"], 200, ["a.io/b", "orphan"]),
+        ({"orphanDependents": True}, [], 200, ["orphan"]),
+        ({"orphanDependents": False}, ["a.io/b"], 202, ["a.io/b"]),
+        ({}, ["orphan"], 200, ["orphan"]),
+    ],
+)
+async def test_a_policy_is_kept_as_a_finalizer(
+    api: Served, options: dict[str, object], finalizers: list[str], code: int, left: list[str] | None
+) -> None:
+    await api.create(CONFIGMAPS, configmap(finalizers=finalizers))
+    assert (await api("DELETE", f"{CONFIGMAPS}/c", options)).code == code
+    metadata = (await api.get(f"{CONFIGMAPS}/c")).body["metadata"]
+    assert metadata.get("finalizers") == left
+    assert bool(metadata.get("deletionTimestamp")) is (left is not None)
+
+
+async def test_another_policy_may_be_asked_for_while_the_first_waits(api: Served) -> None:
     await api.create(CONFIGMAPS, configmap())
-    assert (
-        await api("DELETE", f"{CONFIGMAPS}/c", {"propagationPolicy": policy, "gracePeriodSeconds": 0})
-    ).code == 200
+    await api("DELETE", f"{CONFIGMAPS}/c", {"propagationPolicy": "Foreground"})
+    again = await api("DELETE", f"{CONFIGMAPS}/c", {"propagationPolicy": "Orphan"})
+    assert again.body["metadata"]["finalizers"] == ["orphan"]
+    assert (await api("DELETE", f"{CONFIGMAPS}/c")).body["metadata"]["finalizers"] == ["orphan"]
+    assert (await api("DELETE", f"{CONFIGMAPS}/c?propagationPolicy=Background")).body["kind"] == "Status"
+    assert (await api.get(f"{CONFIGMAPS}/c")).code == 404
+
+
+@pytest.mark.parametrize("path", [f"{CONFIGMAPS}/c", CONFIGMAPS, f"{CONFIGMAPS}?dryRun=All"])
+async def test_what_is_protected_is_not_deleted(api: Served, path: str) -> None:
+    api.server.engine.plugins = (DeletionProtection(),)
+    label = "resourcetemplate.karmada.io/deletion-protected"
+    await api.create(CONFIGMAPS, configmap(labels={label: "Always"}))
+    answer = await api("DELETE", path)
+    assert answer.code == 403 and answer.message.endswith(
+        f"This resource is protected, please make sure to remove the label: {label}"
+    )
+    await api.patch(f"{CONFIGMAPS}/c", {"metadata": {"labels": {label: "Never"}}})
+    assert (await api("DELETE", path)).code == 200
+
+
+async def test_a_limit_bounds_what_a_collection_loses(api: Served) -> None:
+    for name in "abc":
+        await api.create(CONFIGMAPS, configmap(name))
+    answer = await api("DELETE", f"{CONFIGMAPS}?limit=2")
+    assert [o["metadata"]["name"] for o in answer.body["items"]] == ["a", "b"]
+    assert [o["metadata"]["name"] for o in (await api.get(CONFIGMAPS)).body["items"]] == ["c"]
 
 
 async def test_delete_collection_takes_the_selection_only(api: Served) -> None:

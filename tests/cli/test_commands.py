@@ -24,6 +24,8 @@ from towline.certs.authority import create
 from towline.cli.main import COMMANDS, cli
 from towline.hub.config import HubConfig
 
+OIDC = ("hub", "--data-dir", "d", "--oidc-issuer-url", "https://i", "--oidc-client-id", "c")
+
 
 def run(*arguments: str, **environment: str) -> Any:
     return CliRunner().invoke(cli, list(arguments), env=environment, prog_name="towline")
@@ -100,6 +102,15 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
         ),
         (["hub", "--data-dir", "d", "--store", "mysql"], 2, "There is no store 'mysql'."),
         (["hub", "--data-dir", "d", "--store", "etcd://a:1", "--etcd-cert", "c"], 2, "needs its key"),
+        (["hub", "--data-dir", "d", "--oidc-client-id", "c"], 2, "needs its client"),
+        (
+            ["hub", "--data-dir", "d", "--oidc-issuer-url", "http://i", "--oidc-client-id", "c"],
+            2,
+            "is not https",
+        ),
+        ([*OIDC, "--oidc-signing-algs", "none"], 2, "'none' is not known"),
+        ([*OIDC, "--oidc-required-claim", "hd"], 2, "is not CLAIM=VALUE"),
+        ([*OIDC, "--oidc-ca-file", "missing"], 2, "--oidc-ca-file cannot be read"),
         (["hub", "--config", "missing.yaml"], 2, "The settings in missing.yaml cannot be read"),
         (["join", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),
         (["release", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),

@@ -1,10 +1,10 @@
-"""What kubectl, client libraries and agents ask of an API server, as scenarios for test_api_differential."""
+"""What kubectl, client libraries and agents ask of an API server, as scenarios for test_api."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_crds, api_requests_webhooks
+from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_webhooks
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -494,6 +494,9 @@ def watching() -> Scenario:
 
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
-    custom_resources(), watching(), *api_requests_crds.SCENARIOS,
+    custom_resources(), watching(),
+    *api_requests_apply.SCENARIOS,
+    *api_requests_crds.SCENARIOS,
+    *api_requests_kinds.SCENARIOS,
     *api_requests_webhooks.SCENARIOS,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What CRDs are asked for, as scenarios for test_api_differential: schemas with validation rules."""
+"""What CRDs are asked for, as scenarios for test_api: schemas with validation rules."""
 
 from __future__ import annotations
 

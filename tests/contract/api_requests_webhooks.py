@@ -1,4 +1,4 @@
-"""Which webhook configurations are taken in and how they are completed, as scenarios for test_api_differential. None is for
+"""Which webhook configurations are taken in and how they are completed, as scenarios for test_api. None is for
 anything that the other scenarios write."""
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class Normalizer:
         return value
 
     def _object(self, value: dict[str, Any]) -> dict[str, Any]:
-        told = {name: self.value(item, name) for name, item in value.items()}
+        told = {_UID.sub("<uid>", name): self.value(item, name) for name, item in value.items()}
         if "fieldsV1" in value:
             told.pop("time", None)  # Kubernetes leaves it out here and there
         if "columnDefinitions" in value:

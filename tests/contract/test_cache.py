@@ -140,6 +140,23 @@ async def test_the_index_follows_labels() -> None:
             cache.labelled("other", "p")
 
 
+async def test_dependents_are_found_by_their_owner() -> None:
+    def owned(at: Key, expected: int, *uids: str) -> Write:
+        references = [{"apiVersion": "v1", "kind": "ConfigMap", "name": uid, "uid": uid} for uid in uids]
+        metadata = {"name": at.name, "namespace": at.namespace, "ownerReferences": references}
+        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        return Write(at.path(), encode(obj), expected)
+
+    a, b, store = key("a"), key("b"), MemoryStore()
+    one = await store.commit([owned(a, 0, "p", "q"), owned(key("x", "x", BINDINGS), 0, "p")])
+    async with running(store) as cache:
+        assert list(cache.dependents("p")) == [a], "bindings are left to propagation"
+        two = await cache.commit([owned(a, one, "q"), owned(b, 0, "q")])
+        assert list(cache.dependents("p")) == [] and list(cache.dependents("q")) == [a, b]
+        await cache.commit([Write(a.path(), None, two), owned(b, two)])
+        assert list(cache.dependents("q")) == [] and list(cache.owned()) == []
+
+
 async def test_the_snapshot_is_what_decisions_read() -> None:
     async with running(MemoryStore()) as cache:
         snapshot: Snapshot = cache.snapshot

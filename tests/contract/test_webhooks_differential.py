@@ -1,6 +1,6 @@
 """The same webhooks for our API engine and for a real kube-apiserver: they are asked the same, and answered the same.
 
-Only with KUBEBUILDER_ASSETS. Unlike in test_api_differential the words of errors are compared too: people search for them.
+Only with KUBEBUILDER_ASSETS. Unlike in test_api the words of errors are compared too: people search for them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WIDGETS = "/apis/example.com/v1/namespaces/hooked/widgets"
 MERGE = "application/merge-patch+json"
 
 KNOWN: tuple[tuple[str, str], ...] = (
-    ("*f:*..", "See test_api_differential."),
+    ("*f:*..", "See test_api."),
     ("*body.status", "The same."),
     ("*bject.status", "The same."),
     (

@@ -22,7 +22,7 @@ from towline.hub.decide.conditions import condition as find
 from towline.hub.decide.health import ClusterFacts, Contact
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.wire import ManifestStatus, Phase, WorkReport
-from towline.kube import names
+from towline.kube import deletion, names
 from towline.kube.objects import Key, Object
 
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
@@ -206,8 +206,38 @@ def test_a_namespace_goes_after_its_contents_and_its_copies() -> None:
     report(world, m1=REMOVED, m2=REMOVED)
     propagate(world)
     world.settle(policies.decide, world.key(WEB_POLICY))
-    plan = namespaces.decide(world, SHOP, world.now, {"m1"})
-    assert plan.writes == () and plan.reasons["waiting"] == "copies may exist in m1"
+    plan = world.settle(namespaces.decide, SHOP, {"m1"})[-1]
+    assert plan.reasons["waiting"] == "copies may exist in m1"
+    world.settle(namespaces.decide, SHOP, ())
+    assert SHOP not in world.objects
+
+
+def test_a_namespace_says_what_it_waits_for() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
+    pod["metadata"]["finalizers"] = ["a.io/b"]
+    safe = configmap("safe")
+    safe["metadata"]["labels"] = {deletion.PROTECTION_LABEL: "Always"}
+    world = a_world(pod, safe, configmap("plain"))
+    world.objects[SHOP]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    def said() -> dict[str, tuple[str, str]]:
+        world.settle(namespaces.decide, SHOP, ())
+        told = world.objects[SHOP]["status"]["conditions"]
+        return {row["type"]: (row["status"], row["message"]) for row in told}
+
+    assert said()["NamespaceContentRemaining"] == (
+        "True",
+        "Some resources are remaining: pods. has 1 resource instances",
+    )
+    assert said()["NamespaceFinalizersRemaining"][1].endswith("a.io/b in 1 resource instances")
+    assert Key("", "configmaps", "shop", "plain") in world.objects, "Pods go first"
+    del world.objects[Key("", "pods", "shop", "p")]
+    assert said()["NamespaceDeletionContentFailure"] == (
+        "True",
+        f'Failed to delete all resource types, 1 remaining: configmaps "safe": {deletion.PROTECTED}',
+    )
+    assert Key("", "configmaps", "shop", "plain") not in world.objects
+    world.objects[Key("", "configmaps", "shop", "safe")]["metadata"]["labels"] = {}
     world.settle(namespaces.decide, SHOP, ())
     assert SHOP not in world.objects
 

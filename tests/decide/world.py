@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.plan import INDEXED_LABELS, Delete, Plan, Put
+from towline.hub.decide.plan import INDEXED_LABELS, UNCOLLECTED, Delete, Plan, Put
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
 from towline.kube.objects import (
@@ -58,6 +58,14 @@ class World:
     def labelled(self, label: str, value: str) -> Sequence[Key]:
         assert label in INDEXED_LABELS
         return [key for key in sorted(self.objects) if labels_of(self.objects[key]).get(label) == value]
+
+    def dependents(self, uid: str) -> Sequence[Key]:
+        owners = {k: o["metadata"].get("ownerReferences") or () for k, o in self.objects.items()}
+        return [
+            key
+            for key in sorted(owners)
+            if key[:2] not in UNCOLLECTED and any(ref.get("uid") == uid for ref in owners[key])
+        ]
 
     # --- what users do ---------------------------------------------------------------------------------------
 

@@ -49,6 +49,6 @@ def space(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A hub on sqlite with one member, for the tests of what clients see. It keeps few changes: clients that resume see 410."""
+    """A hub on sqlite with one member,, for the tests of what clients see."""
     with running_fleet(tmp_path_factory.mktemp("clients"), members=("member1",)) as fleet:
         yield fleet

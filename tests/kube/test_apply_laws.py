@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from towline.kube.apply import apply, track
 from towline.kube.objects import copy, with_metadata
 from towline.kube.schemas import builtin
@@ -64,7 +65,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
 
 
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
-laws = settings(max_examples=120, deadline=None)
+laws = cases(400)
 
 
 @laws

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from towline.kube import karmada, names, schemas
+from towline.kube import karmada, karmada_defaults, names, schemas
 from towline.kube.kinds import Kind, KindTable
 from towline.kube.objects import Object, copy
 
@@ -45,8 +45,8 @@ def cluster(**spec: Any) -> Object:
 def admitted(obj: Object, old: Object | None = None) -> Object:
     """As the API engine does it: the schema's defaults, then the kind's."""
     kind = row(obj["kind"])
-    assert kind.strategy.default is not None
-    return kind.strategy.default(schemas.default(kind.schema, obj), old, NOW, UID)
+    full = schemas.default(kind.schema, obj)
+    return full if kind.strategy.default is None else kind.strategy.default(full, old, NOW, UID)
 
 
 def wrong(obj: Object, old: Object | None = None) -> dict[str, str]:
@@ -101,6 +101,7 @@ def test_rows(
     )
     assert [c.name for c in found.columns if not c.priority] == columns
     assert found.categories == (() if kind == "Cluster" else ("karmada-io",))
+    assert found.unserved == ""
 
 
 def test_every_field_has_a_description() -> None:
@@ -388,8 +389,7 @@ def test_defaults_are_idempotent_and_leave_their_argument_alone(obj: Object) -> 
 def test_hooks_stand_ill_typed_objects(kind: str, part: Any) -> None:
     strategy = row(kind).strategy
     obj = {"kind": kind, "metadata": {"name": "a", "namespace": "b"}, "spec": part}
-    assert strategy.default is not None
-    found = strategy.default(obj, None, NOW, UID)
+    found = strategy.default(obj, None, NOW, UID) if strategy.default is not None else obj
     if strategy.validate is not None:
         strategy.validate(found, None)
         strategy.validate(found, found)
@@ -505,7 +505,7 @@ def test_cluster_defaults() -> None:
     assert spec["resourceModels"][8]["ranges"][1] == {
         "name": "memory",
         "min": "1024Gi",
-        "max": karmada.QUANTITY_MAX,
+        "max": karmada_defaults.QUANTITY_MAX,
     }
     assert wrong(cluster()) == {}
 
@@ -518,7 +518,7 @@ def test_given_models_are_sorted_and_closed() -> None:
     spec = admitted(cluster(resourceModels=models))["spec"]
     assert [m["grade"] for m in spec["resourceModels"]] == [1, 2]
     assert spec["resourceModels"][0]["ranges"][0]["min"] == "0"
-    assert spec["resourceModels"][1]["ranges"][0]["max"] == karmada.QUANTITY_MAX
+    assert spec["resourceModels"][1]["ranges"][0]["max"] == karmada_defaults.QUANTITY_MAX
 
 
 # --- validation ----------------------------------------------------------------------------------------------
@@ -772,6 +772,16 @@ def test_cluster_errors(spec: Object, path: str) -> None:
 def test_cluster_names_are_short() -> None:
     obj = {**cluster(), "metadata": {"name": "a" * 49}}
     assert "48 characters" in wrong(obj)["metadata.name"]
+
+
+def test_components_have_names_of_their_own() -> None:
+    def named(*components: str) -> list[str]:
+        parts = [{"name": name, "replicas": 1} for name in components]
+        return list(wrong({**FULL_BINDING, "spec": {**FULL_BINDING["spec"], "components": parts}}))
+
+    assert named("") == named("a", "b") == []
+    assert named("a", "") == ["spec.components[1].name"]
+    assert named("a", "a") == ["spec.components[1].name"]
 
 
 def test_binding_dependencies_are_json() -> None:

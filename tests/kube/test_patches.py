@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from towline.kube.objects import copy
 from towline.kube.patches import (
     COPIED_NODES_MAX,
@@ -22,7 +23,7 @@ from towline.kube.schemas import Schema, builtin
 
 POD = builtin("io.k8s.api.core.v1.Pod")
 DEPLOYMENT = builtin("io.k8s.api.apps.v1.Deployment")
-laws = settings(max_examples=150, deadline=None)
+laws = cases(300)
 
 # --- JSON patch ---------------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ GONE = {f"{META}.ObjectMeta": {"clusterName"}, "io.k8s.api.core.v1.EventSeries":
 """Fields that the definitions have no more. Old clients send them empty."""
 CORE = "io.k8s.api.core.v1"
 LATER = {
+    "io.k8s.api.authentication.v1.TokenRequestSpec": {"attestations"},
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition": {"observedGeneration"},
     "io.k8s.api.batch.v1.JobSpec": {"scheduling"},
+    "io.k8s.api.storage.v1.CSIDriverSpec": {"serviceAccountTokenInSecrets", "preventPodSchedulingIfMissing"},
     f"{CORE}.ClusterTrustBundleProjection": {"user"},
     f"{CORE}.ConfigMapVolumeSource": {"defaultUser"},
     f"{CORE}.Container": {"restartPolicyRules"},
@@ -86,6 +88,8 @@ KINDS = [
     ("autoscaling/v1", "Scale"),
     ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
     ("authentication.k8s.io/v1", "SelfSubjectReview"),
+    ("authentication.k8s.io/v1", "TokenRequest"),
+    ("authentication.k8s.io/v1", "TokenReview"),
 ]
 
 

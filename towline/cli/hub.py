@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from towline.cli.failures import Misuse
 from towline.cli.options import LEVELS, PathParam, config_option, serve
-from towline.hub.config import HubConfig
+from towline.hub.config import OIDC_ALGORITHMS, HubConfig, OidcConfig
 
 
 @click.command(name="hub")
@@ -37,11 +38,65 @@ from towline.hub.config import HubConfig
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
 @click.option(
+    "--service-account-issuer",
+    default="",
+    metavar="URL",
+    help="Issuer of ServiceAccounts' tokens.  [default: the API's advertised address]",
+)
+@click.option(
+    "--api-audiences",
+    multiple=True,
+    metavar="AUDIENCE",
+    help="Whom tokens for this API name. Repeatable.  [default: the issuer]",
+)
+@click.option(
+    "--service-account-max-token-seconds",
+    type=click.IntRange(min=3600, max=2**32),
+    metavar="SECONDS",
+    help="How long requested tokens may be good for.",
+)
+@click.option(
     "--window-events",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
     help="Changes that watchers can resume from; older ones answer 410 and clients list again.",
+)
+@click.option("--oidc-issuer-url", metavar="URL", help="Take bearer tokens of this OpenID Connect issuer.")
+@click.option("--oidc-client-id", metavar="ID", help="The audience that its tokens must name.")
+@click.option(
+    "--oidc-username-claim",
+    default="sub",
+    show_default=True,
+    metavar="CLAIM",
+    help="Whose value is the user.",
+)
+@click.option(
+    "--oidc-username-prefix",
+    default="",
+    metavar="TEXT",
+    help="Before user names. Default: the issuer and `#`; `-` for none.",
+)
+@click.option("--oidc-groups-claim", default="", metavar="CLAIM", help="Whose values are the groups.")
+@click.option("--oidc-groups-prefix", default="", metavar="TEXT", help="Before groups.")
+@click.option(
+    "--oidc-required-claim",
+    multiple=True,
+    metavar="CLAIM=VALUE",
+    help="A claim that every token must have. Repeatable.",
+)
+@click.option(
+    "--oidc-ca-file",
+    type=PathParam,
+    metavar="FILE",
+    help="Certificate authority of the issuer. Default: the system's.",
+)
+@click.option(
+    "--oidc-signing-algs",
+    default="RS256",
+    show_default=True,
+    metavar="ALGS",
+    help="Accepted algorithms, comma-separated.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @config_option
@@ -55,8 +110,12 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    service_account_issuer: str,
+    api_audiences: tuple[str, ...],
+    service_account_max_token_seconds: int | None,
     window_events: int,
     log_level: str,
+    **oidc: Any,
 ) -> None:
     """Run the hub.
 
@@ -76,11 +135,63 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        service_account_issuer=service_account_issuer,
+        api_audiences=api_audiences,
+        service_account_max_token_seconds=service_account_max_token_seconds or 0,
         window_events=window_events,
+        oidc=_oidc(**oidc),
     )
     from towline.hub.app import run
 
     serve(lambda: run(config), log_level)
+
+
+def _oidc(
+    oidc_issuer_url: str | None,
+    oidc_client_id: str | None,
+    oidc_username_claim: str,
+    oidc_username_prefix: str,
+    oidc_groups_claim: str,
+    oidc_groups_prefix: str,
+    oidc_required_claim: tuple[str, ...],
+    oidc_ca_file: Path | None,
+    oidc_signing_algs: str,
+) -> OidcConfig | None:
+    if oidc_issuer_url is None and oidc_client_id is None:
+        return None
+    if not oidc_issuer_url or not oidc_client_id:
+        raise Misuse(
+            "An OpenID Connect issuer needs its client.", "Give both --oidc-issuer-url and --oidc-client-id."
+        )
+    if not oidc_issuer_url.startswith("https://"):
+        raise Misuse(
+            f"--oidc-issuer-url {oidc_issuer_url!r} is not https.",
+            "Tokens are only as good as the keys' way here.",
+        )
+    algorithms = tuple(name.strip() for name in oidc_signing_algs.split(","))
+    for name in algorithms:
+        if name not in OIDC_ALGORITHMS:
+            raise Misuse(
+                f"--oidc-signing-algs: {name!r} is not known.", f"Choose of {', '.join(OIDC_ALGORITHMS)}."
+            )
+    required: dict[str, str] = {}
+    for pair in oidc_required_claim:
+        claim, found, value = pair.partition("=")
+        if not found or not claim:
+            raise Misuse(
+                f"--oidc-required-claim {pair!r} is not CLAIM=VALUE.", "Write it like hd=example.com."
+            )
+        required[claim] = value
+    try:
+        ca_pem = oidc_ca_file.read_text() if oidc_ca_file is not None else ""
+    except OSError as error:
+        raise Misuse(
+            f"--oidc-ca-file cannot be read: {error}", "Name a file with PEM certificates."
+        ) from None
+    return OidcConfig(
+        oidc_issuer_url, oidc_client_id, oidc_username_claim, oidc_username_prefix, oidc_groups_claim, oidc_groups_prefix,
+        required, ca_pem, algorithms,
+    )  # fmt: skip
 
 
 def address(value: str, flag: str) -> str:

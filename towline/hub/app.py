@@ -22,14 +22,17 @@ from typing import Any, Literal, cast
 import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from towline.certs import authority, kubeconfig, tls
+from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
+from towline.hub.api.oidc import OidcIssuer
+from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
+from towline.hub.api.tokens import ServiceAccountTokens
 from towline.hub.api.user import User
 from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
@@ -86,6 +89,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
     """A hub that serves as long as the context lasts."""
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = authority.load_or_create(config.data_dir / "pki", time.time())
+    keys = signing.load_or_create(config.data_dir / "pki")
     audit = AuditLog(
         config.data_dir, bytes_max=config.audit_bytes_max, files=config.audit_files, now=time.time
     )
@@ -108,8 +112,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
         controllers = Loop(
-            World(cache, works, fleet), recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease
-        )
+            World(cache, works, fleet, keys.sign, ca.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
+            fence=lambda: leading.lease,
+        )  # fmt: skip
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, recorder, works))
         background = [
@@ -120,7 +125,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         stack.callback(_cancel, background)
 
-        api = _Api(config, ca, cache, kinds, works, view, audit, metrics)
+        api = _Api(config, ca, keys, cache, kinds, works, view, audit, metrics)
         gateway = Gateway(
             HubIdentity(store_id, number),
             Surroundings(
@@ -222,7 +227,7 @@ class _Api:
     """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
 
     def __init__(
-        self, config: HubConfig, ca: authority.Authority, cache: Cache, kinds: KindTable, works: WorkTable,
+        self, config: HubConfig, ca: authority.Authority, keys: signing.SigningKeys, cache: Cache, kinds: KindTable, works: WorkTable,
         view: WorkView, audit: AuditLog, metrics: Metrics,
     ) -> None:  # fmt: skip
         self._config = config
@@ -245,12 +250,24 @@ class _Api:
         )
         self._rbac = Rbac(cache)
         self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
+        url = f"https://{_joined(self._advertised[0], port)}"
+        tokens = ServiceAccountTokens(
+            cache,
+            keys,
+            issuer=config.service_account_issuer or url,
+            audiences=config.api_audiences,
+            seconds_max=config.service_account_max_token_seconds,
+            now=time.time,
+            new_uid=_new_uid,
+        )
+        oidc = config.oidc
+        others = [OidcIssuer(oidc, now=time.time, elapsed=time.monotonic).verify] if oidc is not None else []
         self.server = ApiServer(
             cache=cache,
             kinds=kinds,
             sources={("work.karmada.io", "works"): view},
             refusals={("work.karmada.io", "works"): view.refuse},
-            authenticate=certificates_and_tokens(),
+            authenticate=certificates_and_tokens(tokens.verify, *others),
             authorize=self._rbac,
             audit=audit,
             now=time.time,
@@ -258,7 +275,9 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(self._webhooks,),
+            plugins=(DeletionProtection(), self._webhooks),
+            actions=tokens.actions(others),
+            documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )
 

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+OIDC_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
+
+
+@dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """The fields are kube-apiserver's flags. An empty `username_prefix` stands for its rule: the issuer and `#`, except for the
+    claim `email`; `-` is no prefix at all."""
+
+    issuer_url: str
+    client_id: str
+    username_claim: str = "sub"
+    username_prefix: str = ""
+    groups_claim: str = ""
+    groups_prefix: str = ""
+    required_claims: Mapping[str, str] = field(default_factory=dict)
+    ca_pem: str = ""
+    signing_algorithms: tuple[str, ...] = ("RS256",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,14 @@ class HubConfig:
     gateway_address: str = "127.0.0.1:7443"
     advertise: tuple[str, ...] = ()
     """Names or addresses under which clients and agents reach this hub; empty: the hosts of the two addresses."""
+    oidc: OidcConfig | None = None
+    """Whose bearer tokens are taken beside certificates and the hub's own tokens."""
+    service_account_issuer: str = ""
+    """`iss` of ServiceAccounts' tokens; empty: https:// and the first advertised host. Changing it ends all tokens."""
+    api_audiences: tuple[str, ...] = ()
+    """Audiences of tokens that this API takes; empty: the issuer."""
+    service_account_max_token_seconds: int = 0
+    """Tokens that are requested for longer are shortened to this; 0: not."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
 

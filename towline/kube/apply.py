@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from towline.kube import fields, merging
+from towline.kube import fields, last_applied, merging
 from towline.kube.fields import FieldsError, FieldSet
 from towline.kube.objects import Object
 from towline.kube.schemas import Schema
@@ -83,13 +83,15 @@ def apply(
     api_version: str,
     subresource: str = "",
     has_status: bool = True,
+    configuration: Object | None = None,
 ) -> Object:
     """The object after `manager` applied `applied` to `live` (None: creates it), with managedFields up to
     date.
 
     `now` is an RFC 3339 time in whole seconds. `applied` should be pruned by the schema first, so that its
     quantities compare equal. `has_status`: the kind has a status subresource, so `.status` counts only with
-    subresource "status", and nothing else counts there. Returns `live` itself when nothing changes. Raises
+    subresource "status", and nothing else counts there. `configuration` is what the client sent, for kubectl's annotation.
+    Returns `live` itself when nothing changes. Raises
     ApplyConflict, ApplyError.
     """
     wanted = _configuration(applied, subresource, has_status)
@@ -116,15 +118,19 @@ def apply(
             if i != at:
                 kept = fields.union(kept, entry.get("fieldsV1") or {})
         merged = merging.remove(kind_schema, merged, last, kept)
-    if merged is live and last == claimed and at is not None and entries[at].get("apiVersion") == api_version:
+    if manager == last_applied.MANAGER and configuration is not None and not subresource:
+        told = last_applied.refreshed(merged, configuration)
+    else:
+        told = merged
+    if told is live and last == claimed and at is not None and entries[at].get("apiVersion") == api_version:
         return live if entries == _entries(live) else _with_entries(live, _sorted(entries))
     others = [entry for i, entry in enumerate(entries) if i != at]
     if merged is not live:
-        others = _taken(kind_schema, live, merged, others, force=force)
+        others = _taken(kind_schema, live, merged, others, manager=manager, force=force)
     if claimed:
         time = entries[at].get("time", now) if at is not None and merged is live and last == claimed else now
         others.append(_entry(owner, claimed, api_version, time))
-    return _with_entries(merged, _sorted(others))
+    return _with_entries(told, _sorted(others))
 
 
 def track(
@@ -231,16 +237,17 @@ def _owned(found: FieldSet, subresource: str, has_status: bool) -> FieldSet:
 
 
 def _taken(
-    schema: Schema, live: Object, merged: Object, others: list[_Entry], *, force: bool
+    schema: Schema, live: Object, merged: Object, others: list[_Entry], *, manager: str, force: bool
 ) -> list[_Entry]:
     """The others' entries after the live object became `merged`. Raises ApplyConflict."""
     difference = fields.compare(schema, live, merged)
     changed = fields.union(difference.added, difference.modified)
-    found: list[tuple[_Owner, str]] = []
     if not force:
-        for entry in others:
-            disputed = fields.intersection(entry.get("fieldsV1") or {}, changed)
-            found += [(_owner_of(entry), path) for path in fields.paths(disputed)]
+        disputed = [(entry, fields.intersection(entry.get("fieldsV1") or {}, changed)) for entry in others]
+        if manager == last_applied.MANAGER and any(owned for _, owned in disputed):
+            agreed = last_applied.still_true(schema, live)
+            disputed = [(entry, fields.difference(owned, agreed)) for entry, owned in disputed]
+        found = [(_owner_of(entry), path) for entry, owned in disputed for path in fields.paths(owned)]
         if found:
             raise ApplyConflict(found)
     gone = fields.union(changed, difference.removed)

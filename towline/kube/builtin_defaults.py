@@ -296,11 +296,32 @@ def _persistent_volume(obj: Object, old: Object | None) -> None:
 
 
 def _horizontal_pod_autoscaler(obj: Object, old: Object | None) -> None:
-    spec = _below(obj, "spec")
+    fill_autoscaler(_below(obj, "spec"))
+
+
+def _autoscaler_v1(obj: Object, old: Object | None) -> None:
+    """What else it gets is filled in when it is stored."""
+    _put(_below(obj, "spec"), minReplicas=1)
+
+
+def fill_autoscaler(spec: Object) -> None:
+    """Defaults of an autoscaler's spec, in place."""
     _put(spec, minReplicas=1)
     if not spec.get("metrics"):
         utilization = {"type": "Utilization", "averageUtilization": 80}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}]
+    behavior = spec.get("behavior")
+    if not isinstance(behavior, dict):
+        return
+    double = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    if isinstance(behavior.get("scaleUp"), dict):
+        _put(behavior["scaleUp"], stabilizationWindowSeconds=0)
+    for direction, policies in (
+        ("scaleUp", [{"type": "Pods", "value": 4, "periodSeconds": 15}, double]),
+        ("scaleDown", [double]),
+    ):
+        if isinstance(behavior.get(direction), dict):
+            _put(behavior[direction], selectPolicy="Max", policies=policies)
 
 
 def _network_policy(obj: Object, old: Object | None) -> None:
@@ -324,6 +345,19 @@ def _binding_of_role(obj: Object, old: Object | None) -> None:
 
 def _storage_class(obj: Object, old: Object | None) -> None:
     _put(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
+
+
+def _csi_driver(obj: Object, old: Object | None) -> None:
+    _put(
+        _below(obj, "spec"),
+        attachRequired=True,
+        podInfoOnMount=False,
+        storageCapacity=False,
+        fsGroupPolicy="ReadWriteOnceWithFSType",
+        volumeLifecycleModes=["Persistent"],
+        requiresRepublish=False,
+        seLinuxMount=False,
+    )
 
 
 def _priority_class(obj: Object, old: Object | None) -> None:
@@ -402,6 +436,7 @@ DEFAULTS: Mapping[str, Default] = {
         "RoleBinding": _binding_of_role,
         "ClusterRoleBinding": _binding_of_role,
         "StorageClass": _storage_class,
+        "CSIDriver": _csi_driver,
         "PriorityClass": _priority_class,
         "Endpoints": _endpoints,
         "EndpointSlice": _endpoint_slice,
@@ -411,6 +446,8 @@ DEFAULTS: Mapping[str, Default] = {
         "MutatingWebhookConfiguration": _mutating_webhooks,
     }.items()
 }
+
+AUTOSCALER_V1 = _hook(_autoscaler_v1)
 
 # --- filling in place ----------------------------------------------------------------------------------------
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from towline.kube import errors, names
+from towline.kube import errors, names, tokens
+from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.cells import at, maps, table
+from towline.kube.event_validation import validate_core_event
+from towline.kube.networking_validation import validate_ingress
 from towline.kube.objects import Object
+from towline.kube.quota_validation import validate_quota
+from towline.kube.schedules import schedule_error, time_zone_error
 from towline.kube.schemas import FieldError
 
 Validation = Callable[[Object, Object | None], list[FieldError]]
@@ -29,6 +34,7 @@ _STATEFUL_SET_MUTABLE = (
 _SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_CONCURRENCY_POLICIES = ("Allow", "Forbid", "Replace")
 _DEPLOYMENT_STRATEGIES = ("Recreate", "RollingUpdate")
 
 
@@ -109,16 +115,18 @@ def _job_spec(spec: Any, path: str) -> list[FieldError]:
 
 def _cron_job(new: Object, old: Object | None) -> list[FieldError]:
     found = _job_spec(at(new, "spec", "jobTemplate", "spec"), "spec.jobTemplate.spec")
-    schedule = at(new, "spec", "schedule")
+    schedule, zone = at(new, "spec", "schedule"), at(new, "spec", "timeZone")
     if not schedule:
         found.append(errors.required("spec.schedule"))
-    elif not str(schedule).startswith("@") and len(str(schedule).split()) != 5:
-        count = len(str(schedule).split())
-        found.append(
-            errors.invalid(
-                "spec.schedule", schedule, f"expected exactly 5 fields, found {count}: [{schedule}]"
-            )
-        )
+    elif why := schedule_error(str(schedule)):
+        found.append(errors.invalid("spec.schedule", schedule, why))
+    if zone is not None and (why := time_zone_error(str(zone))):
+        found.append(errors.invalid("spec.timeZone", zone, why))
+    policy = at(new, "spec", "concurrencyPolicy")
+    if policy not in _CONCURRENCY_POLICIES:
+        found.append(errors.unsupported("spec.concurrencyPolicy", policy, _CONCURRENCY_POLICIES))
+    for field in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        found += _not_negative(at(new, "spec", field), f"spec.{field}")
     name = str(at(new, "metadata", "name") or "")
     if len(name) > 52:
         found.append(errors.invalid("metadata.name", name, "must be no more than 52 characters"))
@@ -214,6 +222,10 @@ def _container(container: Mapping[str, Any], path: str, volumes: Set[Any]) -> li
         )
     for index, port in enumerate(maps(container.get("ports"))):
         found += _port(port.get("containerPort"), f"{path}.ports[{index}].containerPort")
+    for index, variable in enumerate(maps(container.get("env"))):
+        if variable.get("value") and variable.get("valueFrom"):
+            told = "may not be specified when `value` is not empty"
+            found.append(errors.invalid(f"{path}.env[{index}].valueFrom", "", told))
     for index, mount in enumerate(maps(container.get("volumeMounts"))):
         if mount.get("name") not in volumes:
             where = f"{path}.volumeMounts[{index}].name"
@@ -245,6 +257,8 @@ def _secret(new: Object, old: Object | None) -> list[FieldError]:
     for kind, keys in _SECRET_KEYS.items():
         if at(new, "type") == kind:
             found += [errors.required(f"data[{key}]") for key in keys if key not in table(at(new, "data"))]
+    if at(new, "type") == tokens.SECRET_TYPE and not at(new, "metadata", "annotations", tokens.ACCOUNT_NAME):
+        found.append(errors.required(f"metadata.annotations[{tokens.ACCOUNT_NAME}]"))
     if at(old, "immutable"):
         found += [
             errors.forbidden(field, "field is immutable when `immutable` is set")
@@ -333,30 +347,11 @@ def _persistent_volume_claim(new: Object, old: Object | None) -> list[FieldError
     return found
 
 
-def _ingress(new: Object, old: Object | None) -> list[FieldError]:
-    if at(new, "spec", "rules") or at(new, "spec", "defaultBackend"):
-        return []
-    message = "either `defaultBackend` or `rules` must be specified"
-    return [errors.invalid("spec", at(new, "spec") or {}, message)]
-
-
 def _pod_disruption_budget(new: Object, old: Object | None) -> list[FieldError]:
     spec = table(at(new, "spec"))
     if at(spec, "minAvailable") is not None and at(spec, "maxUnavailable") is not None:
         return [errors.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")]
     return []
-
-
-def _horizontal_pod_autoscaler(new: Object, old: Object | None) -> list[FieldError]:
-    found = []
-    low, high = at(new, "spec", "minReplicas"), at(new, "spec", "maxReplicas")
-    if isinstance(high, int) and high < 1:
-        found.append(errors.invalid("spec.maxReplicas", high, "must be greater than 0"))
-    if isinstance(low, int) and isinstance(high, int) and high < low:
-        found.append(
-            errors.invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`")
-        )
-    return found
 
 
 def _binding_of_role(new: Object, old: Object | None) -> list[FieldError]:
@@ -385,11 +380,13 @@ VALIDATIONS: Mapping[str, Validation] = {
     "Pod": _pod,
     "ConfigMap": _config_map,
     "Secret": _secret,
+    "Event": validate_core_event,
     "Service": _service,
     "PersistentVolumeClaim": _persistent_volume_claim,
-    "Ingress": _ingress,
+    "Ingress": validate_ingress,
     "PodDisruptionBudget": _pod_disruption_budget,
-    "HorizontalPodAutoscaler": _horizontal_pod_autoscaler,
+    "HorizontalPodAutoscaler": validate_autoscaler,
+    "ResourceQuota": validate_quota,
     "RoleBinding": _binding_of_role,
     "ClusterRoleBinding": _binding_of_role,
     "StorageClass": _storage_class,

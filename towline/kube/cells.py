@@ -425,5 +425,11 @@ def owner(obj: Object) -> str:
     return NONE
 
 
+def token_requests(obj: Object) -> str:
+    """A CSIDriver's audiences."""
+    audiences = (str(request.get("audience") or "") for request in maps(at(obj, "spec", "tokenRequests")))
+    return join(audiences, UNSET)
+
+
 def count(*fields: str) -> Callable[[Object], int]:
     return lambda obj: sum(len(at(obj, field) or ()) for field in fields)

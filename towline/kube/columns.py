@@ -27,6 +27,16 @@ def _number(name: str, path: str, description: str = "") -> Column:
     return Column(name, "integer", cells.number(*path.split(".")), description=description)
 
 
+def _flag(name: str, path: str, *, default: bool = False) -> Column:
+    steps = path.split(".")
+
+    def shown(obj: Object) -> bool:
+        value = cells.at(obj, *steps)
+        return default if value is None else bool(value)
+
+    return Column(name, "boolean", shown)
+
+
 def _field(name: str, path: str, description: str = "", *, wide: bool = False) -> Column:
     """A text at `path`, `<none>` when there is none."""
     return _text(name, cells.text(*path.split(".")), description, wide=wide)
@@ -240,6 +250,17 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "ClusterRole": (CREATED_AT,),
     "RoleBinding": _ROLE_BINDING,
     "ClusterRoleBinding": _ROLE_BINDING,
+    "RuntimeClass": (_text("Handler", cells.text("handler", default=""), "What runs the pods."), AGE),
+    "CSIDriver": (
+        _flag("AttachRequired", "spec.attachRequired", default=True),
+        _flag("PodInfoOnMount", "spec.podInfoOnMount"),
+        _flag("StorageCapacity", "spec.storageCapacity"),
+        _text("TokenRequests", cells.token_requests),
+        _flag("RequiresRepublish", "spec.requiresRepublish"),
+        _text("Modes", lambda obj: cells.join(cells.at(obj, "spec", "volumeLifecycleModes") or ())),
+        AGE,
+    ),
+    "VolumeAttributesClass": (_text("DriverName", cells.text("driverName", default="")), AGE),
     "StorageClass": (
         Column("Provisioner", "string", ".provisioner"),
         _text("ReclaimPolicy", cells.text("reclaimPolicy", default="Delete")),

@@ -39,6 +39,12 @@ _EDITED: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/",
               "/healthz", "/livez", "/readyz")  # fmt: skip
+_ISSUER = (
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+)
 
 
 def roles() -> list[Object]:
@@ -58,10 +64,12 @@ def roles() -> list[Object]:
             *(_rule(_WRITE, group, resources) for group, resources in _EDITED),
             _rule(_READ, "", ("secrets",)),
             _rule(("impersonate",), "", ("serviceaccounts",)),
+            _rule(("create",), "", ("serviceaccounts/token",)),
             to=("edit",),
         ),
         _role("system:aggregate-to-view", *(_rule(_READ, *viewed) for viewed in _VIEWED), to=("view",)),
         _role("system:discovery", {"verbs": ["get"], "nonResourceURLs": list(_DISCOVERY)}),
+        _role("system:service-account-issuer-discovery", {"verbs": ["get"], "nonResourceURLs": list(_ISSUER)}),
         _role("system:public-info-viewer", {
             "verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]}),
         _role(
@@ -76,6 +84,7 @@ def bindings() -> list[Object]:
     """Nobody anonymous: unlike in Kubernetes, `system:public-info-viewer` is bound to who has authenticated only."""
     return [
         _binding("cluster-admin", "system:masters"),
+        _binding("system:service-account-issuer-discovery", "system:serviceaccounts"),
         *(
             _binding(name, "system:authenticated")
             for name in ("system:discovery", "system:basic-user", "system:public-info-viewer")

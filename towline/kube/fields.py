@@ -249,6 +249,14 @@ def _children(schema: Schema, value: Mapping[str, Any], whole: bool) -> FieldSet
     out: FieldSet = {}
     for field, item in value.items():
         cls = item.__class__
+        if (
+            cls is list
+            and not item
+            and not whole
+            and field in properties
+            and divided(properties[field]) is not None
+        ):
+            continue  # nobody is anything in it yet
         if (cls is not dict and cls is not list) or not item:
             out["f:" + field] = _LEAF
             continue
@@ -257,6 +265,8 @@ def _children(schema: Schema, value: Mapping[str, Any], whole: bool) -> FieldSet
             node = _node(child or additional, item, whole)
         except FieldsError as error:
             raise error.below(f".{field}") from None
+        if not node and node is not _LEAF and child is not None:
+            continue  # nothing in it but such lists
         if node and (child is None or (whole and _shows_itself(child, cls))):
             node[_SELF] = _LEAF  # the node is fresh: a leaf has no children
         out["f:" + field] = node

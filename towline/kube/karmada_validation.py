@@ -6,22 +6,29 @@ Hooks are `(new, old) -> errors` with field paths. They run after defaulting, an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
 from towline.kube import errors, names
+from towline.kube.autoscaling_validation import validate_autoscaler, validate_cron_autoscaler
 from towline.kube.cells import at, maps, table
+from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
 from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
+from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
 
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
+_INTERPRETER_OPERATIONS = (
+    "AggregateStatus", "InterpretComponent", "InterpretDependency", "InterpretHealth", "InterpretReplica",
+    "InterpretStatus", "Retain", "ReviseReplica",
+)  # fmt: skip
 
 
 # --- propagation policies ------------------------------------------------------------------------------------
@@ -202,6 +209,15 @@ def _binding(new: Object, old: Object | None) -> list[FieldError]:
             found.append(
                 errors.invalid(f"metadata.annotations[{_DEPENDENCIES}]", dependencies, "must be JSON")
             )
+    components = maps(at(new, "spec", "components"))
+    seen: set[Any] = set()
+    for n, component in enumerate(components):
+        path, name = f"spec.components[{n}].name", component.get("name")
+        if not name and len(components) > 1:
+            found.append(errors.required(path, "several components are told apart by their names"))
+        elif name in seen:
+            found.append(errors.duplicate(path, name))
+        seen.add(name)
     return found
 
 
@@ -231,7 +247,7 @@ def _cluster(new: Object, old: Object | None) -> list[FieldError]:
         found += [errors.invalid(f"spec.zones[{n}]", zone, m) for m in _label_value(zone)]
     if spec.get("zone") and spec.get("zones"):
         found.append(errors.invalid("spec.zone", spec["zone"], "zone and zones cannot co-exist"))
-    found += _taints(maps(spec.get("taints")))
+    found += _taints(maps(spec.get("taints")), TAINT_EFFECTS)
     return found + _models(maps(spec.get("resourceModels")))
 
 
@@ -259,7 +275,7 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0].lower() if "://" in url else ""
 
 
-def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
+def _taints(taints: Iterable[Mapping[str, Any]], effects: Sequence[str]) -> list[FieldError]:
     found: list[FieldError] = []
     seen: set[tuple[Any, Any]] = set()
     for n, taint in enumerate(taints):
@@ -268,8 +284,8 @@ def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
         found += [
             errors.invalid(f"{path}.value", taint.get("value"), m) for m in _label_value(taint.get("value"))
         ]
-        if effect not in TAINT_EFFECTS:
-            found.append(errors.unsupported(f"{path}.effect", effect, TAINT_EFFECTS))
+        if effect not in effects:
+            found.append(errors.unsupported(f"{path}.effect", effect, effects))
         if (key, str(effect)) in seen:
             found.append(errors.duplicate(path, {"key": key, "effect": effect}))
         seen.add((key, str(effect)))
@@ -314,6 +330,113 @@ def _models(models: list[Mapping[str, Any]]) -> list[FieldError]:
     return found
 
 
+# --- kinds around them ---------------------------------------------------------------------------------------
+
+
+def _cluster_taint_policy(new: Object, old: Object | None) -> list[FieldError]:
+    """NoExecute evicts what runs: no policy may do that to whole clusters."""
+    found = validate_affinity(at(new, "spec", "targetClusters"), "spec.targetClusters")
+    for field in ("addOnConditions", "removeOnConditions"):
+        for n, match in enumerate(maps(at(new, "spec", field))):
+            if match.get("operator") not in ("In", "NotIn"):
+                path = f"spec.{field}[{n}].operator"
+                found.append(errors.unsupported(path, match.get("operator"), ("In", "NotIn")))
+    return found + _taints(maps(at(new, "spec", "taints")), ("NoSchedule", "PreferNoSchedule"))
+
+
+def _resource_registry(new: Object, old: Object | None) -> list[FieldError]:
+    found = validate_affinity(at(new, "spec", "targetCluster"), "spec.targetCluster")
+    addresses = at(new, "spec", "backendStore", "openSearch", "addresses")
+    for n, address in enumerate(addresses if isinstance(addresses, list) else ()):
+        if _scheme(str(address)) not in ("http", "https") or _url(str(address)) is None:
+            path = f"spec.backendStore.openSearch.addresses[{n}]"
+            found.append(errors.invalid(path, address, "must be a URL with http or https and a host"))
+    return found
+
+
+def _interpreter_webhooks(new: Object, old: Object | None) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for n, webhook in enumerate(maps(new.get("webhooks"))):
+        path, name = f"webhooks[{n}]", str(webhook.get("name") or "")
+        found += _domain(name, f"{path}.name")
+        if name in seen:
+            found.append(errors.duplicate(f"{path}.name", name))
+        seen.add(name)
+        for m, rule in enumerate(maps(webhook.get("rules"))):
+            found += _interpreter_rule(rule, f"{path}.rules[{m}]")
+        found += _client(table(webhook.get("clientConfig")), f"{path}.clientConfig")
+        seconds = webhook.get("timeoutSeconds")
+        if isinstance(seconds, int) and not 1 <= seconds <= 30:
+            message = "the timeout value must be between 1 and 30 seconds"
+            found.append(errors.invalid(f"{path}.timeoutSeconds", seconds, message))
+        versions = webhook.get("interpreterContextVersions")
+        if not isinstance(versions, list) or "v1alpha1" not in versions:
+            message = "must include v1alpha1, the one version that is spoken"
+            found.append(errors.invalid(f"{path}.interpreterContextVersions", versions, message))
+    return found
+
+
+def _domain(name: str, path: str) -> list[FieldError]:
+    if not name:
+        return [errors.required(path)]
+    if wrong := names.validate_subdomain(name):
+        return [errors.invalid(path, name, message) for message in wrong]
+    if name.count(".") < 2:
+        message = "should be a domain with at least three segments separated by dots"
+        return [errors.invalid(path, name, message)]
+    return []
+
+
+def _interpreter_rule(rule: Mapping[str, Any], path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for field in ("operations", "apiGroups", "apiVersions", "kinds"):
+        values = rule.get(field)
+        if not isinstance(values, list) or not values:
+            found.append(errors.required(f"{path}.{field}"))
+            continue
+        if "*" in values and len(values) > 1:
+            message = f"if '*' is present, must not specify other {field}"
+            found.append(errors.invalid(f"{path}.{field}", values, message))
+        for n, value in enumerate(values):
+            if field == "operations" and value != "*" and value not in _INTERPRETER_OPERATIONS:
+                found.append(errors.unsupported(f"{path}.{field}[{n}]", value, _INTERPRETER_OPERATIONS))
+            elif not value and field != "apiGroups":
+                found.append(errors.required(f"{path}.{field}[{n}]"))
+    return found
+
+
+def _client(client: Mapping[str, Any], path: str) -> list[FieldError]:
+    url, service = client.get("url"), client.get("service")
+    if (url is None) == (service is None):
+        return [errors.required(path, "exactly one of url or service is required")]
+    if url is not None:
+        parts = _url(str(url))
+        if parts is None or parts.scheme != "https":
+            return [errors.invalid(f"{path}.url", url, "must be a URL with https and a host")]
+        refused = (("userinfo", parts.username), ("fragment", parts.fragment), ("query", parts.query))
+        return [
+            errors.invalid(f"{path}.url", url, f"may not have a {part}") for part, text in refused if text
+        ]
+    found = [errors.required(f"{path}.service.{f}") for f in ("namespace", "name") if not at(service, f)]
+    port, where = at(service, "port"), at(service, "path")
+    if isinstance(port, int) and not 1 <= port <= 65535:
+        message = "must be between 1 and 65535, inclusive"
+        found.append(errors.invalid(f"{path}.service.port", port, message))
+    if where and not str(where).startswith("/"):
+        found.append(errors.invalid(f"{path}.service.path", where, "must start with a '/'"))
+    return found
+
+
+def _url(text: str) -> SplitResult | None:
+    """The parts of a URL that has a host."""
+    try:
+        parts = urlsplit(text)
+        return parts if parts.hostname else None
+    except ValueError:
+        return None
+
+
 VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] = {
     "Cluster": _cluster,
     "PropagationPolicy": _propagation_policy(names.POLICY_ID),
@@ -323,4 +446,12 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ResourceBinding": _binding,
     "ClusterResourceBinding": _binding,
     "Work": _work,
+    "FederatedHPA": validate_autoscaler,
+    "CronFederatedHPA": validate_cron_autoscaler,
+    "MultiClusterIngress": validate_ingress,
+    "MultiClusterService": validate_multi_cluster_service,
+    "FederatedResourceQuota": validate_federated_quota,
+    "ClusterTaintPolicy": _cluster_taint_policy,
+    "ResourceRegistry": _resource_registry,
+    "ResourceInterpreterWebhookConfiguration": _interpreter_webhooks,
 }

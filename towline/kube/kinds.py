@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from towline.kube.deletion import Cascade
 from towline.kube.names import NameStyle
 from towline.kube.objects import Key, Object, group_version, name_of, namespace_of
 from towline.kube.schemas import FieldError, Schema
@@ -53,6 +54,14 @@ class Strategy:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """Between one version of a resource and the one that is stored. Pure; neither changes its argument."""
+
+    to_stored: Callable[[Object], Object]
+    from_stored: Callable[[Object], Object]
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One row of the table of kinds."""
 
@@ -74,11 +83,25 @@ class Kind:
     """How names of this kind are spelled (`names.validate_name`)."""
     generation: bool = True
     """Keeps metadata.generation: 1 on create, +1 when anything outside metadata and status changes."""
+    generation_of_annotations: bool = False
+    """Annotations count as well."""
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
     unconditional: bool = True
     """May be replaced by who names no revision."""
+    cascade: Cascade = "Background"
+    """What a deletion that names no policy does with dependents; empty where there are none."""
+    cascade_warning: str = ""
+    """What a client is told whose deletion names no policy."""
+    deleted_shown: bool = False
+    """A deletion is answered with the object as it was last, and not with a Status."""
+    unserved: str = ""
+    """Why nothing happens when such an object is written, as a warning tells it. Empty: it does what it says."""
+    stored_group: str | None = None
+    """The group whose resource its objects are stored as, where that is another one: one resource, served in two groups."""
+    conversion: Conversion | None = None
+    """To and from the stored version. None: it is the stored one, or differs from it in apiVersion only."""
     custom: bool = False
     """Defined by a CRD in this API server (no strategic merge patch, fields pruned)."""
     typed_items: bool = True
@@ -98,8 +121,13 @@ class Kind:
         """`deployments.apps`: the name that errors use."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def resource(self) -> tuple[str, str]:
+        """Group and plural under which its objects are stored."""
+        return (self.group if self.stored_group is None else self.stored_group, self.plural)
+
     def key(self, namespace: str, name: str) -> Key:
-        return Key(self.group, self.plural, namespace if self.namespaced else "", name)
+        return Key(*self.resource, namespace if self.namespaced else "", name)
 
     def key_of(self, obj: Mapping[str, Any]) -> Key:
         return self.key(namespace_of(obj), name_of(obj))

@@ -13,6 +13,13 @@ from typing import Literal
 CLUSTER_GROUP = "cluster.karmada.io"
 POLICY_GROUP = "policy.karmada.io"
 WORK_GROUP = "work.karmada.io"
+CONFIG_GROUP = "config.karmada.io"
+APPS_GROUP = "apps.karmada.io"
+AUTOSCALING_GROUP = "autoscaling.karmada.io"
+NETWORKING_GROUP = "networking.karmada.io"
+REMEDY_GROUP = "remedy.karmada.io"
+SEARCH_GROUP = "search.karmada.io"
+MULTI_CLUSTER_GROUP = "multicluster.x-k8s.io"
 
 # --- namespaces ----------------------------------------------------------------------------------------------
 
@@ -27,6 +34,7 @@ CLUSTER_POLICY_ID = "clusterpropagationpolicy.karmada.io/permanent-id"
 BINDING_ID = "resourcebinding.karmada.io/permanent-id"
 CLUSTER_BINDING_ID = "clusterresourcebinding.karmada.io/permanent-id"
 WORK_ID = "work.karmada.io/permanent-id"
+MULTI_CLUSTER_SERVICE_ID = "multiclusterservice.karmada.io/permanent-id"
 MANAGED = "karmada.io/managed"
 SYSTEM = "karmada.io/system"
 SKIP_AUTO_PROPAGATION = "namespace.karmada.io/skip-auto-propagation"

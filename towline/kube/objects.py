@@ -114,6 +114,12 @@ def stamp(value: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d"%b%b' % (value[:at], revision, comma, value[at:])
 
 
+def stamp_again(value: bytes, old: int, new: int) -> bytes:
+    """Bytes stamped with `old`, with `new` instead."""
+    # `stamp` puts the resourceVersion first in metadata, behind apiVersion and kind: nothing can look like it before.
+    return value.replace(b'"resourceVersion":"%d"' % old, b'"resourceVersion":"%d"' % new, 1)
+
+
 def decode(value: bytes) -> Object:
     """Parsed `value`. Raises `orjson.JSONDecodeError` for what is not JSON."""
     obj: Object = orjson.loads(value)

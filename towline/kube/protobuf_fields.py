@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from towline.kube import protobuf_groups
+
 CORE = "io.k8s.api.core.v1"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 RUNTIME = "io.k8s.apimachinery.pkg.runtime"
@@ -34,6 +36,8 @@ PACKAGES: Mapping[str, str] = {
     "policy/v1": "io.k8s.api.policy.v1",
     "rbac.authorization.k8s.io/v1": "io.k8s.api.rbac.v1",
     "storage.k8s.io/v1": "io.k8s.api.storage.v1",
+    "events.k8s.io/v1": "io.k8s.api.events.v1",
+    "node.k8s.io/v1": "io.k8s.api.node.v1",
     "scheduling.k8s.io/v1": "io.k8s.api.scheduling.v1",
     "coordination.k8s.io/v1": "io.k8s.api.coordination.v1",
     "admissionregistration.k8s.io/v1": "io.k8s.api.admissionregistration.v1",
@@ -360,74 +364,6 @@ _NETWORKING_V1 = """
     IPBlock: cidr 1 string!, except 2 []string
 """
 
-_AUTOSCALING_V1 = """
-    Scale: metadata 1 meta.ObjectMeta, spec 2 ScaleSpec, status 3 ScaleStatus
-    ScaleSpec: replicas 1 int32
-    ScaleStatus: replicas 1 int32!, selector 2 string
-"""
-
-_AUTOSCALING_V2 = """
-    HorizontalPodAutoscaler: metadata 1 meta.ObjectMeta, spec 2 HorizontalPodAutoscalerSpec,
-        status 3 HorizontalPodAutoscalerStatus
-    HorizontalPodAutoscalerSpec: scaleTargetRef 1 CrossVersionObjectReference, minReplicas 2 int32!, maxReplicas 3 int32!,
-        metrics 4 []MetricSpec, behavior 5 HorizontalPodAutoscalerBehavior
-    CrossVersionObjectReference: kind 1 string!, name 2 string!, apiVersion 3 string
-    MetricSpec: type 1 string!, object 2 ObjectMetricSource, pods 3 PodsMetricSource, resource 4 ResourceMetricSource,
-        external 5 ExternalMetricSource, containerResource 7 ContainerResourceMetricSource
-    ObjectMetricSource: describedObject 1 CrossVersionObjectReference, target 2 MetricTarget, metric 3 MetricIdentifier
-    PodsMetricSource: metric 1 MetricIdentifier, target 2 MetricTarget
-    ResourceMetricSource: name 1 string!, target 2 MetricTarget
-    ContainerResourceMetricSource: name 1 string!, target 2 MetricTarget, container 3 string!
-    ExternalMetricSource: metric 1 MetricIdentifier, target 2 MetricTarget
-    MetricIdentifier: name 1 string!, selector 2 meta.LabelSelector
-    MetricTarget: type 1 string!, value 2 Quantity, averageValue 3 Quantity, averageUtilization 4 int32!
-    HorizontalPodAutoscalerBehavior: scaleUp 1 HPAScalingRules, scaleDown 2 HPAScalingRules
-    HPAScalingRules: selectPolicy 1 string!, policies 2 []HPAScalingPolicy, stabilizationWindowSeconds 3 int32!,
-        tolerance 4 Quantity
-    HPAScalingPolicy: type 1 string!, value 2 int32!, periodSeconds 3 int32!
-    HorizontalPodAutoscalerStatus: observedGeneration 1 int64!, lastScaleTime 2 meta.Time, currentReplicas 3 int32,
-        desiredReplicas 4 int32!, currentMetrics 5 []MetricStatus, conditions 6 []HorizontalPodAutoscalerCondition
-    HorizontalPodAutoscalerCondition: type 1 string!, status 2 string!, lastTransitionTime 3 meta.Time, reason 4 string,
-        message 5 string
-    MetricStatus: type 1 string!, object 2 ObjectMetricStatus, pods 3 PodsMetricStatus, resource 4 ResourceMetricStatus,
-        external 5 ExternalMetricStatus, containerResource 7 ContainerResourceMetricStatus
-    ObjectMetricStatus: metric 1 MetricIdentifier, current 2 MetricValueStatus,
-        describedObject 3 CrossVersionObjectReference
-    PodsMetricStatus: metric 1 MetricIdentifier, current 2 MetricValueStatus
-    ResourceMetricStatus: name 1 string!, current 2 MetricValueStatus
-    ContainerResourceMetricStatus: name 1 string!, current 2 MetricValueStatus, container 3 string!
-    ExternalMetricStatus: metric 1 MetricIdentifier, current 2 MetricValueStatus
-    MetricValueStatus: value 1 Quantity, averageValue 2 Quantity, averageUtilization 3 int32!
-"""
-
-_STORAGE_V1 = """
-    StorageClass: metadata 1 meta.ObjectMeta, provisioner 2 string!, parameters 3 {}string, reclaimPolicy 4 string!,
-        mountOptions 5 []string, allowVolumeExpansion 6 bool!, volumeBindingMode 7 string!,
-        allowedTopologies 8 []core.TopologySelectorTerm
-"""
-
-_SCHEDULING_V1 = """
-    PriorityClass: metadata 1 meta.ObjectMeta, value 2 int32!, globalDefault 3 bool, description 4 string,
-        preemptionPolicy 5 string!
-"""
-
-_COORDINATION_V1 = """
-    Lease: metadata 1 meta.ObjectMeta, spec 2 LeaseSpec
-    LeaseSpec: holderIdentity 1 string!, leaseDurationSeconds 2 int32!, acquireTime 3 meta.MicroTime,
-        renewTime 4 meta.MicroTime, leaseTransitions 5 int32!, strategy 6 string!, preferredHolder 7 string!
-"""
-
-_DISCOVERY_V1 = """
-    EndpointSlice: metadata 1 meta.ObjectMeta, endpoints 2 []Endpoint, ports 3 []EndpointPort, addressType 4 string!
-    Endpoint: addresses 1 []string, conditions 2 EndpointConditions, hostname 3 string!, targetRef 4 core.ObjectReference,
-        deprecatedTopology 5 {}string, nodeName 6 string!, zone 7 string!, hints 8 EndpointHints
-    EndpointConditions: ready 1 bool!, serving 2 bool!, terminating 3 bool!
-    EndpointHints: forZones 1 []ForZone, forNodes 2 []ForNode
-    ForNode: name 1 string!
-    ForZone: name 1 string!
-    EndpointPort: name 1 string!, protocol 2 string!, port 3 int32!, appProtocol 4 string!
-"""
-
 _ADMISSIONREGISTRATION_V1 = """
     ValidatingWebhookConfiguration: metadata 1 meta.ObjectMeta, webhooks 2 []ValidatingWebhook
     MutatingWebhookConfiguration: metadata 1 meta.ObjectMeta, webhooks 2 []MutatingWebhook
@@ -451,6 +387,13 @@ _AUTHENTICATION_V1 = """
     SelfSubjectReviewStatus: userInfo 1 UserInfo
     UserInfo: username 1 string, uid 2 string, groups 3 []string, extra 4 {}ExtraValue
     ExtraValue: items 1 []string
+    TokenRequest: metadata 1 meta.ObjectMeta, spec 2 TokenRequestSpec, status 3 TokenRequestStatus
+    TokenRequestSpec: audiences 1 []string, boundObjectRef 3 BoundObjectReference, expirationSeconds 4 int64!
+    TokenRequestStatus: token 1 string, expirationTimestamp 2 meta.Time
+    BoundObjectReference: kind 1 string, apiVersion 2 string, name 3 string, uid 4 string
+    TokenReview: metadata 1 meta.ObjectMeta, spec 2 TokenReviewSpec, status 3 TokenReviewStatus
+    TokenReviewSpec: token 1 string!, audiences 2 []string
+    TokenReviewStatus: authenticated 1 bool, user 2 UserInfo, error 3 string, audiences 4 []string
 """
 
 _AUTHORIZATION_V1 = """
@@ -474,12 +417,14 @@ _TABLES: Mapping[str, str] = {
     PACKAGES["rbac.authorization.k8s.io/v1"]: _RBAC_V1,
     PACKAGES["policy/v1"]: _POLICY_V1,
     PACKAGES["networking.k8s.io/v1"]: _NETWORKING_V1,
-    PACKAGES["autoscaling/v1"]: _AUTOSCALING_V1,
-    PACKAGES["autoscaling/v2"]: _AUTOSCALING_V2,
-    PACKAGES["storage.k8s.io/v1"]: _STORAGE_V1,
-    PACKAGES["scheduling.k8s.io/v1"]: _SCHEDULING_V1,
-    PACKAGES["coordination.k8s.io/v1"]: _COORDINATION_V1,
-    PACKAGES["discovery.k8s.io/v1"]: _DISCOVERY_V1,
+    PACKAGES["autoscaling/v1"]: protobuf_groups.AUTOSCALING_V1,
+    PACKAGES["autoscaling/v2"]: protobuf_groups.AUTOSCALING_V2,
+    PACKAGES["storage.k8s.io/v1"]: protobuf_groups.STORAGE_V1,
+    PACKAGES["events.k8s.io/v1"]: protobuf_groups.EVENTS_V1,
+    PACKAGES["node.k8s.io/v1"]: protobuf_groups.NODE_V1,
+    PACKAGES["scheduling.k8s.io/v1"]: protobuf_groups.SCHEDULING_V1,
+    PACKAGES["coordination.k8s.io/v1"]: protobuf_groups.COORDINATION_V1,
+    PACKAGES["discovery.k8s.io/v1"]: protobuf_groups.DISCOVERY_V1,
     PACKAGES["admissionregistration.k8s.io/v1"]: _ADMISSIONREGISTRATION_V1,
     PACKAGES["authentication.k8s.io/v1"]: _AUTHENTICATION_V1,
     PACKAGES["authorization.k8s.io/v1"]: _AUTHORIZATION_V1,

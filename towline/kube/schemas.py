@@ -384,6 +384,8 @@ def compact(schema: Schema, obj: Any) -> Any:
             return obj
         items = [compact(child, item) for item in obj]
         return obj if _same(items, obj) else items
+    if obj.__class__ is not dict:
+        return obj  # a null among objects: for the rules to refuse
     changed: dict[str, Any] | None = None
     for field, item in obj.items():
         if item.__class__ is not dict and item.__class__ is not list:

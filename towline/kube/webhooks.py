@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -50,6 +50,17 @@ class Resource(NamedTuple):
     """Group, version, kind."""
 
 
+Convert = Callable[[Object, Resource], Object]
+"""An object in the version of a resource."""
+
+
+def same_fields(obj: Object, resource: Resource) -> Object:
+    """For versions that differ in apiVersion only."""
+    group, version, _ = resource.kind
+    api_version = f"{group}/{version}" if group else version
+    return obj if obj.get("apiVersion") == api_version else {**obj, "apiVersion": api_version}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A write. `equivalents`: the resource's other served versions. `namespace` of a Namespace is its own name. `labels` are
@@ -67,6 +78,7 @@ class Request:
     user: Object = field(default_factory=dict)
     dry_run: bool = False
     options: Object = field(default_factory=dict)
+    convert: Convert = same_fields
 
 
 class Rule(NamedTuple):
@@ -185,8 +197,8 @@ def _space_labels(request: Request) -> Mapping[str, str]:
 def _conditions_hold(webhook: Webhook, request: Request, resource: Resource) -> bool:
     """One that is false outweighs one that fails; what fails then passes by a webhook whose failures are ignored."""
     variables = {
-        "object": in_version(request.object, resource),
-        "oldObject": in_version(request.old, resource),
+        "object": _in_version(request, request.object, resource),
+        "oldObject": _in_version(request, request.old, resource),
         "request": _shown(request, resource),
     }
     failed: list[str] = []
@@ -246,19 +258,14 @@ def review(webhook: Webhook, request: Request, resource: Resource, uid: str) -> 
         "request": {
             "uid": uid,
             **_shown(request, resource),
-            "object": in_version(request.object, resource),
-            "oldObject": in_version(request.old, resource),
+            "object": _in_version(request, request.object, resource),
+            "oldObject": _in_version(request, request.old, resource),
         },
     }
 
 
-def in_version(obj: Object | None, resource: Resource) -> Object | None:
-    """`obj` as an object of `resource` (versions differ in apiVersion only)."""
-    if obj is None:
-        return None
-    group, version, _ = resource.kind
-    api_version = f"{group}/{version}" if group else version
-    return obj if obj.get("apiVersion") == api_version else {**obj, "apiVersion": api_version}
+def _in_version(request: Request, obj: Object | None, resource: Resource) -> Object | None:
+    return None if obj is None else request.convert(obj, resource)
 
 
 def answered(webhook: Webhook, body: bytes, uid: str, *, mutating: bool) -> Answer:
@@ -381,7 +388,7 @@ def _webhook(configuration: str, webhook: Mapping[str, Any]) -> Webhook:
         name=webhook["name"],
         configuration=configuration,
         url=client.get("url") or _service_url(client["service"]),
-        ca_bundle=base64.b64decode(client.get("caBundle") or ""),
+        ca_bundle=_decoded(client.get("caBundle") or ""),
         rules=tuple(_rule(rule) for rule in webhook.get("rules") or ()),
         namespaces=selectors.from_object(webhook.get("namespaceSelector") or {}),
         objects=selectors.from_object(webhook.get("objectSelector") or {}),
@@ -395,6 +402,14 @@ def _webhook(configuration: str, webhook: Mapping[str, Any]) -> Webhook:
             (v for v in webhook.get("admissionReviewVersions") or () if v in REVIEW_VERSIONS), "v1"
         ),
     )
+
+
+def _decoded(bundle: str) -> bytes:
+    """What is no base64 is no certificate either: nobody is trusted then."""
+    try:
+        return base64.b64decode(bundle)
+    except binascii.Error:
+        return b"?"
 
 
 def _service_url(service: Mapping[str, Any]) -> str:

@@ -110,6 +110,8 @@ def prepare(
     if unknown is None:
         unknown = unknown_fields(kind, obj, pruned, validation)
     warnings = reported(kind, unknown, validation)
+    if kind.unserved:
+        warnings += (kind.unserved,)
     obj = schemas.default(kind.schema, pruned)
     errors = schemas.validate(kind.schema, obj)
     if kind.strategy.default is not None and check_types(kind, errors):

@@ -1,22 +1,24 @@
-"""Who asks: client certificates and static bearer tokens, and the first, plain rule of who may.
+"""Who asks: client certificates, then bearer tokens, and the first, plain rule of who may.
 
-A certificate's common name is the user and its organizations are the groups, as in Kubernetes. The TLS layer has verified it;
-a connection without one is anonymous.
+A certificate's common name is the user and its organizations are the groups, as in Kubernetes. The TLS layer has verified it.
+As in Kubernetes it comes first, whatever token is beside it; without one, a token that nobody accepts is 401, and so is
+no token.
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import AUTHENTICATED, User
+
+log = logging.getLogger(__name__)
 
 ANONYMOUS = "system:anonymous"
-AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 
@@ -35,19 +37,53 @@ class Decision(NamedTuple):
 Authorize = Callable[[User, Attributes], Decision]
 
 
-def certificates_and_tokens(tokens: Mapping[str, User] | None = None) -> Authenticate:
-    """Client certificates, and `tokens` as bearer tokens."""
-    known = dict(tokens or {})
+class InvalidToken(Exception):
+    """The token is a verifier's own, but it is not good. The message is for the log and for reviews, not for whoever sent it."""
+
+
+Verify = Callable[[str], Awaitable[User | None]]
+"""The user of a bearer token, AUTHENTICATED among its groups; None for a token of somebody else's. May raise InvalidToken."""
+
+
+def certificates_and_tokens(*verifiers: Verify) -> Authenticate:
+    """Client certificates, and bearer tokens that one of `verifiers` accepts; they are asked in order."""
 
     async def authenticate(request: web.BaseRequest) -> User | None:
-        header = request.headers.get("Authorization", "")
-        if header:
-            scheme, _, token = header.partition(" ")
-            return _by_token(known, token.strip()) if scheme.lower() == "bearer" else None
         transport = request.transport
-        return of_certificate(transport.get_extra_info("peercert")) if transport is not None else None
+        if transport is not None:
+            user = of_certificate(transport.get_extra_info("peercert"))
+            if user is not None:
+                return user
+        token = bearer_token(request.headers.get("Authorization", ""))
+        try:
+            return await first_of(verifiers, token) if token else None
+        except InvalidToken as error:
+            log.debug("a bearer token is refused: %s", error)
+            return None
 
     return authenticate
+
+
+async def first_of(verifiers: Sequence[Verify], token: str) -> User | None:
+    """Whom the first verifier that accepts `token` names. Raises InvalidToken when none does and one refuses it."""
+    refused: InvalidToken | None = None
+    for verify in verifiers:
+        try:
+            user = await verify(token)
+        except InvalidToken as error:
+            refused = error
+        else:
+            if user is not None:
+                return user
+    if refused is not None:
+        raise refused
+    return None
+
+
+def bearer_token(header: str) -> str:
+    """The token of an Authorization header; "" for another scheme."""
+    scheme, _, rest = header.strip().partition(" ")
+    return rest.partition(" ")[0] if scheme.lower() == "bearer" else ""
 
 
 def of_certificate(certificate: Mapping[str, Any] | None) -> User | None:
@@ -72,11 +108,3 @@ def masters_only(user: User, attributes: Attributes) -> Decision:
     if MASTERS in user.groups:
         return Decision(True)
     return Decision(False, f"only members of {MASTERS} are allowed")
-
-
-def _by_token(known: Mapping[str, User], token: str) -> User | None:
-    found = None
-    for candidate, user in known.items():
-        if hmac.compare_digest(candidate.encode(), token.encode()):
-            found = user
-    return found

@@ -45,7 +45,7 @@ def check_namespace(engine: Engine, kind: Kind, key: Key) -> None:
 
 def refuse(engine: Engine, kind: Kind, verb: str, key: Key) -> None:
     """405 for writes of objects that are computed."""
-    refusal = engine.refusals.get((kind.group, kind.plural))
+    refusal = engine.refusals.get(kind.resource)
     why = refusal(verb, key) if refusal is not None else None
     if why is not None:
         raise status.method_not_allowed(why, {"name": key.name, "group": kind.group, "kind": kind.plural})

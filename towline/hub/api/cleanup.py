@@ -138,9 +138,9 @@ class Cleanup:
         found: list[tuple[Kind, Entry]] = []
         seen: set[tuple[str, str]] = set()
         for kind in self._engine.kinds:
-            if kind.namespaced and (kind.group, kind.plural) not in seen:
-                seen.add((kind.group, kind.plural))
-                entries = self._engine.cache.list(kind.group, kind.plural, namespace)
+            if kind.namespaced and kind.resource not in seen:
+                seen.add(kind.resource)
+                entries = self._engine.cache.list(*kind.resource, namespace)
                 found += [(kind, entry) for entry in entries]
         return found
 

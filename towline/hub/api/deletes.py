@@ -5,37 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from towline.hub.api import paths, plugins, status
 from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.api.user import SYSTEM, User
-from towline.hub.api.writes import as_version, holds_content
+from towline.hub.api.versions import as_version, object_as_version
+from towline.hub.api.writes import holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
-from towline.kube import errors
+from towline.kube import deletion, errors
+from towline.kube.deletion import Cascade
 from towline.kube.kinds import Kind
-from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+from towline.kube.objects import Key, Object, encode, stamp, stamp_again
 
-PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 COLLECTION_CONCURRENCY = 64
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 """As in Kubernetes: too much relies on them."""
+_UNSAFE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """`grace_seconds` and `propagation` are taken in and checked; dependents go in the background. `sent`: the
-    fields of DeleteOptions as the client said them."""
+    """What a client asks for. A grace period is read and means nothing: no kubelet here would end it, and as in Kubernetes
+    a Pod that is on no node goes at once. `accepted`: the client expects 202 while finalizers hold the object, as those do
+    that still say `orphanDependents: false`. `sent`: the fields of DeleteOptions as the client said them."""
 
     uid: str = ""
     revision: int = 0
-    grace_seconds: int | None = None
-    propagation: str = "Background"
+    propagation: Cascade = ""
     dry_run: bool = False
     user: User = SYSTEM
+    accepted: bool = False
     sent: Object | None = None
 
 
@@ -51,32 +54,35 @@ class Deleted:
 
 
 def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptions:
-    """From a DeleteOptions body, or from the query. Raises 400."""
+    """From a DeleteOptions body, or from the query. Raises 400 and 422."""
     body = body or {}
     if body and body.get("kind", "DeleteOptions") not in ("DeleteOptions", ""):
         raise status.bad_request(f"the body of a delete is DeleteOptions, not {body.get('kind')!r}")
     preconditions = _typed(body, "preconditions", dict) or {}
     dry_run = _typed(body, "dryRun", list) or ([query["dryRun"]] if query.get("dryRun") else [])
-    grace = _typed(body, "gracePeriodSeconds", int)
-    if grace is None:
-        grace = paths.number(query, "gracePeriodSeconds")
+    if _typed(body, "gracePeriodSeconds", int) is None:
+        paths.number(query, "gracePeriodSeconds")
     policy = _typed(body, "propagationPolicy", str) or query.get("propagationPolicy") or ""
     orphan = _typed(body, "orphanDependents", bool)
     if orphan is None and "orphanDependents" in query:
         orphan = paths.flag(query, "orphanDependents")
     if policy and orphan is not None:
-        raise status.bad_request("orphanDependents and propagationPolicy cannot be both set")
-    if policy and policy not in PROPAGATION_POLICIES:
-        error = errors.unsupported("propagationPolicy", policy, PROPAGATION_POLICIES)
+        told = "orphanDependents and deletionPropagation cannot be both set"
+        raise status.invalid_options("DeleteOptions", *errors.invalid("propagationPolicy", policy, told))
+    if policy and policy not in deletion.POLICIES:
+        error = errors.unsupported("propagationPolicy", policy, deletion.POLICIES)
         raise status.invalid_options("DeleteOptions", *error)
-    if grace is not None and grace < 0:
-        raise status.bad_request("gracePeriodSeconds must not be negative")
+    if _typed(body, _UNSAFE, bool) or (_UNSAFE in query and paths.flag(query, _UNSAFE)):
+        told = "there is nothing to ignore: what this server cannot read is not served, and its row can only be removed in the store"
+        raise status.invalid_options("DeleteOptions", *errors.invalid(_UNSAFE, True, told))
+    if not policy and orphan is not None:
+        policy = "Orphan" if orphan else "Background"
     return DeleteOptions(
         uid=_typed(preconditions, "uid", str) or "",
         revision=parse_revision(_typed(preconditions, "resourceVersion", str) or "0"),
-        grace_seconds=grace,
-        propagation=policy or ("Orphan" if orphan else "Background"),
+        propagation=cast(Cascade, policy),
         dry_run=checked_dry_run("DeleteOptions", dry_run),
+        accepted=orphan is False,
         sent=_sent(body, query),
     )
 
@@ -113,11 +119,18 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
             raise status.not_found(kind, key.name)
         _check_preconditions(engine, kind, entry, options)
         obj = entry.object
-        held = bool(entry.meta.finalizers) or holds_content(kind, obj)
-        warnings = await _admitted(engine, kind, key, obj, options) if engine.plugins else ()
-        if held and entry.meta.deletionTimestamp:
+        warnings = (
+            await _admitted(engine, kind, key, object_as_version(obj, kind), options)
+            if engine.plugins
+            else ()
+        )
+        present, content = entry.meta.finalizers or [], holds_content(kind, obj)
+        kept = deletion.finalizers(kind.cascade, present, options.propagation)
+        held = bool(kept) or content
+        # What is being deleted already may be asked for another policy; a namespace's is settled by the first.
+        if held and entry.meta.deletionTimestamp and (content or kept == present):
             return _deleted(kind, entry, entry.value, warnings, gone=False)
-        value = encode(_marked(engine, kind, obj)) if held else None
+        value = encode(_marked(engine, kind, obj, kept)) if held else None
         shown = entry.value if value is None else stamp(value, entry.revision)
         if options.dry_run:
             return _deleted(kind, entry, shown, warnings, gone=not held)
@@ -128,8 +141,7 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
                 raise status.conflict(kind, key.name) from None
             await engine.moved(key, entry)
             continue
-        if value is not None:
-            shown = stamp(value, revision)
+        shown = stamp_again(shown, entry.revision, revision) if value is None else stamp(value, revision)
         return _deleted(kind, entry, shown, warnings, gone=not held)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
@@ -137,24 +149,24 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
 async def delete_collection(
     engine: Engine, kind: Kind, entries: Sequence[Entry], options: DeleteOptions
 ) -> list[bytes]:
-    """Delete `entries`, many at a time; one that went meanwhile is no error. Answers the deleted objects."""
+    """Delete `entries`, many at a time; one that went meanwhile is no error. Answers them as they were listed."""
     room = asyncio.Semaphore(COLLECTION_CONCURRENCY)
 
-    async def one(entry: Entry) -> bytes | None:
+    async def one(entry: Entry) -> None:
         async with room:
             try:
-                return (await delete(engine, kind, entry.key, options)).value
+                await delete(engine, kind, entry.key, options)
             except status.StatusError as error:
-                if error.code == 404:
-                    return None
-                raise
+                if error.code != 404:
+                    raise
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(entry)) for entry in entries]
+            for entry in entries:
+                group.create_task(one(entry))
     except* status.StatusError as errors:
         raise errors.exceptions[0] from None
-    return [value for value in (task.result() for task in tasks) if value is not None]
+    return [as_version(entry.value, kind) for entry in entries]
 
 
 async def _admitted(engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions) -> Warnings:
@@ -185,15 +197,11 @@ def _precondition_failed(kind: Kind, entry: Entry, why: str) -> status.StatusErr
     return error
 
 
-def _marked(engine: Engine, kind: Kind, obj: Object) -> Object:
-    metadata = obj["metadata"]
-    marked = with_metadata(obj, deletionTimestamp=engine.timestamp())
-    if (kind.group, kind.plural) == NAMESPACES:
-        return {**marked, "status": {**(obj.get("status") or {}), "phase": "Terminating"}}
-    marked = with_metadata(marked, deletionGracePeriodSeconds=0)
-    if kind.generation:
-        marked = with_metadata(marked, generation=int(metadata.get("generation") or 0) + 1)
-    return marked
+def _marked(engine: Engine, kind: Kind, obj: Object, kept: Sequence[str]) -> Object:
+    is_namespace = (kind.group, kind.plural) == NAMESPACES
+    return deletion.marked(
+        obj, engine.timestamp(), kept, counted=kind.generation and not is_namespace, namespace=is_namespace
+    )
 
 
 def _deleted(kind: Kind, entry: Entry, value: bytes, warnings: Warnings, *, gone: bool) -> Deleted:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from towline.hub.api.actions import Actions
 from towline.hub.api.bodies import JSON, media_type
 from towline.kube import schemas
 from towline.kube.kinds import Kind, KindTable
@@ -39,8 +40,9 @@ class Document(NamedTuple):
 class Discovery:
     """The documents, rendered lazily. `get` answers None for a path that is not one of discovery's."""
 
-    def __init__(self, kinds: KindTable) -> None:
+    def __init__(self, kinds: KindTable, actions: Actions | None = None) -> None:
         self._kinds = kinds
+        self._actions = actions or {}
         self._generation = -1
         self._rendered: dict[tuple[str, str], Document] = {}
 
@@ -64,25 +66,26 @@ class Discovery:
         return found
 
     def _render(self, parts: tuple[str, ...], aggregated: str) -> Any:
-        groups = group_versions(self._kinds)
+        actions = self._actions
+        groups = group_versions(self._kinds, actions)
         if parts == ("version",):
             return version()
         if parts == ("api",):
             if aggregated:
-                return _aggregated(aggregated, {"": groups[""]} if "" in groups else {})
+                return _aggregated(aggregated, {"": groups[""]} if "" in groups else {}, actions)
             return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
         if parts == ("apis",):
             named = {group: versions for group, versions in groups.items() if group}
             if aggregated:
-                return _aggregated(aggregated, named)
+                return _aggregated(aggregated, named, actions)
             listed = [_group(group, versions) for group, versions in named.items()]
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
         if len(parts) == 2 and parts[0] == "apis" and parts[1] in groups:
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])}
         if len(parts) == 2 and parts[0] == "api":
-            return _resource_list("", parts[1], groups.get("", {}).get(parts[1]))
+            return _resource_list("", parts[1], groups.get("", {}).get(parts[1]), actions)
         if len(parts) == 3 and parts[0] == "apis":
-            return _resource_list(parts[1], parts[2], groups.get(parts[1], {}).get(parts[2]))
+            return _resource_list(parts[1], parts[2], groups.get(parts[1], {}).get(parts[2]), actions)
         return None
 
 
@@ -118,7 +121,7 @@ def version() -> Mapping[str, str]:
     }
 
 
-def group_versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
+def group_versions(kinds: Iterable[Kind], actions: Actions | None = None) -> dict[str, dict[str, list[Kind]]]:
     """Kinds by group and version, the core group first, groups in the order of the table, a version's kinds by name, as
     `kubectl get all` shows them."""
     groups: dict[str, dict[str, list[Kind]]] = {"": {}}
@@ -126,6 +129,9 @@ def group_versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
         groups.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     for group, group_version in VIRTUAL:
         groups.setdefault(group, {}).setdefault(group_version, [])
+    for (group, _, subresource), action in (actions or {}).items():
+        if not subresource:
+            groups.setdefault(group, {}).setdefault(action.kind.version, [])
     if not groups[""]:
         del groups[""]
     for group, versions in groups.items():
@@ -149,7 +155,7 @@ def _group(group: str, versions: Iterable[str]) -> dict[str, Any]:
     return {"name": group, "versions": listed, "preferredVersion": listed[0]}
 
 
-def _resource_list(group: str, version: str, kinds: list[Kind] | None) -> Any:
+def _resource_list(group: str, version: str, kinds: list[Kind] | None, actions: Actions) -> Any:
     if kinds is None:
         return None
     resources: list[dict[str, Any]] = []
@@ -166,17 +172,17 @@ def _resource_list(group: str, version: str, kinds: list[Kind] | None) -> Any:
                 "storageVersionHash": _hash(kind),
             }
         )
-        for name, response, verbs in subresources(kind):
+        for name, response, verbs in subresources(kind, actions):
             entry = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
             if response != _gvk(kind):
                 entry |= {"group": response["group"], "version": response["version"]}
             resources.append({**entry, "kind": response["kind"], "verbs": list(verbs)})
-    for plural, name in VIRTUAL.get((group, version), ()):
+    for plural, name, namespaced in _only_created(group, version, actions):
         resources.append(
             {
                 "name": plural,
                 "singularName": name.lower(),
-                "namespaced": False,
+                "namespaced": namespaced,
                 "kind": name,
                 "verbs": ["create"],
             }
@@ -190,7 +196,7 @@ def _resource_list(group: str, version: str, kinds: list[Kind] | None) -> Any:
     }
 
 
-def subresources(kind: Kind) -> list[tuple[str, dict[str, str], tuple[str, ...]]]:
+def subresources(kind: Kind, actions: Actions) -> list[tuple[str, dict[str, str], tuple[str, ...]]]:
     """(name, the group, version and kind that it answers, verbs)."""
     found: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
     if (kind.group, kind.plural) == ("", "namespaces"):
@@ -199,14 +205,32 @@ def subresources(kind: Kind) -> list[tuple[str, dict[str, str], tuple[str, ...]]
         found.append(("scale", SCALE, ("get", "patch", "update")))
     if kind.status:
         found.append(("status", _gvk(kind), ("get", "patch", "update")))
-    return found
+    for (group, plural, name), action in actions.items():
+        if name and (group, plural) == (kind.group, kind.plural):
+            found.append((name, _gvk(action.kind), ("create",)))
+    return sorted(found, key=lambda subresource: subresource[0])
 
 
-def _aggregated(version: str, groups: Mapping[str, Mapping[str, list[Kind]]]) -> dict[str, Any]:
+def _only_created(group: str, version: str, actions: Actions) -> list[tuple[str, str, bool]]:
+    """(plural, kind, namespaced) of the resources of a version that are never stored, by name."""
+    found = [(plural, kind, False) for plural, kind in VIRTUAL.get((group, version), ())]
+    for (of_group, plural, subresource), action in actions.items():
+        if not subresource and (of_group, action.kind.version) == (group, version):
+            found.append((plural, action.kind.kind, action.kind.namespaced))
+    return sorted(found)
+
+
+def _aggregated(
+    version: str, groups: Mapping[str, Mapping[str, list[Kind]]], actions: Actions
+) -> dict[str, Any]:
     items = []
     for group, versions in groups.items():
         listed = [
-            {"version": name, "resources": _aggregated_resources(group, name, kinds), "freshness": "Current"}
+            {
+                "version": name,
+                "resources": _aggregated_resources(group, name, kinds, actions),
+                "freshness": "Current",
+            }
             for name, kinds in versions.items()
         ]
         metadata: dict[str, Any] = {"creationTimestamp": None}
@@ -221,12 +245,14 @@ def _aggregated(version: str, groups: Mapping[str, Mapping[str, list[Kind]]]) ->
     }
 
 
-def _aggregated_resources(group: str, version: str, kinds: list[Kind]) -> list[dict[str, Any]]:
+def _aggregated_resources(
+    group: str, version: str, kinds: list[Kind], actions: Actions
+) -> list[dict[str, Any]]:
     resources: list[dict[str, Any]] = []
     for kind in kinds:
         below = [
             {"subresource": name, "responseKind": response, "verbs": list(verbs)}
-            for name, response, verbs in subresources(kind)
+            for name, response, verbs in subresources(kind, actions)
         ]
         resources.append(
             {
@@ -240,12 +266,12 @@ def _aggregated_resources(group: str, version: str, kinds: list[Kind]) -> list[d
                 **({"subresources": below} if below else {}),
             }
         )
-    for plural, name in VIRTUAL.get((group, version), ()):
+    for plural, name, namespaced in _only_created(group, version, actions):
         resources.append(
             {
                 "resource": plural,
                 "responseKind": {"group": group, "version": version, "kind": name},
-                "scope": "Cluster",
+                "scope": "Namespaced" if namespaced else "Cluster",
                 "singularResource": name.lower(),
                 "verbs": ["create"],
             }

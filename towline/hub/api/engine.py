@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from towline.hub.api.actions import Actions
 from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
@@ -72,14 +73,16 @@ class Engine:
     limits: Limits = Limits()
     plugins: Plugins = ()
     """In the order in which they are asked."""
+    actions: Actions = field(default_factory=dict)
+    """What can be created and is not stored."""
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
 
     def source(self, kind: Kind) -> Source:
-        return self.sources.get((kind.group, kind.plural), self.cache)
+        return self.sources.get(kind.resource, self.cache)
 
     def shaped(self, kind: Kind, obj: Object, old: Object | None) -> Object:
-        shape = self.shapes.get((kind.group, kind.plural))
+        shape = self.shapes.get(kind.resource)
         return obj if shape is None else shape(obj, old)
 
     def storage(self, kind: Kind) -> Kind:
@@ -88,9 +91,9 @@ class Engine:
         if generation != self.kinds.generation:
             rows = {}
             for row in self.kinds:
-                rows.setdefault((row.group, row.plural), row)
+                rows.setdefault(row.resource, row)
             self._storage = (self.kinds.generation, rows)
-        return rows.get((kind.group, kind.plural), kind)
+        return rows.get(kind.resource, kind)
 
     def timestamp(self) -> str:
         """Now, as objects say it."""

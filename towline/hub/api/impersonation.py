@@ -11,9 +11,9 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from towline.hub.api import status
-from towline.hub.api.authentication import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
+from towline.hub.api.authentication import ANONYMOUS, UNAUTHENTICATED
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import AUTHENTICATED, User
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
 _GROUP = "authentication.k8s.io"

@@ -12,7 +12,7 @@ from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
 from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
-from towline.hub.api.writes import as_version
+from towline.hub.api.versions import as_stored, as_version
 from towline.hub.store.watch import Entry, Gone, ParsedObjects
 from towline.kube import errors, selectors
 from towline.kube.kinds import Kind
@@ -27,6 +27,14 @@ FIELD_ALIASES: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("", "events"): {
         "source": "source.component",
         "reportingComponent": "reportingComponent",
+    },
+    ("events.k8s.io", "events"): {
+        "reportingController": "reportingComponent",
+        "note": "message",
+        **{
+            f"regarding.{field}": f"involvedObject.{field}"
+            for field in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        },
     },
 }
 """Field labels that stand for another path."""
@@ -84,7 +92,7 @@ def select(engine: Engine, kind: Kind, chosen: Selection) -> Sequence[Entry]:
     if name is not None and (chosen.namespace is not None or not kind.namespaced):
         entry = source.get(kind.key(chosen.namespace or "", name))
         return [entry] if entry is not None and chosen.holds(entry) else []
-    entries = source.list(kind.group, kind.plural, chosen.namespace)
+    entries = source.list(*kind.resource, chosen.namespace)
     if chosen.everything:
         return entries
     return [entry for entry in entries if chosen.holds(entry)]
@@ -115,7 +123,7 @@ async def list_objects(
     engine: Engine, kind: Kind, chosen: Selection, accept: Accepted, query: Mapping[str, str]
 ) -> bytes:
     """The body for a list, or for one page of it. Raises 400, 410, 422, 504."""
-    at, page = await _page(engine, kind, chosen, query)
+    at, page = await page_of(engine, kind, chosen, query)
     entries = page.entries
     if accept.form == "table":
         return tables.table(
@@ -143,10 +151,10 @@ def plain_list(engine: Engine, kind: Kind, at: int, values: Sequence[bytes], pag
         metadata.setdefault("continue", "")
         values = [as_version(value, kind) for value in values]
         return _joined(kind.list_kind, kind.api_version, metadata, values)
-    typed = b'{"apiVersion":"%b","kind":"%b",' % (
-        engine.storage(kind).api_version.encode(),
-        kind.kind.encode(),
-    )
+    shown = engine.storage(kind)
+    if kind.conversion is not None:
+        shown, values = kind, [as_version(value, kind) for value in values]
+    typed = b'{"apiVersion":"%b","kind":"%b",' % (shown.api_version.encode(), kind.kind.encode())
     bare = [b"{" + value.removeprefix(typed) if value.startswith(typed) else value for value in values]
     return _joined(kind.list_kind, kind.api_version, metadata, bare)
 
@@ -171,6 +179,7 @@ def _joined(kind: str, api_version: str, metadata: Mapping[str, str | int], valu
 
 def table_of(engine: Engine, kind: Kind, value: bytes, accept: Accepted, query: Mapping[str, str]) -> bytes:
     """A Table of one object that was just written."""
+    value = as_stored(value, kind)
     meta = read_meta(value)
     key = kind.key(meta.namespace, meta.name)
     stored = revision_of(orjson.loads(value))
@@ -206,7 +215,9 @@ def match_refused(why: FieldError) -> status.StatusError:
     return status.invalid_options("ListOptions", "resourceVersionMatch", why.reason, why.message)
 
 
-async def _page(engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]) -> tuple[int, Page]:
+async def page_of(
+    engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]
+) -> tuple[int, Page]:
     """What a list answers, and the revision it shows."""
     source = engine.source(kind)
     exact = await _exact_revision(engine, kind, query)
@@ -223,7 +234,7 @@ async def _page(engine: Engine, kind: Kind, chosen: Selection, query: Mapping[st
     # Nothing awaits from here on: entries and revision belong together.
     at = exact or source.revision
     try:
-        entries = source.at(kind.group, kind.plural, chosen.namespace, at)
+        entries = source.at(*kind.resource, chosen.namespace, at)
     except Gone:
         if token is not None:
             raise pages.token_expired(token) from None

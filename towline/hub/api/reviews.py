@@ -45,12 +45,7 @@ _FIELDS = ("verb", "group", "version", "resource", "subresource", "namespace", "
 
 
 def _subject(obj: Object, user: User, authorize: Authorize) -> Object:
-    info: dict[str, Any] = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        info["uid"] = user.uid
-    if user.extra:
-        info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return {"status": {"userInfo": info}}
+    return {"status": {"userInfo": user.info()}}
 
 
 _REVIEWS = {"SelfSubjectAccessReview": _access, "SelfSubjectReview": _subject}

@@ -51,7 +51,7 @@ async def patch(
     engine: Engine, kind: Kind, key: Key, patch: Patch, options: Options
 ) -> tuple[bytes, tuple[str, ...]]:
     if patch.type == "apply":
-        patch = Patch("merge", patch.content)
+        return await _apply(engine, kind, key, patch.content, options)
 
     def changed(current: Object) -> Object:
         sent = writes.patched(KIND, current, patch, key.name)
@@ -61,6 +61,28 @@ async def patch(
         return sent
 
     return await _change(engine, kind, key, "patch", changed, options, 0)
+
+
+async def _apply(
+    engine: Engine, kind: Kind, key: Key, sent: Any, options: Options
+) -> tuple[bytes, tuple[str, ...]]:
+    """Server-side apply of a Scale: of the object, it sets the one field that a Scale has."""
+    if not isinstance(sent, dict) or not sent.get("apiVersion") or not sent.get("kind"):
+        raise status.bad_request("an applied configuration is an object that names its apiVersion and kind")
+    named = _checked(key, sent)
+    path = jsonpath.fields_of(_paths(kind).spec_replicas)
+    applied = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": key.name}}
+    applied = _with_value(applied, path, _replicas(key, sent))
+
+    def change(old: Object) -> Changed:
+        claims.check_identity(kind, key, old, {"metadata": sent.get("metadata") or {}})
+        merged = writes.merge_applied(engine, kind, old, applied, options, "scale")
+        if merged is old:
+            return Changed(old, ())
+        return writes.next_object(engine, kind, old, merged, options, "scale", unknown=())
+
+    written = await writes.change_stored(engine, kind, key, "patch", change, options, named, "scale")
+    return orjson.dumps(scale_of(kind, decode(written.value))), written.warnings
 
 
 def scale_of(kind: Kind, obj: Object) -> Object:

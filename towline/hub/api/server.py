@@ -20,11 +20,12 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
+from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
-from towline.hub.api.discovery import Discovery
+from towline.hub.api.discovery import Discovery, Document
 from towline.hub.api.engine import Engine, Limits, Refuse
 from towline.hub.api.fairness import Gate, Level
 from towline.hub.api.metrics import Metrics
@@ -50,8 +51,8 @@ _STOP_SECONDS = 5.0
 
 class ApiServer:
     """`sources` override where a resource is read, `refusals` refuse writes of what is computed. `ready` answers "" or why
-    not; `extra_routes` are by (method, path). `cleans_namespaces`: whether deleted namespaces are emptied and let go here, or
-    by somebody else who knows more about what hangs on them."""
+    not; `extra_routes` are by (method, path), `documents` by path, for whom authorization allows. `cleans_namespaces`: whether
+    deleted namespaces are emptied and let go here, or by somebody else who knows more about what hangs on them."""
 
     def __init__(
         self,
@@ -71,9 +72,11 @@ class ApiServer:
         metrics: Metrics | None = None,
         cleans_namespaces: bool = True,
         plugins: Sequence[Plugin] = (),
+        actions: Actions | None = None,
+        documents: Mapping[str, Document] | None = None,
     ) -> None:
         self.engine = Engine(
-            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins)
+            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins), actions or {}
         )
         self.metrics = metrics or Metrics()
         self._authenticate = authenticate or certificates_and_tokens()
@@ -81,7 +84,8 @@ class ApiServer:
         self._audit = audit
         self._routes = dict(extra_routes or {})
         self._ready = ready
-        self._discovery = Discovery(kinds)
+        self._documents = dict(documents or {})
+        self._discovery = Discovery(kinds, self.engine.actions)
         self._openapi = OpenAPI(kinds)
         self._definitions = Definitions(self.engine)
         self._cleanup = Cleanup(self.engine, namespaces=cleans_namespaces)
@@ -348,7 +352,7 @@ class ApiServer:
         if at.path == "/metrics":
             return _response(request, Reply(self.metrics.render(), content_type="text/plain"))
         accept = request.headers.get("Accept", "")
-        found = self._discovery.get(at.path, accept)
+        found = self._documents.get(at.path) or self._discovery.get(at.path, accept)
         if found is None and at.path.startswith("/openapi/"):
             async with self._rendering:  # beside the event loop: a document takes a while
                 found = await asyncio.to_thread(self._openapi.get, at.path, accept)

@@ -113,13 +113,19 @@ def too_large(limit_bytes: int) -> StatusError:
 
 def invalid(kind: Kind, name: str, errors: Sequence[FieldError]) -> StatusError:
     """422 with one cause a field. The message lists them as kubectl users know them."""
+    return invalid_fields(kind.group, kind.kind, name, errors)
+
+
+def invalid_fields(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> StatusError:
+    """`invalid`, for what has no row."""
     causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in errors]
     listed = [f"{e.path}: {e.message}" if e.path else e.message for e in errors]
     told = listed[0] if len(listed) == 1 else f"[{', '.join(listed)}]"
-    details = _of(kind, name, kind.kind)
-    details["causes"] = causes
-    label = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-    return StatusError(422, "Invalid", f'{label} "{name}" is invalid: {told}', details)
+    details = {field: text for field, text in (("name", name), ("group", group)) if text}
+    label = f"{kind}.{group}" if group else kind
+    return StatusError(
+        422, "Invalid", f'{label} "{name}" is invalid: {told}', {**details, "kind": kind, "causes": causes}
+    )
 
 
 def invalid_patch(message: str) -> StatusError:

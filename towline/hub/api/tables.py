@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from towline.hub.api.versions import as_version
 from towline.hub.store.watch import Entry
 from towline.kube import jsonpath
 from towline.kube.cells import human_duration
@@ -60,8 +61,7 @@ def table(
         metadata["continue"] = token
         if remaining is not None:
             metadata["remainingItemCount"] = remaining
-    columns = columns_of(kind)
-    rows = [row(columns, entry, now, version, include) for entry in entries]
+    rows = [row(kind, entry, now, version, include) for entry in entries]
     head = orjson.dumps(
         {
             "kind": "Table",
@@ -92,13 +92,13 @@ def definitions(kind: Kind) -> list[dict[str, Any]]:
     return [NAME, *described]
 
 
-def row(columns: Sequence[Column], entry: Entry, now: float, version: str, include: str) -> bytes:
+def row(kind: Kind, entry: Entry, now: float, version: str, include: str) -> bytes:
     obj = entry.object
-    cells = [entry.key.name, *(_cell(column, obj, now) for column in columns)]
+    cells = [entry.key.name, *(_cell(column, obj, now) for column in columns_of(kind))]
     encoded = orjson.dumps({"cells": cells}, default=str)
     if include == "None":
         return encoded[:-1] + b',"object":null}'
-    shown = entry.value if include == "Object" else partial(entry.value, version)
+    shown = as_version(entry.value, kind) if include == "Object" else partial(entry.value, version)
     return encoded[:-1] + b',"object":' + shown + b"}"
 
 

@@ -14,7 +14,7 @@ from towline.hub.api import paths, reads, status, tables
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.engine import Engine
 from towline.hub.api.reads import Selection
-from towline.hub.api.writes import as_version
+from towline.hub.api.versions import as_version
 from towline.hub.store.watch import Entry, Gone, Watch, WatchEvent
 from towline.kube import errors
 from towline.kube.kinds import Kind
@@ -52,13 +52,13 @@ class Feed:
         kind = self.kind
         if not self._initial:
             try:
-                self.watch = source.watch(kind.group, kind.plural, self._after or source.revision)
+                self.watch = source.watch(*kind.resource, self._after or source.revision)
             except Gone as gone:
                 raise status.expired(str(gone)) from None
             return b""
         # Nothing awaits between the list and the watch: together they are one revision.
         revision = source.revision
-        self.watch = source.watch(kind.group, kind.plural, revision)
+        self.watch = source.watch(*kind.resource, revision)
         entries = reads.select(self.engine, kind, self.chosen)
         lines = [self._line("ADDED", entry, entry.value) for entry in entries]
         if self._initial == "bookmarked":

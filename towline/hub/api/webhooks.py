@@ -25,6 +25,7 @@ from towline.hub.api.engine import Limits, rfc3339
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.api.status import StatusError
 from towline.hub.api.user import User
+from towline.hub.api.versions import object_as_version
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import WatchEvent
 from towline.kube import patches, webhooks
@@ -165,10 +166,10 @@ class Webhooks:
         self, webhook: Webhook, request: AdmissionRequest, sent: Request, resource: Resource, answer: Answer
     ) -> Object:
         """The request's object as a webhook's patch leaves it, with defaults. Raises StatusError."""
-        before = webhooks.in_version(sent.object, resource)
-        if before is None:
+        if sent.object is None:
             told = f'admission webhook "{webhook.name}" attempted to modify the object, which is not supported for this operation'
             raise status.internal_error(told)
+        before = sent.convert(sent.object, resource)
         try:
             after = patches.json_patch(before, answer.patch)
         except patches.PatchError as error:
@@ -179,11 +180,10 @@ class Webhooks:
         if namespace_of(after) != namespace_of(before):
             told = "the namespace of the provided object does not match the namespace sent on the request"
             raise status.bad_request(told)
-        after = webhooks.in_version(after, sent.resource) or after
         if request.subresource == "scale":
             return after
         try:
-            after = admission.check_envelope(request.kind, after)
+            after = admission.check_envelope(request.kind, sent.convert(after, sent.resource))
             prepared = admission.prepare(
                 request.kind,
                 after,
@@ -222,18 +222,26 @@ class Webhooks:
             _user_info(request.user),
             request.dry_run,
             {"kind": options, "apiVersion": "meta.k8s.io/v1", **(request.options or {})},
+            self._converted,
         )
 
+    def _converted(self, obj: Object, resource: Resource) -> Object:
+        """`obj` as an object of `resource`: through the stored version where the two differ in more than apiVersion."""
+        wanted = self._kinds.resource(*resource[:3])
+        sent = self._kinds.of_object(obj)
+        if wanted is None or sent is None or resource.kind == _SCALE or sent is wanted:
+            return obj
+        return object_as_version(obj if sent.conversion is None else sent.conversion.to_stored(obj), wanted)
+
     def _versions(self, kind: Kind) -> tuple[Kind, ...]:
-        """All served versions of a resource."""
+        """All served versions of a resource, also those in another group."""
         generation, known = self._served
         if generation != self._kinds.generation:
             known = {}
             for row in self._kinds:
-                at = (row.group, row.plural)
-                known[at] = (*known.get(at, ()), row)
+                known[row.resource] = (*known.get(row.resource, ()), row)
             self._served = (self._kinds.generation, known)
-        return known.get((kind.group, kind.plural), ())
+        return known.get(kind.resource, ())
 
     # --- the configurations ----------------------------------------------------------------------------------
 

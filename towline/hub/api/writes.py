@@ -14,12 +14,13 @@ from towline.hub.api import admission, claims, plugins, status
 from towline.hub.api.engine import Engine
 from towline.hub.api.plugins import AdmissionRequest
 from towline.hub.api.user import SYSTEM, User
+from towline.hub.api.versions import as_version, object_as_version, stored_form
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
 from towline.kube import apply as server_side
 from towline.kube import jsonpath, patches, schemas
 from towline.kube.kinds import Kind
-from towline.kube.objects import Key, Object, encode, stamp, with_metadata
+from towline.kube.objects import Key, Object, stamp, with_metadata
 from towline.kube.schemas import FieldError
 
 GENERATED_NAME_ATTEMPTS = 8
@@ -140,7 +141,7 @@ async def _insert(engine: Engine, kind: Kind, key: Key, made: Changed, options: 
     present = engine.cache.get(key)
     if present is not None:
         raise _exists(kind, present)
-    value = _stored_form(engine, kind, new)
+    value = stored_form(engine.storage(kind), kind, new)
     if options.dry_run:
         return Written(as_version(value, kind), True, warnings)
     try:
@@ -258,7 +259,7 @@ async def _apply(
 
     def change(old: Object) -> Changed:
         claims.check_identity(kind, key, old, applied, patched=True)
-        merged = _merge_applied(engine, kind, old, applied, options, subresource)
+        merged = merge_applied(engine, kind, old, applied, options, subresource, content)
         if merged is old:
             return Changed(old, ())
         return next_object(engine, kind, old, merged, options, subresource, unknown=())
@@ -279,10 +280,12 @@ async def _apply(
             raise status.conflict(kind, key.name, why)
         claims.refuse(engine, kind, "create", key)
         claims.check_namespace(engine, kind, key)
-        merged = _merge_applied(engine, kind, None, applied, options, "")
+        merged = merge_applied(engine, kind, None, applied, options, "")
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
-            return await _insert(engine, kind, key, Changed(prepared.object, (), prepared.full), options)
+            return await _insert(
+                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared.full), options
+            )
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
                 raise
@@ -299,9 +302,16 @@ def _applicable(kind: Kind, applied: Object, subresource: str) -> Object:
     return applied
 
 
-def _merge_applied(
-    engine: Engine, kind: Kind, old: Object | None, applied: Object, options: Options, subresource: str
+def merge_applied(
+    engine: Engine,
+    kind: Kind,
+    old: Object | None,
+    applied: Object,
+    options: Options,
+    subresource: str,
+    configuration: Object | None = None,
 ) -> Object:
+    """`old` after an apply of `applied`, which came as `configuration`. Raises 409 with the managers, 400."""
     applied = with_metadata(applied, resourceVersion=None, uid=None)
     try:
         return server_side.apply(
@@ -314,6 +324,7 @@ def _merge_applied(
             api_version=kind.api_version,
             subresource=subresource,
             has_status=kind.status,
+            configuration=configuration,
         )
     except server_side.ApplyConflict as error:
         raise status.apply_conflict(str(error), error.causes) from None
@@ -340,7 +351,7 @@ async def change_stored(
         entry = engine.cache.get(key)
         if entry is None:
             raise status.not_found(kind, key.name)
-        old = _as_version(entry.object, kind)
+        old = object_as_version(entry.object, kind)
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
@@ -349,7 +360,7 @@ async def change_stored(
             new, warnings = await _admitted(engine, request, changed)
         if new is old:
             return Written(as_version(entry.value, kind), False, warnings)
-        value = _stored_form(engine, kind, new)
+        value = stored_form(engine.storage(kind), kind, new)
         if options.dry_run:
             return Written(stamp(as_version(value, kind), entry.revision), False, warnings)
         gone = _is_gone(kind, new)
@@ -456,7 +467,7 @@ def _settled(
     new = engine.shaped(kind, prepared.object, old)
     if new == old:
         return Changed(old, prepared.warnings, prepared.full)
-    if kind.generation and _spec_changed(kind, old, new):
+    if kind.generation and _counts(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
     return Changed(new, prepared.warnings, prepared.full)
 
@@ -493,8 +504,12 @@ def _with_field(obj: Object, field: str, source: Object) -> Object:
     return {name: value for name, value in obj.items() if name != field} if field in obj else obj
 
 
-def _spec_changed(kind: Kind, old: Object, new: Object) -> bool:
-    """Anything outside metadata, and outside status where that is a subresource."""
+def _counts(kind: Kind, old: Object, new: Object) -> bool:
+    """Whether a change makes another generation: anything outside metadata, and outside status where that is a subresource."""
+    if kind.generation_of_annotations and old["metadata"].get("annotations") != new["metadata"].get(
+        "annotations"
+    ):
+        return True
     apart = ("metadata", "status") if kind.status else ("metadata",)
     fields = {*old, *new}.difference(apart)
     return any(old.get(field) != new.get(field) for field in fields)
@@ -511,24 +526,3 @@ def _is_gone(kind: Kind, obj: Object) -> bool:
 def holds_content(kind: Kind, obj: Object) -> bool:
     """Namespaces stay until their content is gone: the finalizers in their spec say so."""
     return (kind.group, kind.plural) == claims.NAMESPACES and bool((obj.get("spec") or {}).get("finalizers"))
-
-
-# --- versions --------------------------------------------------------------------------------------------------
-# All versions of a resource share the stored bytes; they differ in apiVersion only (conversion strategy None).
-
-
-def as_version(value: bytes, kind: Kind) -> bytes:
-    """Stored bytes with the apiVersion of `kind`."""
-    head = b'{"apiVersion":"%b",' % kind.api_version.encode()
-    return value if value.startswith(head) else head + value[value.index(b",") + 1 :]
-
-
-def _as_version(obj: Object, kind: Kind) -> Object:
-    return obj if obj["apiVersion"] == kind.api_version else {**obj, "apiVersion": kind.api_version}
-
-
-def _stored_form(engine: Engine, kind: Kind, obj: Object) -> bytes:
-    stored = engine.storage(kind)
-    if stored is kind or stored.version == kind.version:
-        return encode(obj)
-    return encode({**obj, "apiVersion": stored.api_version})

@@ -12,19 +12,24 @@ from towline.hub.decide import (
     aggregation,
     bindings,
     clusters,
+    garbage,
     health,
     namespaces,
     policies,
     propagation,
     roles,
+    token_secrets,
     userworks,
 )
-from towline.hub.decide.plan import Plan, Snapshot
+from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
-from towline.kube import names
+from towline.kube import deletion, names, tokens
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
+
+DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class World:
     cache: Cache
     works: WorkTable
     fleet: Fleet
+    sign: Sign | None = None
+    """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
+    ca_pem: bytes = b""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -121,7 +129,7 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
         if kind.namespaced and namespace and selector.get("name"):
             yield kind.key(namespace, selector["name"])
             continue
-        for entry in world.cache.list(kind.group, kind.plural, namespace if kind.namespaced else None):
+        for entry in world.cache.list(*kind.resource, namespace if kind.namespaced else None):
             if propagation.propagatable(entry.key) and policies.specificity(policy, entry.object):
                 yield entry.key
 
@@ -220,6 +228,51 @@ def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
         yield Key(*CLUSTERS, "", name_of(found))
 
 
+# --- garbage: keys are objects of any kind that own something, or are owned -------------------------------------
+
+
+def _garbage_initial(world: World) -> Iterator[Key]:
+    yield from dict.fromkeys(world.cache.owned())
+    for group, resource in sorted(world.cache.counts()):
+        yield from (e.key for e in world.cache.list(group, resource) if _awaits_collector(e))
+
+
+def _garbage_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    entry, previous = event.entry, event.previous
+    awaits = _awaits_collector(entry)
+    if event.type != "DELETED" and (awaits or (entry.meta.ownerReferences and not _uncollected(entry))):
+        yield entry.key
+    if event.type == "DELETED" or awaits:
+        yield from world.cache.dependents(entry.meta.uid)
+    if previous is not None and previous.meta.uid != entry.meta.uid:
+        yield from world.cache.dependents(previous.meta.uid)
+    if not _uncollected(entry):
+        yield from _leaving_owners(world, entry)
+        if previous is not None and previous.meta.ownerReferences != entry.meta.ownerReferences:
+            yield from _leaving_owners(world, previous)
+    if entry.key[:2] == DEFINITIONS and event.type != "DELETED":
+        yield from dict.fromkeys(world.cache.owned())  # an owner's kind may be known now
+
+
+def _awaits_collector(entry: Entry) -> bool:
+    """Whether it is deleted with a policy that garbage collection has to carry out."""
+    waits = entry.meta.finalizers if entry.meta.deletionTimestamp else None
+    return waits is not None and (deletion.FOREGROUND in waits or deletion.ORPHAN in waits)
+
+
+def _uncollected(entry: Entry) -> bool:
+    return entry.key[:2] in UNCOLLECTED
+
+
+def _leaving_owners(world: World, dependent: Entry) -> Iterator[Key]:
+    for reference in dependent.meta.ownerReferences or ():
+        named = {"apiVersion": reference.apiVersion, "kind": reference.kind, "name": reference.name}
+        at = garbage.owner_key(world.snapshot, dependent.key, named)
+        owner = None if at is None else world.cache.get(at)
+        if owner is not None and owner.meta.deletionTimestamp:
+            yield owner.key
+
+
 def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
     return lambda owner: (owner,) if owner[:2] == resource else ()
 
@@ -232,6 +285,29 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     if event.entry.key[:2] == roles.CLUSTER_ROLES:
         for entry in world.cache.list(*roles.CLUSTER_ROLES):
             if entry.object.get("aggregationRule"):
+                yield entry.key
+
+
+def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
+    if world.sign is None:
+        return NOTHING
+    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem)
+
+
+def _token_secrets_initial(world: World) -> Iterator[Key]:
+    for entry in world.cache.list(*tokens.SECRETS):
+        if tokens.ACCOUNT_NAME in (entry.meta.annotations or {}):
+            yield entry.key
+
+
+def _token_secrets_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == tokens.SECRETS:
+        if tokens.ACCOUNT_NAME in (event.entry.meta.annotations or {}):
+            yield key
+    elif key[:2] == tokens.ACCOUNTS and event.type != "MODIFIED":
+        for entry in world.cache.list(*tokens.SECRETS, key.namespace):
+            if (entry.meta.annotations or {}).get(tokens.ACCOUNT_NAME) == key.name:
                 yield entry.key
 
 
@@ -267,6 +343,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         min_interval_seconds=0.25,
     ),
     Controller(
+        name="garbage",
+        decide=lambda world, key, now: garbage.decide(world.snapshot, key, now),
+        initial=_garbage_initial,
+        on_change=_garbage_keys,
+    ),
+    Controller(
         name="namespaces",
         decide=lambda world, key, now: namespaces.decide(world.snapshot, key, now, world.works.holders(key)),
         initial=_listed(NAMESPACES),
@@ -296,5 +378,11 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=lambda world, key, now: roles.decide(world.snapshot, key, now),
         initial=_listed(roles.CLUSTER_ROLES),
         on_change=_roles_keys,
+    ),
+    Controller(
+        name="tokensecrets",
+        decide=_token_secrets_decide,
+        initial=_token_secrets_initial,
+        on_change=_token_secrets_keys,
     ),
 )

@@ -6,24 +6,24 @@ it (`everywhere` False). A Namespace has no binding; it stays until no member ma
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from towline.hub.decide import bindings
-from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.conditions import rfc3339, with_condition
 from towline.hub.decide.plan import NOTHING, Delete, Plan, Put, Snapshot
 from towline.hub.decide.propagation import propagatable
-from towline.kube import names
+from towline.kube import deletion, names
 from towline.kube.objects import (
     Key,
     Object,
     finalizers_of,
-    generation_of,
     is_deleting,
     labels_of,
     name_of,
     revision_of,
     with_finalizer,
-    with_metadata,
     without_finalizer,
 )
 
@@ -65,16 +65,19 @@ def decide(snapshot: Snapshot, key: Key, now: float, holders: Collection[str]) -
             return NOTHING
         held = with_finalizer(namespace, names.PROPAGATION_FINALIZER)
         return Plan(writes=(Put(key, held, revision_of(namespace)),))
-    steps, left = _emptying(snapshot, key.name, now)
-    if steps or left:
+    steps, content = _emptying(snapshot, key.name, now)
+    if steps:
         again = 0.0 if len(steps) == EMPTYING_WRITES else None
-        return Plan(
-            tuple(steps), requeue_after_seconds=again, reasons={"waiting": f"{left} objects are in it"}
-        )
+        waiting = {"waiting": f"{content.count} objects are in it"}
+        return Plan(tuple(steps), requeue_after_seconds=again, reasons=waiting)
     own = snapshot.get(bindings.key_for("", key.name, "Namespace"))
-    if holders or own is not None:
-        return Plan(reasons={"waiting": f"copies may exist in {', '.join(sorted(holders))}"})
-    spec = {field: value for field, value in (namespace.get("spec") or {}).items() if field != "finalizers"}
+    if content.count or holders or own is not None:
+        left = f"{content.count} objects are in it"
+        copies = f"copies may exist in {', '.join(sorted(holders))}"
+        told = _with_conditions(namespace, content, now)
+        writes = () if told == namespace else (Put(key, told, revision_of(namespace)),)
+        return Plan(writes, reasons={"waiting": left if content.count else copies})
+    spec = {name: value for name, value in (namespace.get("spec") or {}).items() if name != "finalizers"}
     left_over = without_finalizer({**namespace, "spec": spec}, names.PROPAGATION_FINALIZER)
     if not finalizers_of(left_over):
         return Plan(writes=(Delete(key, revision_of(namespace)),))
@@ -85,26 +88,95 @@ def decide(snapshot: Snapshot, key: Key, now: float, holders: Collection[str]) -
 
 EMPTYING_WRITES = 100
 """How many objects of a dying namespace one plan removes."""
+TOLD_MAX = 10
+"""How many objects that may not be deleted a condition names."""
+PODS = ("", "pods")
 
 
-def _emptying(snapshot: Snapshot, namespace: str, now: float) -> tuple[list[Put | Delete], int]:
-    """The next steps towards an empty namespace, and how many objects are in it still."""
+@dataclass(slots=True)
+class _Content:
+    """What is left in a dying namespace, as its conditions tell it."""
+
+    count: int = 0
+    resources: Counter[str] = field(default_factory=Counter)
+    finalizers: Counter[str] = field(default_factory=Counter)
+    protected: list[str] = field(default_factory=list)
+
+
+def _emptying(snapshot: Snapshot, namespace: str, now: float) -> tuple[list[Put | Delete], _Content]:
+    """The next steps towards an empty namespace, and what is in it. Pods go first, as in Kubernetes: what they rely on
+    outlives them."""
     steps: list[Put | Delete] = []
-    count = 0
-    for group, plural in sorted({(kind.group, kind.plural) for kind in snapshot.kinds if kind.namespaced}):
+    content = _Content()
+    resources = {kind.resource: kind for kind in snapshot.kinds if kind.namespaced}
+    for group, plural in sorted(resources, key=lambda at: (at != PODS, at)):
         for obj in snapshot.list(group, plural, namespace):
-            count += 1
-            if len(steps) == EMPTYING_WRITES:
-                continue
+            content.count += 1
+            content.resources[f"{plural}.{group}"] += 1
+            content.finalizers.update(finalizers_of(obj))
             key = Key(group, plural, namespace, name_of(obj))
-            if not finalizers_of(obj):
+            if deletion.is_protected(labels_of(obj)):
+                content.protected.append(f'{plural} "{key.name}": {deletion.PROTECTED}')
+            elif not finalizers_of(obj):
                 steps.append(Delete(key, revision_of(obj)))
             elif not is_deleting(obj):
-                marked = with_metadata(
-                    obj,
-                    deletionTimestamp=rfc3339(now),
-                    deletionGracePeriodSeconds=0,
-                    generation=generation_of(obj) + 1 if generation_of(obj) else None,
-                )
+                counted = resources[group, plural].generation
+                marked = deletion.marked(obj, rfc3339(now), finalizers_of(obj), counted=counted)
                 steps.append(Put(key, marked, revision_of(obj)))
-    return steps, count
+            if len(steps) == EMPTYING_WRITES:
+                return steps, content
+        if (group, plural) == PODS and content.count > len(content.protected):
+            break
+    return steps, content
+
+
+def _with_conditions(namespace: Object, content: _Content, now: float) -> Object:
+    """`namespace` with the five conditions by which Kubernetes says how far its end is."""
+    remaining = ", ".join(f"{at} has {n} resource instances" for at, n in sorted(content.resources.items()))
+    held = ", ".join(f"{name} in {n} resource instances" for name, n in sorted(content.finalizers.items()))
+    refused = sorted(content.protected)
+    failures = (
+        ("NamespaceDeletionDiscoveryFailure", "", ""),
+        ("NamespaceDeletionGroupVersionParsingFailure", "", ""),
+        (
+            "NamespaceDeletionContentFailure",
+            "ContentDeletionFailed",
+            refused
+            and f"Failed to delete all resource types, {len(refused)} remaining: {', '.join(refused[:TOLD_MAX])}",
+        ),
+        (
+            "NamespaceContentRemaining",
+            "SomeResourcesRemain",
+            remaining and f"Some resources are remaining: {remaining}",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "SomeFinalizersRemain",
+            held and f"Some content in the namespace has finalizers remaining: {held}",
+        ),
+    )
+    status = namespace.get("status") or {}
+    conditions = status.get("conditions") or []
+    for kind, reason, message in failures:
+        value, why, told = ("True", reason, message) if message else ("False", *_FINE[kind])
+        conditions = with_condition(conditions, kind, value, why, str(told), now)
+    return {**namespace, "status": {**status, "phase": "Terminating", "conditions": conditions}}
+
+
+_FINE = {
+    "NamespaceDeletionDiscoveryFailure": ("ResourcesDiscovered", "All resources successfully discovered"),
+    "NamespaceDeletionGroupVersionParsingFailure": (
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    "NamespaceDeletionContentFailure": (
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
+    "NamespaceFinalizersRemaining": (
+        "ContentHasNoFinalizers",
+        "All content-preserving finalizers finished",
+    ),
+}
+"""What Kubernetes says of a condition that is not there: reason and message."""

@@ -28,6 +28,9 @@ class Snapshot(Protocol):
     def labelled(self, label: str, value: str) -> Sequence[Key]:
         """Keys of all objects of any kind that carry `label`=`value`, for the labels in INDEXED_LABELS."""
 
+    def dependents(self, uid: str) -> Sequence[Key]:
+        """Keys of all objects of any kind that name `uid` as an owner, but for UNCOLLECTED."""
+
 
 INDEXED_LABELS = (
     "propagationpolicy.karmada.io/permanent-id",
@@ -35,6 +38,12 @@ INDEXED_LABELS = (
     "resourcebinding.karmada.io/permanent-id",
     "clusterresourcebinding.karmada.io/permanent-id",
 )
+
+UNCOLLECTED = (
+    ("work.karmada.io", "resourcebindings"),
+    ("work.karmada.io", "clusterresourcebindings"),
+)
+"""Garbage collection leaves bindings to propagation: a template keeps its finalizer for as long as it has one."""
 
 
 @dataclass(frozen=True, slots=True)

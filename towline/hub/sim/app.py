@@ -70,7 +70,7 @@ async def serving(config: SimConfig) -> AsyncIterator[Simulated]:
     # Small rings and caches: a demo runs several of these, and nobody watches one from far behind.
     store = MemoryStore(commits_max=COMMITS_MAX)
     await store.open()
-    cache = Cache(store, kinds, window_events=WINDOW_EVENTS, parsed_objects=PARSED_OBJECTS)
+    cache = Cache(store, kinds, window_events=WINDOW_EVENTS, parsed_objects=PARSED_OBJECTS, owners=False)
     started = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(cache.run(started))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from towline.hub.sim.round import Round, owner_uids
+from towline.kube.deletion import FOREGROUND, ORPHAN
 from towline.kube.objects import (
     Key,
     Object,
@@ -14,8 +15,6 @@ from towline.kube.objects import (
     with_metadata,
     without_finalizer,
 )
-
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
 def collect(round: Round, key: Key, obj: Object) -> bool:

@@ -12,17 +12,18 @@ import heapq
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
 import msgspec
 
-from towline.hub.decide.plan import INDEXED_LABELS
+from towline.hub.decide.plan import INDEXED_LABELS, UNCOLLECTED
 from towline.hub.store.contract import Change, Compacted, Lease, Row, Store, Unavailable, Write
+from towline.hub.store.index import LabelIndex, OwnerIndex
 from towline.hub.store.watch import Entry, EventType, Gone, ParsedObjects, Ring, Source, Watch, WatchEvent
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object, parse_path, read_meta, stamp
+from towline.kube.objects import Key, Object, parse_path, read_meta, stamp, stamp_again
 
 __all__ = [
     "Cache",
@@ -103,35 +104,6 @@ class Shelf:
             self._listed.pop(namespace, None)
 
 
-class LabelIndex:
-    """Keys by the value of a few labels, over all resources."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = tuple(labels)
-        self._keys: dict[tuple[str, str], set[Key]] = {}
-
-    def find(self, label: str, value: str) -> Sequence[Key]:
-        if label not in self._labels:
-            raise KeyError(f"the label {label} is not indexed")
-        return sorted(self._keys.get((label, value), ()))
-
-    def replace(self, key: Key, old: dict[str, str] | None, new: dict[str, str] | None) -> None:
-        if not old and not new:
-            return
-        for label in self._labels:
-            before = old.get(label) if old else None
-            after = new.get(label) if new else None
-            if before == after:
-                continue
-            if before is not None:
-                keys = self._keys[label, before]
-                keys.discard(key)
-                if not keys:
-                    del self._keys[label, before]
-            if after is not None:
-                self._keys.setdefault((label, after), set()).add(key)
-
-
 class CacheSnapshot:
     """The cache as decisions see it: parsed objects, live. Whoever reads without awaiting reads one revision."""
 
@@ -157,10 +129,13 @@ class CacheSnapshot:
     def labelled(self, label: str, value: str) -> Sequence[Key]:
         return self._cache.labelled(label, value)
 
+    def dependents(self, uid: str) -> Sequence[Key]:
+        return self._cache.dependents(uid)
+
 
 class Cache:
     """The store's rows, followed. `window_events` and `window_bytes` bound the rings of all resources together, `parsed_objects` the
-    parsed trees. `sleep` is for the backoff between attempts to load again."""
+    parsed trees. `owners`: whether dependents can be asked for. `sleep` is for the backoff between attempts to load again."""
 
     def __init__(
         self,
@@ -171,6 +146,7 @@ class Cache:
         window_bytes: int = 16 * 1024 * 1024,
         parsed_objects: int = 1024,
         indexed_labels: Sequence[str] = INDEXED_LABELS,
+        owners: bool = True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -180,6 +156,7 @@ class Cache:
         self._kept_bytes = 0
         self._parsed = ParsedObjects(parsed_objects)
         self._index = LabelIndex(indexed_labels)
+        self._owners = OwnerIndex(UNCOLLECTED) if owners else None
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._order: deque[tuple[Ring, int]] = deque()
         """Whose event is the oldest, the second oldest, ...: one place for each event that is kept."""
@@ -216,6 +193,14 @@ class Cache:
     def labelled(self, label: str, value: str) -> Sequence[Key]:
         """Keys of any kind that carry an indexed label, sorted. Raises KeyError for a label that is not indexed."""
         return self._index.find(label, value)
+
+    def dependents(self, uid: str) -> Sequence[Key]:
+        """Keys of what names `uid` as an owner, sorted; see UNCOLLECTED."""
+        return () if self._owners is None else self._owners.find(uid)
+
+    def owned(self) -> Iterator[Key]:
+        """Keys of all that has owners, some more than once."""
+        return iter(()) if self._owners is None else self._owners.all()
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many objects there are, by (group, resource)."""
@@ -313,6 +298,8 @@ class Cache:
             self._shelf(group, resource).fill(loaded)
             for entry in loaded:
                 self._index.replace(entry.key, None, entry.meta.labels)
+                if self._owners is not None:
+                    self._owners.replace(entry.key, None, entry.meta)
         self._show()
 
     async def _load_again(self) -> None:
@@ -389,8 +376,13 @@ class Cache:
                 shelf.remove(key)
             else:
                 shelf.put(event.entry)
-            before = None if event.previous is None else event.previous.meta.labels
-            self._index.replace(key, before, None if event.type == "DELETED" else event.entry.meta.labels)
+            before = None if event.previous is None else event.previous.meta
+            after = None if event.type == "DELETED" else event.entry.meta
+            self._index.replace(
+                key, None if before is None else before.labels, None if after is None else after.labels
+            )
+            if self._owners is not None:
+                self._owners.replace(key, before, after)
             shelf.ring.append(event)
             size = len(event.entry.value)
             self._order.append((shelf.ring, size))
@@ -421,7 +413,7 @@ class Cache:
             return None
         if previous is None:
             return None
-        value = _stamp_again(previous.value, previous.revision, change.revision)
+        value = stamp_again(previous.value, previous.revision, change.revision)
         entry = Entry(previous.key, value, change.revision, previous.meta, self._parsed)
         return WatchEvent("DELETED", entry, previous)
 
@@ -468,8 +460,3 @@ class Cache:
         if shelf is None:
             shelf = self._shelves[group, resource] = Shelf(Ring(self._floor))
         return shelf
-
-
-def _stamp_again(value: bytes, old: int, new: int) -> bytes:
-    # `stamp` puts the resourceVersion first in metadata, behind apiVersion and kind: nothing can look like it before.
-    return value.replace(b'"resourceVersion":"%d"' % old, b'"resourceVersion":"%d"' % new, 1)
