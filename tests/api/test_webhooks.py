@@ -246,6 +246,27 @@ async def test_a_deletion_has_nothing_to_patch(api: Served, hooks: WebhookServer
     assert "attempted to modify the object, which is not supported for this operation" in answer.message
 
 
+async def test_a_webhook_sees_the_version_that_its_rule_names(api: Served, hooks: WebhookServer) -> None:
+    hooks.paths["/m"] = patching(
+        {"op": "replace", "path": "/spec/targetCPUUtilizationPercentage", "value": 7}
+    )
+    webhook = hooks.webhook("/m", "horizontalpodautoscalers")
+    webhook["rules"][0]["apiVersions"] = ["v1"]
+    await api.create(MUTATING, configuration("m", webhook))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    cpu = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+    }
+    spec = {"scaleTargetRef": target, "maxReplicas": 3, "metrics": [cpu]}
+    at = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+    made = await api.create(at, {"metadata": {"name": "h"}, "spec": spec})
+    [asked] = hooks.of("/m")
+    assert asked["object"]["apiVersion"] == "autoscaling/v1"
+    assert asked["object"]["spec"]["targetCPUUtilizationPercentage"] == 50
+    assert made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 7
+
+
 # --- failures --------------------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,7 @@ class Webhooks:
         self._kinds = kinds
         self._now = now
         self._new_uid = new_uid
+        self._limits = limits
         self._caller = Caller(limits)
         self._compiled: dict[Key, tuple[Webhook, ...]] = {}
         self._mutating: Sequence[Webhook] = ()
@@ -95,12 +96,15 @@ class Webhooks:
         warnings: Warnings = ()
         order = Round()
         try:
-            for again in (False, True):
-                for webhook in self._mutating:
-                    if again and not order.due(webhook):
-                        continue
-                    sent, told = await self._changed_by(webhook, request, sent, order)
-                    warnings += told
+            async with asyncio.timeout(self._limits.webhooks_seconds):
+                for again in (False, True):
+                    for webhook in self._mutating:
+                        if again and not order.due(webhook):
+                            continue
+                        sent, told = await self._changed_by(webhook, request, sent, order)
+                        warnings += told
+        except TimeoutError:
+            raise status.timed_out("request did not complete within requested timeout") from None
         except StatusError as error:
             error.warnings = (*warnings, *error.warnings)
             raise
