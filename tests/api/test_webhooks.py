@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.api.objects import CONFIGMAPS, DEPLOYMENTS, configmap, deployment
-from tests.api.served import Served, end, serve
+from tests.api.served import ADMIN, Served, end, serve
 from tests.api.webhook_server import (
     MUTATING,
     VALIDATING,
@@ -27,6 +27,8 @@ from tests.api.webhook_server import (
     plugin,
     webhook_server,
 )
+from towline.hub.api.plugins import AdmissionRequest
+from towline.hub.api.status import StatusError
 from towline.hub.api.user import User
 
 
@@ -265,6 +267,35 @@ async def test_a_webhook_sees_the_version_that_its_rule_names(api: Served, hooks
     assert asked["object"]["apiVersion"] == "autoscaling/v1"
     assert asked["object"]["spec"]["targetCPUUtilizationPercentage"] == 50
     assert made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 7
+
+
+async def test_the_audit_log_says_what_webhooks_noted(api: Served, hooks: WebhookServer) -> None:
+    noting = {"allowed": True, "auditAnnotations": {"rule": "r1"}}
+    hooks.paths |= {"/m": lambda request: noting, "/v": lambda request: {**noting, "allowed": False}}
+    await api.create(MUTATING, configuration("m", hooks.webhook("/m", operations=["*"])))
+    await api.create(VALIDATING, configuration("v", hooks.webhook("/v", operations=["DELETE"])))
+    await api.create(CONFIGMAPS, configmap())
+    await api("DELETE", f"{CONFIGMAPS}/c")
+    noted = [line.get("annotations") for line in api.audited if line["resource"] == "configmaps"]
+    assert noted == [
+        {"m.example.com/rule": "r1"},
+        {"m.example.com/rule": "r1", "v.example.com/rule": "r1"},
+    ]
+
+
+async def test_mutating_webhooks_have_a_time_together(api: Served, hooks: WebhookServer) -> None:
+    async def never(request: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    hooks.paths["/m"] = never
+    await api.create(MUTATING, configuration("m", hooks.webhook("/m", failurePolicy="Ignore")))
+    [webhooks] = plugin(api, webhooks_seconds=0.01)
+    kind = api.kinds.resource("", "v1", "configmaps")
+    request = AdmissionRequest(ADMIN, kind, "CREATE", kind.key("shop", "c"), object=configmap())
+    with pytest.raises(StatusError, match="did not complete within requested timeout"):
+        await webhooks.admit(request)
+    await webhooks.stop()
 
 
 # --- failures --------------------------------------------------------------------------------------------------

@@ -98,14 +98,14 @@ def adding(key: str) -> Answers:
     return answer
 
 
-def plugin(served: Served) -> tuple[Webhooks]:
+def plugin(served: Served, **limits: Any) -> tuple[Webhooks]:
     """The plugin of a server, started."""
     webhooks = Webhooks(
         served.cache,
         served.kinds,
         now=lambda: served.clock,
         new_uid=served.new_uid,
-        limits=Limits(webhook_bytes=64 * 1024),
+        limits=Limits(webhook_bytes=64 * 1024, **limits),
     )
     webhooks.start()
     return (webhooks,)

@@ -28,6 +28,7 @@ WRITE = Request("CREATE", DEPLOYMENTS, (OLDER,), "", "shop", "web", OBJECT, None
 def rule(*resources: str, **fields: Any) -> Rule:
     [webhook] = webhooks.webhooks_of(
         {
+            "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": "c"},
             "webhooks": [
                 {
@@ -191,13 +192,13 @@ def encoded(value: Any) -> str:
 
 
 def test_answers() -> None:
-    read = webhooks.answered(hook(), answer(warnings=["a", "a", "b" * 999]), "u", mutating=False)
+    read = webhooks.answered(hook(), answer(warnings=["a", "a", "b" * 999]), "u")
     assert (read.denied, read.patch, read.warnings) == (None, (), ("a", "b" * 256))
     operations = [{"op": "remove", "path": "/x"}]
     patch = answer(patch=encoded(operations), patchType="JSONPatch")
-    assert webhooks.answered(hook(), patch, "u", mutating=True).patch == operations
+    assert webhooks.answered(hook(mutating=True), patch, "u").patch == operations
     older = hook(review_version="v1beta1")
-    assert webhooks.answered(older, orjson.dumps({"response": {"allowed": True}}), "u", mutating=True)
+    assert webhooks.answered(older, orjson.dumps({"response": {"allowed": True}}), "u")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_answers() -> None:
 )
 def test_bad_answers(body: bytes, mutating: bool, told: str) -> None:
     with pytest.raises(BadAnswer, match=told):
-        webhooks.answered(hook(), body, "u", mutating=mutating)
+        webhooks.answered(hook(mutating=mutating), body, "u")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_bad_answers(body: bytes, mutating: bool, told: str) -> None:
     ],
 )
 def test_denials(status: Any, expected: dict[str, Any]) -> None:
-    denied = webhooks.answered(hook(), answer(allowed=False, status=status), "u", mutating=False).denied
+    denied = webhooks.answered(hook(), answer(allowed=False, status=status), "u").denied
     assert denied is not None
     message = expected.pop("message", "")
     assert message in denied["message"]
@@ -256,7 +257,7 @@ def configured(**changes: Any) -> Object:
         "admissionReviewVersions": ["v1"],
         **changes,
     }
-    return {"metadata": {"name": "c"}, "webhooks": [webhook]}
+    return {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "c"}, "webhooks": [webhook]}
 
 
 def ruled(**changes: Any) -> Object:

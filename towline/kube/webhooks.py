@@ -25,8 +25,8 @@ REVIEW_VERSIONS = ("v1", "v1beta1")
 """Versions of AdmissionReview that are spoken."""
 CONDITION_VARIABLES = {"object": cel.DYN, "oldObject": cel.DYN, "request": cel.DYN}
 
-WARNINGS_MAX, WARNING_MAX = 16, 256
-"""How many warnings of one webhook are told, and how many characters of each."""
+TOLD_MAX, TEXT_MAX = 16, 256
+"""How many warnings and audit annotations of one webhook are told, and how many characters of each."""
 
 _DENIED = 400
 _NAMESPACES = ("", "namespaces")
@@ -97,6 +97,7 @@ class Webhook:
     name: str
     configuration: str
     url: str
+    mutating: bool = False
     ca_bundle: bytes = b""
     rules: tuple[Rule, ...] = ()
     namespaces: Selector = selectors.EVERYTHING
@@ -121,6 +122,7 @@ class Answer:
     patch: Sequence[Any] = ()
     warnings: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    """For the audit log, by webhook and key."""
 
 
 # --- which webhooks --------------------------------------------------------------------------------------------
@@ -129,7 +131,8 @@ class Answer:
 def webhooks_of(configuration: Object) -> tuple[Webhook, ...]:
     """The webhooks of a stored configuration of either kind."""
     name = str(configuration["metadata"]["name"])
-    return tuple(_webhook(name, webhook) for webhook in configuration.get("webhooks") or ())
+    mutating = configuration["kind"] == "MutatingWebhookConfiguration"
+    return tuple(_webhook(name, webhook, mutating) for webhook in configuration.get("webhooks") or ())
 
 
 def exempt(group: str, plural: str) -> bool:
@@ -268,7 +271,7 @@ def _in_version(request: Request, obj: Object | None, resource: Resource) -> Obj
     return None if obj is None else request.convert(obj, resource)
 
 
-def answered(webhook: Webhook, body: bytes, uid: str, *, mutating: bool) -> Answer:
+def answered(webhook: Webhook, body: bytes, uid: str) -> Answer:
     """What the body of a webhook's answer says. Raises BadAnswer."""
     try:
         answer = orjson.loads(body)
@@ -297,9 +300,12 @@ def answered(webhook: Webhook, body: bytes, uid: str, *, mutating: bool) -> Answ
         raise BadAnswer("received invalid webhook response: a field of the response is of a wrong type")
     return Answer(
         denied=None if allowed else _denial(webhook, response.get("status")),
-        patch=_patch(response, mutating) if allowed else (),
-        warnings=tuple(dict.fromkeys(told[:WARNING_MAX] for told in warnings[:WARNINGS_MAX])),
-        annotations={str(key): str(value) for key, value in annotations.items()},
+        patch=_patch(response, webhook.mutating) if allowed else (),
+        warnings=tuple(dict.fromkeys(told[:TEXT_MAX] for told in warnings[:TOLD_MAX])),
+        annotations={
+            f"{webhook.name}/{key[:TEXT_MAX]}": str(value)[:TEXT_MAX]
+            for key, value in list(annotations.items())[:TOLD_MAX]
+        },
     )
 
 
@@ -382,12 +388,13 @@ def _texts(value: Any) -> bool:
 # --- configurations --------------------------------------------------------------------------------------------
 
 
-def _webhook(configuration: str, webhook: Mapping[str, Any]) -> Webhook:
+def _webhook(configuration: str, webhook: Mapping[str, Any], mutating: bool) -> Webhook:
     client = webhook["clientConfig"]
     return Webhook(
         name=webhook["name"],
         configuration=configuration,
         url=client.get("url") or _service_url(client["service"]),
+        mutating=mutating,
         ca_bundle=_decoded(client.get("caBundle") or ""),
         rules=tuple(_rule(rule) for rule in webhook.get("rules") or ()),
         namespaces=selectors.from_object(webhook.get("namespaceSelector") or {}),

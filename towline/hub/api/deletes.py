@@ -31,7 +31,8 @@ _UNSAFE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 class DeleteOptions:
     """What a client asks for. A grace period is read and means nothing: no kubelet here would end it, and as in Kubernetes
     a Pod that is on no node goes at once. `accepted`: the client expects 202 while finalizers hold the object, as those do
-    that still say `orphanDependents: false`. `sent`: the fields of DeleteOptions as the client said them."""
+    that still say `orphanDependents: false`. `sent`: the fields of DeleteOptions as the client said them;
+    `annotations` take what plugins tell the audit log."""
 
     uid: str = ""
     revision: int = 0
@@ -40,6 +41,7 @@ class DeleteOptions:
     user: User = SYSTEM
     accepted: bool = False
     sent: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,14 @@ async def delete_collection(
 
 async def _admitted(engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions) -> Warnings:
     request = AdmissionRequest(
-        options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run, options=options.sent
+        options.user,
+        kind,
+        "DELETE",
+        key,
+        old=obj,
+        dry_run=options.dry_run,
+        options=options.sent,
+        annotations=options.annotations,
     )
     _, warnings = await plugins.admit(engine.plugins, request)
     return warnings + await plugins.validate(engine.plugins, request)

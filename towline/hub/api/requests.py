@@ -50,6 +50,8 @@ class Call:
     content_type: str = ""
     user_agent: str = ""
     body: bytes = b""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission tells the audit log."""
 
 
 @dataclass(slots=True)
@@ -268,7 +270,8 @@ def write_options(call: Call, *, applies: bool = False) -> Options:
     sent: Object = {name: query[name] for name in ("fieldManager", "fieldValidation") if query.get(name)}
     if dry_run:
         sent["dryRun"] = ["All"]
-    return Options(manager or manager_of(call.user_agent), dry_run, validation, force, call.user, sent)
+    manager = manager or manager_of(call.user_agent)
+    return Options(manager, dry_run, validation, force, call.user, sent, call.annotations)
 
 
 def manager_of(user_agent: str) -> str:
@@ -291,4 +294,5 @@ def _delete_options(call: Call) -> DeleteOptions:
     body: Object | None = None
     if call.body.strip():
         body = bodies.decode_object(call.body, call.content_type)
-    return replace(deletes.delete_options(call.query, body), user=call.user)
+    options = deletes.delete_options(call.query, body)
+    return replace(options, user=call.user, annotations=call.annotations)

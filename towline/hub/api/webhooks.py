@@ -121,7 +121,7 @@ class Webhooks:
         resource = _asked_as(webhook, sent)
         if resource is None:
             return sent, ()
-        answer = await self._ask(webhook, sent, resource, mutating=True)
+        answer = await self._ask(webhook, request, sent, resource)
         before = sent.object
         if answer.patch:
             sent = replace(sent, object=self._patched(webhook, request, sent, resource, answer))
@@ -133,7 +133,7 @@ class Webhooks:
             return ()
         sent = self._sent(request)
         chosen = [(w, at) for w in self._validating if (at := _asked_as(w, sent)) is not None]
-        asking = (self._ask(webhook, sent, resource, mutating=False) for webhook, resource in chosen)
+        asking = (self._ask(webhook, request, sent, resource) for webhook, resource in chosen)
         answers = await asyncio.gather(*asking, return_exceptions=True)
         warnings = tuple(told for a in answers if isinstance(a, Answer | StatusError) for told in a.warnings)
         for answer in answers:
@@ -143,7 +143,9 @@ class Webhooks:
                 raise answer
         return warnings
 
-    async def _ask(self, webhook: Webhook, sent: Request, resource: Resource, *, mutating: bool) -> Answer:
+    async def _ask(
+        self, webhook: Webhook, request: AdmissionRequest, sent: Request, resource: Resource
+    ) -> Answer:
         """The answer of a webhook that allows. Raises StatusError; a failure that is to be ignored allows."""
         if sent.dry_run and not webhook.dry_run:
             raise status.bad_request(f'admission webhook "{webhook.name}" does not support dry run')
@@ -151,7 +153,7 @@ class Webhooks:
         review = webhooks.review(webhook, sent, resource, uid)
         try:
             body = await self._caller.post(webhook, orjson.dumps(review))
-            answer = webhooks.answered(webhook, body, uid, mutating=mutating)
+            answer = webhooks.answered(webhook, body, uid)
         except (CallFailed, BadAnswer) as error:
             told = f'failed calling webhook "{webhook.name}": {error}'
             if webhook.ignore:
@@ -160,6 +162,8 @@ class Webhooks:
                 )
                 return Answer()
             raise status.internal_error(told) from None
+        if request.annotations is not None:
+            request.annotations.update(answer.annotations)
         if answer.denied is not None:
             refusal = _refusal(answer.denied)
             refusal.warnings = answer.warnings

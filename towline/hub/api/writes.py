@@ -33,7 +33,7 @@ _SYSTEM_METADATA = (
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a write is done. `validation` is fieldValidation; `force` belongs to apply; `sent` are the fields of
-    CreateOptions or UpdateOptions as the client said them."""
+    CreateOptions or UpdateOptions as the client said them; `annotations` take what plugins tell the audit log."""
 
     manager: str = "towline"
     dry_run: bool = False
@@ -41,6 +41,7 @@ class Options:
     force: bool = False
     user: User = SYSTEM
     sent: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 class Written(NamedTuple):
@@ -381,7 +382,16 @@ def _request(
 ) -> AdmissionRequest:
     operation = "CREATE" if old is None else "UPDATE"
     return AdmissionRequest(
-        options.user, kind, operation, key, subresource, new, old, options.dry_run, options.sent
+        options.user,
+        kind,
+        operation,
+        key,
+        subresource,
+        new,
+        old,
+        options.dry_run,
+        options.sent,
+        options.annotations,
     )
 
 
