@@ -87,7 +87,7 @@ class Hub:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         address = f"127.0.0.1:{runner.addresses[0][1]}"
         made = replace(enrolment, api_address=address)
-        answer = await made.create_token({"name": "member1"}, user="admin", groups=["system:masters"])
+        answer = await made.create_token({"name": "member1"}, user="admin", refused="")
         try:
             yield str(answer.body["token"])
         finally:

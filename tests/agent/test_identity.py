@@ -72,7 +72,7 @@ class Hub:
     seen: list[tuple[str, bool]] = field(default_factory=list)
 
     async def token(self, name: str = "member1") -> tokens.JoinToken:
-        answer = await self.enrolment.create_token({"name": name}, user="admin", groups=["system:masters"])
+        answer = await self.enrolment.create_token({"name": name}, user="admin", refused="")
         return replace(tokens.parse(answer.body["token"]), hub=self.address)
 
 

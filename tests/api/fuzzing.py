@@ -26,7 +26,6 @@ import orjson
 from tests.api.objects import CRDS, crd, deployment, policy, widget
 from tests.api.served import ADMIN, Served, end, serve
 from towline.hub.api import paths, requests
-from towline.hub.api.authentication import masters_only
 from towline.hub.api.requests import Call, Reply
 from towline.hub.api.status import StatusError
 from towline.hub.store.cache import Cache
@@ -300,7 +299,7 @@ async def _send(served: Served, one: Request, tally: Tally) -> None:
     try:
         at = paths.attributes(one.method, one.path, one.query)
         call = Call(ADMIN, at, one.query, one.accept, one.media, "fuzz/1", one.body)
-        reply = await requests.answer(served.server.engine, call, masters_only)
+        reply = await requests.answer(served.server.engine, call)
     except StatusError as error:
         assert error.code < 500 or error.code == 504, (one, error)  # 504: a revision from the future
         json.loads(error.encoded())

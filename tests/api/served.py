@@ -8,7 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from towline.hub.api.authorization import Rbac
 from towline.hub.api.engine import Limits
+from towline.hub.api.escalation import Escalation
+from towline.hub.api.local import Local
 from towline.hub.api.server import ApiServer
 from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
@@ -60,6 +63,7 @@ class Served:
     store: Any = None
     kinds: Any = None
     session: Any = None
+    rbac: Rbac | None = None
 
     def new_uid(self) -> str:
         self.uids += 1
@@ -166,6 +170,9 @@ async def serve(
     options.setdefault("authenticate", authenticate)
     if make_plugins := options.pop("make_plugins", None):  # from parts that are here only now
         options["plugins"] = make_plugins(served)
+    if options.pop("rbac", False):
+        served.rbac = options["authorize"] = Rbac(served.cache)
+        options["plugins"] = (*options.get("plugins", ()), Escalation(served.rbac))
     served.server = ApiServer(
         cache=served.cache,
         kinds=served.kinds,
@@ -175,10 +182,15 @@ async def serve(
         limits=limits,
         **options,
     )
+    if served.rbac is not None:
+        served.rbac.start()
+        await Local(served.server.engine).ensure_roles()
     host, port = await served.server.start("127.0.0.1", 0, tls)
     served.url = f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 async def end(served: Served) -> None:
     await served.server.stop()
+    if served.rbac is not None:
+        served.rbac.stop()
     await served.store.close()

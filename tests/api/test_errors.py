@@ -309,9 +309,11 @@ async def test_access_reviews(api: Served) -> None:
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     assert (await api.create(path, review))["status"]["allowed"] is True
-    assert (await api("POST", path, {"spec": {}})).code == 400
+    assert (await api("POST", path, {"spec": {}})).fields == ["spec.resourceAttributes"]
     assert (await api("POST", path, {"spec": 4})).code == 400
+    assert (await api("POST", f"{path}?fieldValidation=Strict", {"spec": {"a": 1}})).code == 400
     assert (await api.get(path)).code == 405
+    assert (await api.get(f"{path}/a")).code == 404
     who = await api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", {"spec": {}})
     assert who["status"]["userInfo"]["username"] == "admin"
 

@@ -70,6 +70,11 @@ def test_zeros_that_nobody_said_are_left_out_and_pointers_to_zero_stay() -> None
         ("networking.k8s.io/v1", "Ingress",
          message((2, message((3, message((1, "a.b"), (2, message((1, message((1, message((1, "/x"))))))))))))
          , {"spec": {"rules": [{"host": "a.b", "http": {"paths": [{"path": "/x"}]}}]}}),
+        ("authorization.k8s.io/v1", "SubjectAccessReview",
+         message((2, message((1, message((2, "get"), (5, "pods"))), (3, "ann"), (4, "devs"), (6, "u"),
+                             (5, entry("scope", message((1, "a"), (1, "b"))))))),
+         {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}, "user": "ann", "groups": ["devs"],
+                   "uid": "u", "extra": {"scope": ["a", "b"]}}}),
     ],
 )  # fmt: skip
 def test_types(api_version: str, kind: str, raw: bytes, expected: dict[str, object]) -> None:

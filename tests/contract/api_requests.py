@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_webhooks
+from tests.contract import (
+    api_requests_apply,
+    api_requests_crds,
+    api_requests_kinds,
+    api_requests_rbac,
+    api_requests_webhooks,
+)
 from tests.contract.api_steps import (
     CRDS,
     LONG,
+    TABLE,
     Space,
     apply,
     configmap,
@@ -26,7 +33,6 @@ from tests.contract.api_steps import (
 )
 from tests.contract.differential import JSON, Scenario, Step
 
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
@@ -498,5 +504,6 @@ SCENARIOS = (
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,
+    *api_requests_rbac.SCENARIOS,
     *api_requests_webhooks.SCENARIOS,
 )  # fmt: skip

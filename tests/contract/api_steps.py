@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.differential import JSON, PATCHES, Step
@@ -9,6 +10,7 @@ from tests.contract.differential import JSON, PATCHES, Step
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 WIDGETS = "/apis/diff.example.com/v1/namespaces/{}/widgets"
 LONG = "x" * 254
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
 # --- objects ---------------------------------------------------------------------------------------------------
@@ -142,3 +144,25 @@ def patch(name: str, path: str, body: Any, kind: str = "merge") -> Step:
 
 def apply(name: str, path: str, body: Any, manager: str = "one", query: str = "") -> Step:
     return Step(name, "PATCH", f"{path}?fieldManager={manager}{query}", body, PATCHES["apply"])
+
+
+# --- one object of a kind ---------------------------------------------------------------------------------------
+
+
+def shown(name: str, path: str, made: dict[str, Any], *changes: tuple[str, Any]) -> Iterator[Step]:
+    """Create, read as an object and as a table, and change; a change is a suffix of a step's name and a merge patch."""
+    at = f"{path}/{made['metadata']['name']}"
+    yield post(name, path, made)
+    yield get(f"{name}_table", at, TABLE)
+    for label, change in changes:
+        yield patch(f"{name}_{label}", at, change)
+
+
+def refused(name: str, path: str, *mistakes: dict[str, Any]) -> Iterator[Step]:
+    for number, made in enumerate(mistakes):
+        named = {**made, "metadata": {**made["metadata"], "name": f"bad-{number}"}}
+        yield post(f"{name}_bad_{number}", f"{path}?dryRun=All", named)
+
+
+def spec(**fields: Any) -> dict[str, Any]:
+    return {"spec": fields}

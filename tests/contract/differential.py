@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -30,7 +30,7 @@ _ESTABLISHED_SECONDS = 20.0
 @dataclass(frozen=True)
 class Step:
     """One request. `body` is encoded as JSON unless it is text; `until` (a dotted path, or "" for the status
-    code, and a value) repeats a GET."""
+    code, and a value) repeats a GET; `user` is whom the administrator acts as."""
 
     name: str
     method: str
@@ -39,6 +39,7 @@ class Step:
     type: str = JSON
     accept: str = ""
     until: tuple[str, str] | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def _reached(answer: tuple[int, Mapping[str, str], bytes], path: str, wanted: st
 
 async def _send(target: Target, step: Step) -> tuple[int, Mapping[str, str], bytes]:
     headers = {"User-Agent": "tester/1.0", "Accept": step.accept or JSON}
+    if step.user:
+        headers["Impersonate-User"] = step.user
     data: str | None = None
     if step.body is not None:
         data = step.body if isinstance(step.body, str) else json.dumps(step.body)
@@ -119,7 +122,7 @@ def _filled(step: Step, known: Mapping[str, Any]) -> Step:
             return [fill(item) for item in value]
         return value
 
-    return Step(step.name, step.method, fill(step.path), fill(step.body), step.type, step.accept, step.until)
+    return replace(step, path=fill(step.path), body=fill(step.body))
 
 
 def _at(value: Any, path: str) -> Any:

@@ -20,8 +20,8 @@ from tests.decide.test_propagation import (
     propagate,
 )
 from tests.decide.world import World, cluster, deployment, policy, selector
-from towline.hub.decide import aggregation, propagation
-from towline.kube import names
+from towline.hub.decide import aggregation, propagation, roles
+from towline.kube import names, rbac
 from towline.kube.objects import Key
 
 _placements = st.sampled_from(
@@ -100,3 +100,40 @@ def _do(world: World, at: Key, step: str, value: Any) -> None:
         world.delete(BINDING)
     elif step == "delete" and WEB in world.objects:
         world.delete(WEB)
+
+
+_names = st.sampled_from(["a", "b", "c"])
+_selectors = st.lists(
+    st.one_of(
+        st.builds(lambda name: {"matchLabels": {name: "true"}}, _names),
+        st.builds(lambda name: {"matchExpressions": [{"key": name, "operator": "Is"}]}, _names),
+    ),
+    max_size=2,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(_names, st.tuples(st.sets(_names), st.none() | _selectors, st.lists(_names, max_size=2)))
+)
+def test_cluster_roles_that_gather_one_another_come_to_rest(
+    given: dict[str, tuple[set[str], list[dict[str, Any]] | None, list[str]]],
+) -> None:
+    """Also in circles, and with selectors that nobody can read. Nothing is gathered that no role brought."""
+    world = World()
+    brought = set()
+    for name, (labels, selected, verbs) in given.items():
+        role: dict[str, Any] = {"apiVersion": f"{rbac.GROUP}/v1", "kind": "ClusterRole"}
+        role["metadata"] = {"name": name, "labels": dict.fromkeys(labels, "true")}
+        role["rules"] = [{"verbs": [verb], "apiGroups": [""], "resources": ["pods"]} for verb in verbs]
+        brought |= set(verbs)
+        if selected is not None:
+            role["aggregationRule"] = {"clusterRoleSelectors": selected}
+        world.put(role)
+    keys = [Key(*roles.CLUSTER_ROLES, "", name) for name in given]
+    for _ in range(len(keys) + 1):
+        for key in keys:
+            world.settle(roles.decide, key)
+    for key in keys:
+        assert roles.decide(world, key, world.now).writes == ()
+        assert {verb for rule in rbac.rules_of(world.objects[key]) for verb in rule.verbs} <= brought

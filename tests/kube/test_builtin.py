@@ -52,14 +52,14 @@ def workload(kind: str, **spec: Any) -> Object:
 
 def test_rows_are_unambiguous_and_have_schemas() -> None:
     rows = builtin.kinds()
-    names = [(k.group, n) for k in rows for n in (k.plural, k.singular, *k.short_names) if n]
+    names = [(k.group, k.version, n) for k in rows for n in (k.plural, k.singular, *k.short_names) if n]
     assert len({(k.group, k.version, k.plural) for k in rows}) == len(rows)
     for kind in rows:
         assert {"apiVersion", "kind", "metadata"} <= set(kind.schema.properties), kind
         assert kind.status <= ("status" in kind.schema.properties), kind
         assert kind.columns, kind
     repeated = {n for n in names if names.count(n) > 1}
-    assert repeated <= {("", "endpoints")}
+    assert repeated <= {("", "v1", "endpoints")}
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,9 @@ def test_stateful_set_updates() -> None:
     assert message.startswith("Forbidden: updates to statefulset spec for fields other than 'replicas'")
     claims = [{"metadata": {"name": "data"}}]
     mounting = workload("StatefulSet", volumeClaimTemplates=claims)
-    mounting["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "data"}]
+    mounting["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "data", "mountPath": "/data"}
+    ]
     assert wrong(mounting) == {}
 
 

@@ -91,6 +91,7 @@ SPECIAL = {
     SHORT["Quantity"]: message((1, "5")),
     SHORT["IntOrString"]: message((1, 0), (2, 7), (3, "")),
     f"{PACKAGES['authentication.k8s.io/v1']}.ExtraValue": message((1, "x")),
+    f"{PACKAGES['authorization.k8s.io/v1']}.ExtraValue": message((1, "x")),
 }
 
 

@@ -87,6 +87,22 @@ def test_a_huge_rule_is_not_taken_apart() -> None:
     assert list(rbac.uncovered([Rule(("get",), ("",), ("pods",))], [Rule(many, many, many)]))
 
 
+def test_many_large_rules_are_not_taken_apart_either() -> None:
+    some = tuple(map(str, range(20)))
+    missing = list(rbac.uncovered([], [Rule(some, some, some)] * 50))
+    assert len(missing) < rbac.COVERED_MAX + 50
+
+
+def test_missing_permissions_are_told_by_resource() -> None:
+    singles = [Rule((verb,), ("",), ("pods",)) for verb in ("get", "list")]
+    singles += [Rule(("get",), ("",), ("pods",), ("a",)), Rule(("get",), urls=("/a",))]
+    assert [str(rule) for rule in rbac.merged(singles)] == [
+        '{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}',
+        '{APIGroups:[""], Resources:["pods"], ResourceNames:["a"], Verbs:["get"]}',
+        '{NonResourceURLs:["/a"], Verbs:["get"]}',
+    ]
+
+
 _some = lambda *values: st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True).map(tuple)  # noqa: E731
 RESOURCE_RULES = st.builds(
     Rule,

@@ -279,7 +279,9 @@ def conditioned(*conditions: tuple[str, str]) -> Object:
 
 def where(obj: Object, old: Object | None = None) -> list[str]:
     prefix = "webhooks[0]."
-    return [error.path.removeprefix(prefix) for error in webhook_validation.validate(obj, old)]
+    return [
+        error.path.removeprefix(prefix) for error in webhook_validation.validate_admission_webhooks(obj, old)
+    ]
 
 
 EXPRESSION = {"key": "k", "operator": "In", "values": []}

@@ -24,8 +24,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import epoch
-from towline.hub.api.authentication import certificates_and_tokens
-from towline.hub.api.authorization import Rbac
+from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens
+from towline.hub.api.authorization import JOIN, Rbac
+from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
@@ -275,7 +276,7 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(), self._webhooks),
+            plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
             actions=tokens.actions(others),
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -312,9 +313,9 @@ class _Api:
             return _reply(self._enrolment.ca())
 
         async def join(user: User | None, body: bytes) -> Reply:
-            groups = user.groups if user is not None else ()
-            name = user.name if user is not None else ""
-            return _reply(await self._enrolment.create_token(_parsed(body), user=name, groups=groups))
+            user = user or User(ANONYMOUS)
+            refused = self._rbac.refusal(user, JOIN)
+            return _reply(await self._enrolment.create_token(_parsed(body), user=user.name, refused=refused))
 
         async def enroll(user: User | None, body: bytes) -> Reply:
             return _reply(await self._enrolment.enroll(_parsed(body)))

@@ -32,7 +32,17 @@ _PERIOD_SECONDS_MAX = 1800
 
 
 def validate_autoscaler(new: Object, old: Object | None) -> list[FieldError]:
-    """The hook of HorizontalPodAutoscaler (v2) and FederatedHPA."""
+    """The hook of HorizontalPodAutoscaler (v2)."""
+    return _autoscaler(new, grouped=old is None)
+
+
+def validate_federated_autoscaler(new: Object, old: Object | None) -> list[FieldError]:
+    """The hook of FederatedHPA."""
+    return _autoscaler(new, grouped=False)
+
+
+def _autoscaler(new: Object, *, grouped: bool) -> list[FieldError]:
+    """`grouped`: the target must name its API group."""
     spec = table(new.get("spec"))
     low, high = spec.get("minReplicas"), spec.get("maxReplicas")
     found: list[FieldError] = []
@@ -45,8 +55,12 @@ def validate_autoscaler(new: Object, old: Object | None) -> list[FieldError]:
     if isinstance(low, int) and isinstance(high or 0, int) and (high or 0) < low:
         message = "must be greater than or equal to `minReplicas`"
         found.append(errors.invalid("spec.maxReplicas", high or 0, message))
-    found += _reference(spec.get("scaleTargetRef"), "spec.scaleTargetRef")
-    for n, metric in enumerate(maps(spec.get("metrics"))):
+    found += _reference(spec.get("scaleTargetRef"), "spec.scaleTargetRef", grouped=grouped)
+    metrics = maps(spec.get("metrics"))
+    if low == 0 and not any(metric.get("type") in ("Object", "External") for metric in metrics):
+        message = "must specify at least one Object or External metric to support scaling to zero replicas"
+        found.append(errors.forbidden("spec.metrics", message))
+    for n, metric in enumerate(metrics):
         found += _metric(metric, f"spec.metrics[{n}]")
     for direction in ("scaleUp", "scaleDown"):
         rules = at(spec, "behavior", direction)
@@ -188,7 +202,7 @@ def _target_given(field: str, target: Mapping[str, Any], path: str) -> list[Fiel
     return []
 
 
-def _reference(reference: Any, path: str) -> list[FieldError]:
+def _reference(reference: Any, path: str, *, grouped: bool = False) -> list[FieldError]:
     found: list[FieldError] = []
     for field in ("kind", "name"):
         value = str(at(reference, field) or "")
@@ -198,6 +212,8 @@ def _reference(reference: Any, path: str) -> list[FieldError]:
     version = str(at(reference, "apiVersion") or "")
     if version.count("/") > 1:
         found.append(errors.invalid(f"{path}.apiVersion", version, "unexpected GroupVersion string"))
+    elif grouped and "/" not in version:
+        found.append(errors.invalid(f"{path}.apiVersion", version, "apiVersion must specify API group"))
     return found
 
 

@@ -11,15 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from towline.kube import (
-    builtin_defaults,
-    builtin_validation,
-    conversions,
-    crds,
-    event_validation,
-    schemas,
-    webhook_validation,
-)
+from towline.kube import builtin_defaults, builtin_validation, conversions, crds, event_validation, schemas
 from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.builtin_validation import Validation
 from towline.kube.columns import COLUMNS
@@ -121,10 +113,11 @@ def _cluster_wide() -> list[Kind]:
     admission = "admissionregistration.k8s.io"
     return [
         _row("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", namespaced=False, generation=False),
-        _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False),
+        _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False, generation=False),
         _row("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac",
-             namespaced=False),
-        _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False),
+             namespaced=False, generation=False),
+        _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False,
+             generation=False),
         _row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", namespaced=False),
         _row("coordination.k8s.io", "v1", "Lease", "leases", generation=False),
         _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds",
@@ -145,12 +138,7 @@ def _stored_form(conversion: Conversion, validate: Validation) -> Validation:
     return checked
 
 
-_VALIDATIONS = {
-    **builtin_validation.VALIDATIONS,
-    "CustomResourceDefinition": crds.validate_crd,
-    "ValidatingWebhookConfiguration": webhook_validation.validate,
-    "MutatingWebhookConfiguration": webhook_validation.validate,
-}
+_VALIDATIONS = {**builtin_validation.VALIDATIONS, "CustomResourceDefinition": crds.validate_crd}
 _DEFINITION_PREFIXES = {
     "": "io.k8s.api.core",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",

@@ -53,6 +53,8 @@ def _replication_controller(obj: Object, old: Object | None) -> None:
     labels = _below(_below(_below(spec, "template"), "metadata"), "labels")
     if labels and not spec.get("selector"):
         spec["selector"] = dict(labels)
+    if labels and not _below(obj, "metadata").get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
 
 
 def _stateful_set(obj: Object, old: Object | None) -> None:
@@ -290,7 +292,10 @@ def _persistent_volume_claim(obj: Object, old: Object | None) -> None:
 
 
 def _persistent_volume(obj: Object, old: Object | None) -> None:
-    _put(_below(obj, "spec"), volumeMode="Filesystem", persistentVolumeReclaimPolicy="Retain")
+    spec = _below(obj, "spec")
+    _put(spec, volumeMode="Filesystem", persistentVolumeReclaimPolicy="Retain")
+    if isinstance(spec.get("hostPath"), dict):
+        _put(spec["hostPath"], type="")
     if old is None:
         _put(_below(obj, "status"), phase="Pending")
 

@@ -367,7 +367,7 @@ def _hpa_target(metric: Mapping[str, Any], current: Mapping[str, Any]) -> str:
 
 def quota(prefix: Callable[[str], bool]) -> Callable[[Object], str]:
     def cell(obj: Object) -> str:
-        hard = at(obj, "status", "hard") or at(obj, "spec", "hard") or {}
+        hard = table(at(obj, "status", "hard"))
         used = at(obj, "status", "used") or {}
         return ", ".join(f"{n}: {used.get(n, 0)}/{hard[n]}" for n in sorted(hard) if prefix(n))
 
@@ -412,8 +412,13 @@ def event_time(field: str) -> Callable[[Object], Any]:
     return lambda obj: at(obj, "series", "lastObservedTime") or at(obj, field) or at(obj, "eventTime")
 
 
+def event_count(obj: Object) -> int:
+    return int(at(obj, "series", "count") or obj.get("count") or 1)
+
+
 def event_source(obj: Object) -> str:
-    parts = [at(obj, "source", "component") or at(obj, "reportingComponent"), at(obj, "source", "host")]
+    component = at(obj, "source", "component") or obj.get("reportingComponent")
+    parts = [component, at(obj, "source", "host") or obj.get("reportingInstance")]
     return ", ".join(str(part) for part in parts if part)
 
 

@@ -129,7 +129,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _text("Pod Labels", cells.selector("template", "metadata", "labels")),
     ),
     "ReplicationController": _REPLICA_SET,
-    "ServiceAccount": (Column("Secrets", "integer", cells.count("secrets"), description="How many."), AGE),
+    "ServiceAccount": (AGE,),
     "PersistentVolume": (
         _text("Capacity", cells.text("spec", "capacity", "storage", default="")),
         _text("Access Modes", lambda obj: cells.access_modes(cells.at(obj, "spec", "accessModes"))),
@@ -167,8 +167,8 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _text("Source", cells.event_source, wide=True),
         Column("Message", "string", ".message"),
         Column("First Seen", "date", cells.event_time("firstTimestamp"), 1),
-        Column("Count", "string", ".count", 1),
-        Column("Name", "string", ".metadata.name", 1),
+        Column("Count", "string", cells.event_count, 1),
+        Column("Name", "string", ".metadata.name", 1, names=True),
     ),
     "Deployment": (
         _text(
@@ -214,7 +214,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _field("Timezone", "spec.timeZone"),
         _text("Suspend", cells.go_bool("spec", "suspend", unset="False")),
         Column("Active", "integer", lambda obj: len(cells.maps(cells.at(obj, "status", "active")))),
-        Column("Last Schedule", "date", ".status.lastScheduleTime"),
+        Column("Last Schedule", "date", ".status.lastScheduleTime", absent=cells.NONE),
         AGE,
         *_template("spec", "jobTemplate", "spec", "template"),
         _text("Selector", cells.selector("spec", "jobTemplate", "spec", "selector"), wide=True),
@@ -265,12 +265,12 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("Provisioner", "string", ".provisioner"),
         _text("ReclaimPolicy", cells.text("reclaimPolicy", default="Delete")),
         _text("VolumeBindingMode", cells.text("volumeBindingMode", default="Immediate")),
-        _text("AllowVolumeExpansion", cells.go_bool("allowVolumeExpansion")),
+        _text("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion"))),
         AGE,
     ),
     "PriorityClass": (
         Column("Value", "integer", ".value"),
-        _text("Global-Default", cells.go_bool("globalDefault")),
+        _text("Global-Default", lambda obj: bool(obj.get("globalDefault"))),
         AGE,
         _text("PreemptionPolicy", cells.text("preemptionPolicy", default="PreemptLowerPriority")),
     ),

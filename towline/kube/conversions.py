@@ -126,7 +126,7 @@ def _autoscaler_from_stored(obj: Object) -> Object:
     told: dict[str, Any] = {
         _METRICS: others,
         _CURRENT_METRICS: [_to_v1(metric, "current") for metric in maps(status.get("currentMetrics"))],
-        _BEHAVIOR: _cased(spec.get("behavior"), str.upper),
+        _BEHAVIOR: _behavior_told(spec.get("behavior")),
         _CONDITIONS: status.get("conditions"),
     }
     annotations |= {key: orjson.dumps(value).decode() for key, value in told.items() if value}
@@ -185,6 +185,21 @@ def _to_v1(metric: Mapping[str, Any], side: str) -> Object:
             values = {field: at(metric[source], *path) for field, path in _fields(source, side)}
             made[source] = {field: value for field, value in values.items() if value is not None}
     return made
+
+
+def _behavior_told(behavior: Any) -> Any:
+    """Field by field as Go writes its own struct, with a null for what nobody said."""
+    if not isinstance(behavior, Mapping) or not behavior:
+        return None
+    fields = ("stabilizationWindowSeconds", "selectPolicy", "policies", "tolerance")
+    told = {}
+    for direction in ("scaleUp", "scaleDown"):
+        rules = behavior.get(direction)
+        said = {field: _cased(rules.get(field), str.upper) for field in fields} if rules is not None else None
+        told[direction] = said
+    return {
+        k[0].upper() + k[1:]: v and {f[0].upper() + f[1:]: x for f, x in v.items()} for k, v in told.items()
+    }
 
 
 def _cased(value: Any, case: Callable[[str], str]) -> Any:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 
 from towline.kube import errors, names
-from towline.kube.autoscaling_validation import validate_autoscaler, validate_cron_autoscaler
+from towline.kube.autoscaling_validation import validate_cron_autoscaler, validate_federated_autoscaler
 from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
@@ -21,14 +21,11 @@ from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, 
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
+from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
-_INTERPRETER_OPERATIONS = (
-    "AggregateStatus", "InterpretComponent", "InterpretDependency", "InterpretHealth", "InterpretReplica",
-    "InterpretStatus", "Retain", "ReviseReplica",
-)  # fmt: skip
 
 
 # --- propagation policies ------------------------------------------------------------------------------------
@@ -348,93 +345,10 @@ def _resource_registry(new: Object, old: Object | None) -> list[FieldError]:
     found = validate_affinity(at(new, "spec", "targetCluster"), "spec.targetCluster")
     addresses = at(new, "spec", "backendStore", "openSearch", "addresses")
     for n, address in enumerate(addresses if isinstance(addresses, list) else ()):
-        if _scheme(str(address)) not in ("http", "https") or _url(str(address)) is None:
+        if _scheme(str(address)) not in ("http", "https") or url_with_host(str(address)) is None:
             path = f"spec.backendStore.openSearch.addresses[{n}]"
             found.append(errors.invalid(path, address, "must be a URL with http or https and a host"))
     return found
-
-
-def _interpreter_webhooks(new: Object, old: Object | None) -> list[FieldError]:
-    found: list[FieldError] = []
-    seen: set[str] = set()
-    for n, webhook in enumerate(maps(new.get("webhooks"))):
-        path, name = f"webhooks[{n}]", str(webhook.get("name") or "")
-        found += _domain(name, f"{path}.name")
-        if name in seen:
-            found.append(errors.duplicate(f"{path}.name", name))
-        seen.add(name)
-        for m, rule in enumerate(maps(webhook.get("rules"))):
-            found += _interpreter_rule(rule, f"{path}.rules[{m}]")
-        found += _client(table(webhook.get("clientConfig")), f"{path}.clientConfig")
-        seconds = webhook.get("timeoutSeconds")
-        if isinstance(seconds, int) and not 1 <= seconds <= 30:
-            message = "the timeout value must be between 1 and 30 seconds"
-            found.append(errors.invalid(f"{path}.timeoutSeconds", seconds, message))
-        versions = webhook.get("interpreterContextVersions")
-        if not isinstance(versions, list) or "v1alpha1" not in versions:
-            message = "must include v1alpha1, the one version that is spoken"
-            found.append(errors.invalid(f"{path}.interpreterContextVersions", versions, message))
-    return found
-
-
-def _domain(name: str, path: str) -> list[FieldError]:
-    if not name:
-        return [errors.required(path)]
-    if wrong := names.validate_subdomain(name):
-        return [errors.invalid(path, name, message) for message in wrong]
-    if name.count(".") < 2:
-        message = "should be a domain with at least three segments separated by dots"
-        return [errors.invalid(path, name, message)]
-    return []
-
-
-def _interpreter_rule(rule: Mapping[str, Any], path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for field in ("operations", "apiGroups", "apiVersions", "kinds"):
-        values = rule.get(field)
-        if not isinstance(values, list) or not values:
-            found.append(errors.required(f"{path}.{field}"))
-            continue
-        if "*" in values and len(values) > 1:
-            message = f"if '*' is present, must not specify other {field}"
-            found.append(errors.invalid(f"{path}.{field}", values, message))
-        for n, value in enumerate(values):
-            if field == "operations" and value != "*" and value not in _INTERPRETER_OPERATIONS:
-                found.append(errors.unsupported(f"{path}.{field}[{n}]", value, _INTERPRETER_OPERATIONS))
-            elif not value and field != "apiGroups":
-                found.append(errors.required(f"{path}.{field}[{n}]"))
-    return found
-
-
-def _client(client: Mapping[str, Any], path: str) -> list[FieldError]:
-    url, service = client.get("url"), client.get("service")
-    if (url is None) == (service is None):
-        return [errors.required(path, "exactly one of url or service is required")]
-    if url is not None:
-        parts = _url(str(url))
-        if parts is None or parts.scheme != "https":
-            return [errors.invalid(f"{path}.url", url, "must be a URL with https and a host")]
-        refused = (("userinfo", parts.username), ("fragment", parts.fragment), ("query", parts.query))
-        return [
-            errors.invalid(f"{path}.url", url, f"may not have a {part}") for part, text in refused if text
-        ]
-    found = [errors.required(f"{path}.service.{f}") for f in ("namespace", "name") if not at(service, f)]
-    port, where = at(service, "port"), at(service, "path")
-    if isinstance(port, int) and not 1 <= port <= 65535:
-        message = "must be between 1 and 65535, inclusive"
-        found.append(errors.invalid(f"{path}.service.port", port, message))
-    if where and not str(where).startswith("/"):
-        found.append(errors.invalid(f"{path}.service.path", where, "must start with a '/'"))
-    return found
-
-
-def _url(text: str) -> SplitResult | None:
-    """The parts of a URL that has a host."""
-    try:
-        parts = urlsplit(text)
-        return parts if parts.hostname else None
-    except ValueError:
-        return None
 
 
 VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] = {
@@ -446,12 +360,12 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ResourceBinding": _binding,
     "ClusterResourceBinding": _binding,
     "Work": _work,
-    "FederatedHPA": validate_autoscaler,
+    "FederatedHPA": validate_federated_autoscaler,
     "CronFederatedHPA": validate_cron_autoscaler,
     "MultiClusterIngress": validate_ingress,
     "MultiClusterService": validate_multi_cluster_service,
     "FederatedResourceQuota": validate_federated_quota,
     "ClusterTaintPolicy": _cluster_taint_policy,
     "ResourceRegistry": _resource_registry,
-    "ResourceInterpreterWebhookConfiguration": _interpreter_webhooks,
+    "ResourceInterpreterWebhookConfiguration": validate_interpreter_webhooks,
 }

@@ -29,6 +29,10 @@ class Column:
     value: str | Callable[[Object], Any]
     priority: int = 0
     description: str = ""
+    absent: str = "<unknown>"
+    """What a `date` shows that is not there."""
+    names: bool = False
+    """Holds the object's name: the table has no column for it before all others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""What Ingresses and their like must satisfy beyond their schemas: Ingress, MultiClusterIngress, MultiClusterService.
+"""What Ingresses and their like must satisfy beyond their schemas: Ingress and its class, MultiClusterIngress,
+MultiClusterService, NetworkPolicy.
 
 Every function answers errors with field paths, and stands parts of any shape.
 """
@@ -6,20 +7,28 @@ Every function answers errors with field paths, and stands parts of any shape.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
+from towline.kube.field_rules import (
+    PROTOCOLS,
+    address,
+    is_address,
+    one_of,
+    port_name,
+    unchanged,
+)
+from towline.kube.field_rules import port as port_number
 from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
+from towline.kube.selector_validation import validate_label_selector
 
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _PATH_PARTS = ("//", "/./", "/../", "%2f", "%2F")
 _PATH_ENDS = ("/..", "/.")
-_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-_PORT_NAME_LENGTH_MAX = 15
+_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _SERVICE_TYPES = ("CrossCluster", "LoadBalancer")
 
 
@@ -40,7 +49,7 @@ def validate_ingress(new: Object, old: Object | None) -> list[FieldError]:
     for n, tls in enumerate(maps(spec.get("tls"))):
         hosts = tls.get("hosts")
         for m, host in enumerate(hosts if isinstance(hosts, list) else ()):
-            found += _host(host, f"spec.tls[{n}].hosts[{m}]")
+            found += _host(host, f"spec.tls[{n}].hosts[{m}]", addresses=True)
         found += _named(tls.get("secretName"), f"spec.tls[{n}].secretName")
     found += _named(spec.get("ingressClassName"), "spec.ingressClassName")
     return found + _load_balancer(at(new, "status", "loadBalancer"), "status.loadBalancer")
@@ -94,36 +103,17 @@ def _backend(backend: Any, path: str) -> list[FieldError]:
     if port.get("name") and port.get("number"):
         return [*found, errors.invalid(path, "", "cannot set both port name & port number")]
     if port.get("name"):
-        where = f"{path}.service.port.name"
-        return found + [errors.invalid(where, port["name"], m) for m in port_name_errors(str(port["name"]))]
+        return found + port_name(str(port["name"]), f"{path}.service.port.name")
     if port.get("number"):
-        return found + _port_number(port["number"], f"{path}.service.port.number")
+        return found + port_number(port["number"], f"{path}.service.port.number")
     return [*found, errors.required(path, "port name or number is required")]
 
 
-def port_name_errors(name: str) -> list[str]:
-    """What is wrong with the name of a Service's port where others refer to it."""
-    found = []
-    if len(name) > _PORT_NAME_LENGTH_MAX:
-        found.append(f"must be no more than {_PORT_NAME_LENGTH_MAX} characters")
-    if not _PORT_NAME.fullmatch(name):
-        found.append(
-            "must contain only alpha-numeric characters (a-z, 0-9), single hyphens between them, and a letter"
-        )
-    return found
-
-
-def _port_number(number: Any, path: str) -> list[FieldError]:
-    if isinstance(number, int) and 1 <= number <= 65535:
-        return []
-    return [errors.invalid(path, number, "must be between 1 and 65535, inclusive")]
-
-
-def _host(host: Any, path: str) -> list[FieldError]:
+def _host(host: Any, path: str, *, addresses: bool = False) -> list[FieldError]:
     if not host:
         return []
     text = str(host)
-    if _is_address(text):
+    if is_address(text) and not addresses:
         return [errors.invalid(path, text, "must be a DNS name, not an IP address")]
     if "*" in text:
         rest = text.removeprefix("*.")
@@ -131,14 +121,6 @@ def _host(host: Any, path: str) -> list[FieldError]:
         message = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain"
         return [errors.invalid(path, text, message)] if wrong else []
     return [errors.invalid(path, text, message) for message in names.validate_subdomain(text)]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _named(name: Any, path: str) -> list[FieldError]:
@@ -149,14 +131,104 @@ def _load_balancer(status: Any, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for n, entry in enumerate(maps(at(status, "ingress"))):
         where = f"{path}.ingress[{n}]"
-        if entry.get("ip") and not _is_address(str(entry["ip"])):
-            found.append(errors.invalid(f"{where}.ip", entry["ip"], "must be a valid IP address"))
+        if entry.get("ip"):
+            found += address(entry["ip"], f"{where}.ip")
         host = entry.get("hostname")
-        if host and _is_address(str(host)):
+        if host and is_address(str(host)):
             found.append(errors.invalid(f"{where}.hostname", host, "must be a DNS name, not an IP address"))
         else:
             found += _named(host, f"{where}.hostname")
     return found
+
+
+def validate_ingress_class(new: Object, old: Object | None) -> list[FieldError]:
+    """The hook of IngressClass. Its controller is a domain with a path."""
+    controller = str(at(new, "spec", "controller") or "")
+    domain, slash, rest = controller.partition("/")
+    found = unchanged(new, old, "spec", "controller")
+    if not controller:
+        found.append(errors.required("spec.controller"))
+    elif not slash or not rest or names.validate_subdomain(domain):
+        message = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        found.append(errors.invalid("spec.controller", controller, message))
+    return found
+
+
+# --- network policies ----------------------------------------------------------------------------------------
+
+
+def validate_network_policy(new: Object, old: Object | None) -> list[FieldError]:
+    """The hook of NetworkPolicy."""
+    spec = table(new.get("spec"))
+    found = validate_label_selector(spec.get("podSelector"), "spec.podSelector")
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for n, rule in enumerate(maps(spec.get(direction))):
+            path = f"spec.{direction}[{n}]"
+            for m, given in enumerate(maps(rule.get("ports"))):
+                found += _policy_port(given, f"{path}.ports[{m}]")
+            for m, peer in enumerate(maps(rule.get(side))):
+                found += _peer(peer, f"{path}.{side}[{m}]")
+    types = spec.get("policyTypes")
+    for n, name in enumerate(types if isinstance(types, list) else ()):
+        found += one_of(name, f"spec.policyTypes[{n}]", ("Ingress", "Egress"))
+    return found
+
+
+def _policy_port(given: Mapping[str, Any], path: str) -> list[FieldError]:
+    found = one_of(given.get("protocol"), f"{path}.protocol", PROTOCOLS)
+    first, last = given.get("port"), given.get("endPort")
+    if isinstance(first, int):
+        found += port_number(first, f"{path}.port")
+        if isinstance(last, int):
+            found += port_number(last, f"{path}.endPort")
+            if last < first:
+                message = "must be greater than or equal to `port`"
+                found.append(errors.invalid(f"{path}.endPort", last, message))
+        return found
+    if last is not None:
+        why = "non-numeric" if first is not None else "not specified"
+        found.append(errors.invalid(f"{path}.endPort", last, f"may not be specified when `port` is {why}"))
+    return found + (port_name(first, f"{path}.port") if isinstance(first, str) else [])
+
+
+def _peer(peer: Mapping[str, Any], path: str) -> list[FieldError]:
+    given = [
+        field for field in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(field) is not None
+    ]
+    if not given:
+        return [errors.required(path, "must specify a peer")]
+    found: list[FieldError] = []
+    if "ipBlock" in given and len(given) > 1:
+        found.append(errors.forbidden(path, "may not specify both ipBlock and another peer"))
+    for field in ("podSelector", "namespaceSelector"):
+        found += validate_label_selector(peer.get(field), f"{path}.{field}")
+    if "ipBlock" in given:
+        found += _block(table(peer["ipBlock"]), f"{path}.ipBlock")
+    return found
+
+
+def _block(block: Mapping[str, Any], path: str) -> list[FieldError]:
+    whole = _network(block.get("cidr"))
+    if not block.get("cidr"):
+        return [errors.required(f"{path}.cidr")]
+    if whole is None:
+        return [errors.invalid(f"{path}.cidr", block["cidr"], _CIDR)]
+    found: list[FieldError] = []
+    excepted = block.get("except")
+    for n, text in enumerate(excepted if isinstance(excepted, list) else ()):
+        part, where = _network(text), f"{path}.except[{n}]"
+        if part is None:
+            found.append(errors.invalid(where, text, _CIDR))
+        elif part.version != whole.version or part == whole or not part.subnet_of(whole):  # type: ignore[arg-type]
+            found.append(errors.invalid(where, text, "must be a strict subset of `cidr`"))
+    return found
+
+
+def _network(text: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(str(text), strict=False) if "/" in str(text) else None
+    except ValueError:
+        return None
 
 
 # --- services of several clusters ----------------------------------------------------------------------------
@@ -169,7 +241,7 @@ def validate_multi_cluster_service(new: Object, old: Object | None) -> list[Fiel
     seen: set[str] = set()
     for n, port in enumerate(maps(spec.get("ports"))):
         path, name = f"spec.ports[{n}]", str(port.get("name") or "")
-        found += _port_number(port.get("port"), f"{path}.port")
+        found += port_number(port.get("port"), f"{path}.port")
         if name and name in seen:
             found.append(errors.duplicate(f"{path}.name", name))
         seen.add(name)

@@ -11,6 +11,7 @@ from typing import Any
 from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
 from towline.kube.schemas import FieldError
+from towline.kube.selector_validation import validate_label_selector
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITY_FIELDS = ("provider", "region", "zone")
@@ -48,29 +49,7 @@ def validate_affinity(affinity: Any, path: str) -> list[FieldError]:
             found.append(
                 errors.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
             )
-    return found + _label_selector(at(affinity, "labelSelector"), f"{path}.labelSelector")
-
-
-def _label_selector(selector: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for n, term in enumerate(maps(at(selector, "matchExpressions"))):
-        where, operator, values = f"{path}.matchExpressions[{n}]", term.get("operator"), term.get("values")
-        if operator in ("In", "NotIn"):
-            if not values:
-                found.append(
-                    errors.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-                )
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                found.append(
-                    errors.forbidden(
-                        f"{where}.values",
-                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                    )
-                )
-        else:
-            found.append(errors.invalid(f"{where}.operator", operator, "not a valid selector operator"))
-    return found
+    return found + validate_label_selector(at(affinity, "labelSelector"), f"{path}.labelSelector")
 
 
 def _affinity_terms(placement: Mapping[str, Any], path: str) -> list[FieldError]:

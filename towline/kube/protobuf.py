@@ -208,6 +208,7 @@ _SPECIAL: Mapping[str, Callable[[list[_Part]], Any]] = {
     SHORT["Quantity"]: _quantity,
     SHORT["IntOrString"]: _int_or_string,
     f"{PACKAGES['authentication.k8s.io/v1']}.ExtraValue": _list,
+    f"{PACKAGES['authorization.k8s.io/v1']}.ExtraValue": _list,
 }
 
 

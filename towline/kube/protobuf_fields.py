@@ -407,6 +407,19 @@ _AUTHORIZATION_V1 = """
     LabelSelectorAttributes: rawSelector 1 string, requirements 2 []meta.LabelSelectorRequirement
     NonResourceAttributes: path 1 string, verb 2 string
     SubjectAccessReviewStatus: allowed 1 bool!, reason 2 string, evaluationError 3 string, denied 4 bool
+    SubjectAccessReview: metadata 1 meta.ObjectMeta, spec 2 SubjectAccessReviewSpec, status 3 SubjectAccessReviewStatus
+    LocalSubjectAccessReview: metadata 1 meta.ObjectMeta, spec 2 SubjectAccessReviewSpec,
+        status 3 SubjectAccessReviewStatus
+    SubjectAccessReviewSpec: resourceAttributes 1 ResourceAttributes, nonResourceAttributes 2 NonResourceAttributes,
+        user 3 string, groups 4 []string, extra 5 {}ExtraValue, uid 6 string
+    ExtraValue: items 1 []string
+    SelfSubjectRulesReview: metadata 1 meta.ObjectMeta, spec 2 SelfSubjectRulesReviewSpec,
+        status 3 SubjectRulesReviewStatus
+    SelfSubjectRulesReviewSpec: namespace 1 string
+    SubjectRulesReviewStatus: resourceRules 1 []ResourceRule, nonResourceRules 2 []NonResourceRule, incomplete 3 bool!,
+        evaluationError 4 string
+    ResourceRule: verbs 1 []string, apiGroups 2 []string, resources 3 []string, resourceNames 4 []string
+    NonResourceRule: verbs 1 []string, nonResourceURLs 2 []string
 """
 
 _TABLES: Mapping[str, str] = {

@@ -11,8 +11,8 @@ from typing import Any
 
 from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
+from towline.kube.field_rules import amount
 from towline.kube.objects import Object
-from towline.kube.quantities import QuantityError, parse
 from towline.kube.schemas import FieldError
 
 _COUNTED = frozenset(
@@ -58,13 +58,13 @@ def validate_federated_quota(new: Object, old: Object | None) -> list[FieldError
         found += [errors.invalid(f"{path}.clusterName", cluster, message) for message in wrong]
         hard = table(assignment.get("hard"))
         found += _resources(hard, f"{path}.hard")
-        for resource, amount in hard.items():
+        for resource, given in hard.items():
             if resource not in overall:
                 message = "must be one of the resources in spec.overall"
                 found.append(errors.invalid(f"{path}.hard[{resource}]", resource, message))
-            sums[resource] = sums.get(resource, Fraction()) + (_amount(amount) or 0)
+            sums[resource] = sums.get(resource, Fraction()) + (amount(given) or 0)
     for resource, total in sums.items():
-        bound = _amount(overall.get(resource))
+        bound = amount(overall.get(resource))
         if bound is not None and bound < total:
             message = "must be greater than or equal to the sum of the static assignments"
             found.append(errors.invalid(f"spec.overall[{resource}]", overall[resource], message))
@@ -74,26 +74,19 @@ def validate_federated_quota(new: Object, old: Object | None) -> list[FieldError
 def _resources(resources: Any, path: str) -> list[FieldError]:
     """Names that a quota may bound, and amounts that it can have."""
     found: list[FieldError] = []
-    for name, amount in table(resources).items():
+    for name, given in table(resources).items():
         where = f"{path}[{name}]"
         if "/" in name or not (name in _COUNTED or name in _MEASURED or name.startswith(_HUGE_PAGES)):
             wrong = names.validate_qualified_name(name)
             found += [errors.invalid(where, name, message) for message in wrong]
             if "/" not in name and not wrong:
                 found.append(errors.invalid(where, name, "must be a standard resource for quota"))
-        value = _amount(amount)
+        value = amount(given)
         if value is not None and value < 0:
-            found.append(errors.invalid(where, amount, "must be greater than or equal to 0"))
+            found.append(errors.invalid(where, given, "must be greater than or equal to 0"))
         elif value is not None and name in _COUNTED and value.denominator != 1:
-            found.append(errors.invalid(where, amount, "must be an integer"))
+            found.append(errors.invalid(where, given, "must be an integer"))
     return found
-
-
-def _amount(amount: Any) -> Fraction | None:
-    try:
-        return Fraction(parse(amount))
-    except (QuantityError, TypeError):
-        return None  # the schema says so
 
 
 def _set(scopes: Any) -> Mapping[str, None]:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+import orjson
+
 from towline.kube import selectors
-from towline.kube.objects import Object
+from towline.kube.objects import Key, Object
 
 GROUP = "rbac.authorization.k8s.io"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
-COVERED_MAX = 100_000
+COVERED_MAX = 10_000
 """Into so many single permissions wanted rules are taken apart; more are not covered."""
 
 
@@ -42,8 +44,17 @@ class Rule(NamedTuple):
         fields = zip(_FIELDS, self, strict=True)
         return {field: list(values) for field, values in fields if values}
 
+    def __str__(self) -> str:
+        """As Kubernetes' errors show it: `{APIGroups:["apps"], Resources:["deployments"], Verbs:["get" "list"]}`."""
+        shown = zip(_SHOWN, (self.groups, self.resources, self.urls, self.names, self.verbs), strict=True)
+        parts = (f"{name}:[{' '.join(map(quoted, values))}]" for name, values in shown if values)
+        return f"{{{', '.join(parts)}}}"
+
+
+EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(("*",), urls=("*",)))
 
 _FIELDS = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
+_SHOWN = ("APIGroups", "Resources", "NonResourceURLs", "ResourceNames", "Verbs")
 
 
 def rules_of(role: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -67,10 +78,21 @@ def subject_name(subject: Mapping[str, Any], namespace: str) -> tuple[str, str] 
     return None
 
 
+def bound_role(binding: Mapping[str, Any], namespace: str) -> Key | None:
+    """The role that a binding in `namespace` ("" for a ClusterRoleBinding) gives; None where it can name none."""
+    named = binding.get("roleRef") or {}
+    kind, name = named.get("kind"), str(named.get("name") or "")
+    if kind == "ClusterRole":
+        return Key(GROUP, "clusterroles", "", name)
+    if kind == "Role" and namespace:
+        return Key(GROUP, "roles", namespace, name)
+    return None
+
+
 def aggregated(role: Mapping[str, Any], others: Iterable[Object]) -> list[Object]:
     """The rules that an aggregating ClusterRole gets from the ClusterRoles it selects, each once, in order of their names."""
     wanted = [
-        selectors.from_object(selector)
+        _selector(selector)
         for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
     ]
     own = role["metadata"].get("name")
@@ -83,6 +105,13 @@ def aggregated(role: Mapping[str, Any], others: Iterable[Object]) -> list[Object
     return list(found.values())
 
 
+def _selector(selector: Object) -> selectors.Selector:
+    try:
+        return selectors.from_object(selector)
+    except selectors.SelectorError:
+        return selectors.NOTHING  # stored before somebody checked it
+
+
 # --- covering --------------------------------------------------------------------------------------------------
 
 
@@ -92,16 +121,27 @@ def rules_cover(owned: Sequence[Rule], wanted: Iterable[Rule]) -> bool:
 
 
 def uncovered(owned: Sequence[Rule], wanted: Iterable[Rule]) -> Iterator[Rule]:
-    """What of `wanted` is missing in `owned`, as single permissions. A rule too large to be taken apart is missing whole."""
+    """What of `wanted` is missing in `owned`, as single permissions. Where there are too many to take rules apart, whole
+    rules are missing."""
+    left = COVERED_MAX
     for rule in wanted:
         if any(_covers(own, rule) for own in owned):
             continue
-        if _size(rule) > COVERED_MAX:
+        left -= _size(rule)
+        if left < 0:
             yield rule
             continue
         for single in broken_down(rule):
             if not any(_covers(own, single) for own in owned):
                 yield single
+
+
+def merged(singles: Iterable[Rule]) -> list[Rule]:
+    """Single permissions that differ by their verb only as one rule each."""
+    found: dict[Rule, list[str]] = {}
+    for rule in singles:
+        found.setdefault(rule._replace(verbs=()), []).extend(rule.verbs)
+    return [rule._replace(verbs=tuple(dict.fromkeys(verbs))) for rule, verbs in found.items()]
 
 
 def broken_down(rule: Rule) -> Iterator[Rule]:
@@ -145,3 +185,8 @@ def _has_resource(values: tuple[str, ...], resource: str) -> bool:
 
 def _url_covers(url: str, path: str) -> bool:
     return url in ("*", path) or (url.endswith("*") and path.startswith(url.rstrip("*")))
+
+
+def quoted(text: str) -> str:
+    """Text as Go's %q shows it, for what names consist of."""
+    return orjson.dumps(text).decode()

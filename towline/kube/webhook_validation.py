@@ -1,21 +1,29 @@
-"""What a schema cannot say about webhook configurations, with Kubernetes' paths. What an old object had already is let be
-where Kubernetes does so: expressions that are stored are not compiled again."""
+"""What configurations of webhooks must satisfy beyond their schemas: Kubernetes' for admission, Karmada's for interpreters.
+
+Hooks are `(new, old) -> errors`, and stand objects of any shape. An expression that is stored already is not compiled again.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from towline.kube import cel, errors, names, webhooks
-from towline.kube.cells import at, maps
+from towline.kube.cells import maps, table
+from towline.kube.field_rules import one_of
 from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
+from towline.kube.selector_validation import validate_label_selector
 
 CONDITIONS_MAX = 64
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+_INTERPRETER_OPERATIONS = (
+    "AggregateStatus", "InterpretComponent", "InterpretDependency", "InterpretHealth", "InterpretReplica",
+    "InterpretStatus", "Retain", "ReviseReplica",
+)  # fmt: skip
 _FORM = "; desired format: https://host[/path]"
 _CHOICES = (
     ("failurePolicy", ("Fail", "Ignore")),
@@ -25,10 +33,9 @@ _CHOICES = (
 )
 
 
-def validate(new: Object, old: Object | None) -> list[FieldError]:
-    """Of a ValidatingWebhookConfiguration or a MutatingWebhookConfiguration."""
-    found: list[FieldError] = []
-    seen: set[str] = set()
+def validate_admission_webhooks(new: Object, old: Object | None) -> list[FieldError]:
+    """The hook of Validating- and MutatingWebhookConfiguration."""
+    found = _webhooks(new)
     stored = {
         str(condition.get("expression") or "").strip()
         for webhook in maps((old or {}).get("webhooks"))
@@ -36,35 +43,60 @@ def validate(new: Object, old: Object | None) -> list[FieldError]:
     }
     for n, webhook in enumerate(maps(new.get("webhooks"))):
         path = f"webhooks[{n}]"
-        found += _webhook(webhook, path, stored)
-        name = str(webhook.get("name") or "")
-        if name and name in seen:
-            found.append(errors.duplicate(f"{path}.name", name))
-        seen.add(name)
+        for m, rule in enumerate(maps(webhook.get("rules"))):
+            where = f"{path}.rules[{m}]"
+            found += _rule(rule, where, _OPERATIONS) + _resources(
+                _texts(rule, "resources"), f"{where}.resources"
+            )
+            found += one_of(rule.get("scope"), f"{where}.scope", ("*", "Cluster", "Namespaced"))
+        for field, choices in _CHOICES:
+            found += one_of(webhook.get(field), f"{path}.{field}", choices)
+        if webhook.get("sideEffects") is None:
+            found.append(errors.required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun"))
+        for field in ("namespaceSelector", "objectSelector"):
+            found += validate_label_selector(webhook.get(field), f"{path}.{field}")
+        found += _conditions(maps(webhook.get("matchConditions")), f"{path}.matchConditions", stored)
+        versions = _texts(webhook, "admissionReviewVersions")
+        found += _review_versions(versions, f"{path}.admissionReviewVersions")
     return found
 
 
-def _webhook(webhook: Mapping[str, Any], path: str, stored: set[str]) -> list[FieldError]:
-    found = _name(str(webhook.get("name") or ""), f"{path}.name")
-    for n, rule in enumerate(maps(webhook.get("rules"))):
-        found += _rule(rule, f"{path}.rules[{n}]")
-    for field, choices in _CHOICES:
-        value = webhook.get(field)
-        if value is not None and value not in choices:
-            found.append(errors.unsupported(f"{path}.{field}", value, choices))
-    if webhook.get("sideEffects") is None:
-        found.append(errors.required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun"))
-    timeout = webhook.get("timeoutSeconds")
-    if isinstance(timeout, int) and not 1 <= timeout <= 30:
-        told = "the timeout value must be between 1 and 30 seconds"
-        found.append(errors.invalid(f"{path}.timeoutSeconds", timeout, told))
-    for field in ("namespaceSelector", "objectSelector"):
-        found += _selector(webhook.get(field), f"{path}.{field}")
-    found += _client(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
-    found += _conditions(maps(webhook.get("matchConditions")), f"{path}.matchConditions", stored)
-    return found + _review_versions(
-        webhook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions"
-    )
+def validate_interpreter_webhooks(new: Object, old: Object | None) -> list[FieldError]:
+    """The hook of ResourceInterpreterWebhookConfiguration."""
+    found = _webhooks(new)
+    for n, webhook in enumerate(maps(new.get("webhooks"))):
+        path, versions = f"webhooks[{n}]", webhook.get("interpreterContextVersions")
+        if not isinstance(versions, list) or "v1alpha1" not in versions:
+            message = "must include v1alpha1, the one version that is spoken"
+            found.append(errors.invalid(f"{path}.interpreterContextVersions", versions, message))
+        for m, rule in enumerate(maps(webhook.get("rules"))):
+            where = f"{path}.rules[{m}]"
+            found += _rule(rule, where, ("*", *_INTERPRETER_OPERATIONS))
+            found += _listed(_texts(rule, "kinds"), f"{where}.kinds", "kinds")
+    return found
+
+
+def _webhooks(new: Object) -> list[FieldError]:
+    """What holds of every webhook: a name of its own, an address, and a time that somebody waits."""
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for n, webhook in enumerate(maps(new.get("webhooks"))):
+        path, name = f"webhooks[{n}]", str(webhook.get("name") or "")
+        found += _name(name, f"{path}.name")
+        if name and name in seen:
+            found.append(errors.duplicate(f"{path}.name", name))
+        seen.add(name)
+        found += _client(table(webhook.get("clientConfig")), f"{path}.clientConfig")
+        timeout = webhook.get("timeoutSeconds")
+        if isinstance(timeout, int) and not 1 <= timeout <= 30:
+            told = "the timeout value must be between 1 and 30 seconds"
+            found.append(errors.invalid(f"{path}.timeoutSeconds", timeout, told))
+    return found
+
+
+def _texts(parent: Mapping[str, Any], field: str) -> list[str]:
+    values = parent.get(field)
+    return [str(value) for value in values] if isinstance(values, list) else []
 
 
 def _name(name: str, path: str) -> list[FieldError]:
@@ -97,21 +129,13 @@ def _review_versions(versions: Sequence[str], path: str) -> list[FieldError]:
 # --- rules -----------------------------------------------------------------------------------------------------
 
 
-def _rule(rule: Mapping[str, Any], path: str) -> list[FieldError]:
-    operations = rule.get("operations") or []
+def _rule(rule: Mapping[str, Any], path: str, known: tuple[str, ...]) -> list[FieldError]:
+    operations = _texts(rule, "operations")
     found = _listed(operations, f"{path}.operations", "operations", may_be_empty=True)
-    found += [
-        errors.unsupported(f"{path}.operations[{n}]", operation, _OPERATIONS)
-        for n, operation in enumerate(operations)
-        if operation not in _OPERATIONS
-    ]
-    found += _listed(rule.get("apiGroups") or [], f"{path}.apiGroups", "API groups", may_be_empty=True)
-    found += _listed(rule.get("apiVersions") or [], f"{path}.apiVersions", "API versions")
-    found += _resources(rule.get("resources") or [], f"{path}.resources")
-    scope = rule.get("scope")
-    if scope is not None and scope not in ("*", "Cluster", "Namespaced"):
-        found.append(errors.unsupported(f"{path}.scope", scope, ("*", "Cluster", "Namespaced")))
-    return found
+    for n, operation in enumerate(operations):
+        found += one_of(operation, f"{path}.operations[{n}]", known)
+    found += _listed(_texts(rule, "apiGroups"), f"{path}.apiGroups", "API groups", may_be_empty=True)
+    return found + _listed(_texts(rule, "apiVersions"), f"{path}.apiVersions", "API versions")
 
 
 def _listed(values: Sequence[str], path: str, noun: str, *, may_be_empty: bool = False) -> list[FieldError]:
@@ -157,32 +181,7 @@ def _resources(resources: Sequence[str], path: str) -> list[FieldError]:
     return found
 
 
-# --- selectors and conditions ----------------------------------------------------------------------------------
-
-
-def _selector(selector: Any, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for key, value in (at(selector, "matchLabels") or {}).items():
-        where = f"{path}.matchLabels"
-        found += [errors.invalid(where, key, told) for told in names.validate_qualified_name(key)]
-        found += [errors.invalid(where, value, told) for told in names.validate_label_value(value)]
-    for n, expression in enumerate(maps(at(selector, "matchExpressions"))):
-        where = f"{path}.matchExpressions[{n}]"
-        operator, values = expression.get("operator"), expression.get("values") or []
-        if operator in ("In", "NotIn") and not values:
-            told = "must be specified when `operator` is 'In' or 'NotIn'"
-            found.append(errors.required(f"{where}.values", told))
-        elif operator in ("Exists", "DoesNotExist") and values:
-            told = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            found.append(errors.forbidden(f"{where}.values", told))
-        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            found.append(errors.invalid(f"{where}.operator", operator, "not a valid selector operator"))
-        key = str(expression.get("key") or "")
-        found += [errors.invalid(f"{where}.key", key, told) for told in names.validate_qualified_name(key)]
-        for v, value in enumerate(values):
-            wrong = names.validate_label_value(value)
-            found += [errors.invalid(f"{where}.values[{v}]", value, told) for told in wrong]
-    return found
+# --- conditions ------------------------------------------------------------------------------------------------
 
 
 def _conditions(conditions: Sequence[Mapping[str, Any]], path: str, stored: set[str]) -> list[FieldError]:
@@ -223,7 +222,7 @@ def _client(client: Mapping[str, Any], path: str) -> list[FieldError]:
         return [errors.required(path, "exactly one of url or service is required")]
     if url is not None:
         return _url(str(url), f"{path}.url")
-    return _service(service or {}, f"{path}.service")
+    return _service(table(service), f"{path}.service")
 
 
 def _url(url: str, path: str) -> list[FieldError]:
@@ -269,3 +268,12 @@ def _service(service: Mapping[str, Any], path: str) -> list[FieldError]:
         wrong = names.validate_subdomain(segment)
         found += [errors.invalid(where, named, f"segment[{n}]: {told}") for told in wrong]
     return found
+
+
+def url_with_host(text: str) -> SplitResult | None:
+    """The parts of a URL that has a host."""
+    try:
+        parts = urlsplit(text)
+        return parts if parts.hostname else None
+    except ValueError:
+        return None

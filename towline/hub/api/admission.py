@@ -135,9 +135,10 @@ def check(kind: Kind, obj: Object, old: Object | None) -> None:
         *(error for error in errors if not error.path.startswith("metadata.ownerReferences")),
     ]
     if errors:
-        once = {(error.path, error.reason): error for error in reversed(errors)}
+        # Where both the schema and the kind's rules tell it, the rules say more.
+        once = {(error.path, error.reason): error for error in errors}
         named = str((obj.get("metadata") or _EMPTY).get("name") or "")
-        raise invalid(kind, named, list(once.values())[::-1])
+        raise invalid(kind, named, list(once.values()))
 
 
 def is_builtin(kind: Kind) -> bool:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
+from towline.hub.api import status
 from towline.hub.api.paths import Attributes
+from towline.hub.api.status import StatusError
 from towline.hub.api.user import AUTHENTICATED, User
+from towline.kube.rbac import EVERYTHING, Rule
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,25 @@ class Decision(NamedTuple):
     reason: str = ""
 
 
-Authorize = Callable[[User, Attributes], Decision]
+class Authorize(Protocol):
+    """Who may. Cheap: it is asked on every request."""
+
+    def __call__(self, user: User, at: Attributes, /) -> Decision: ...
+
+    def rules_for(self, user: User, namespace: str) -> tuple[Sequence[Rule], str]:
+        """All that `user` may in `namespace` and everywhere, and what went wrong in finding it."""
+
+
+def denied(user: User, at: Attributes, reason: str = "") -> StatusError:
+    """403 in Kubernetes' words."""
+    if not at.resource_request:
+        return status.forbidden_path(user.name, at.verb, at.path)
+    where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
+    resource = f"{at.resource}/{at.subresource}" if at.subresource else at.resource
+    message = f'User "{user.name}" cannot {at.verb} resource "{resource}" in API group "{at.group}"{where}'
+    if reason:
+        message += f": {reason}"
+    return status.forbidden(at.resource, at.group, at.name, message)
 
 
 class InvalidToken(Exception):
@@ -103,8 +124,15 @@ def of_certificate(certificate: Mapping[str, Any] | None) -> User | None:
     return User(name, (*groups, AUTHENTICATED), "".join(uids))
 
 
-def masters_only(user: User, attributes: Attributes) -> Decision:
-    """The rule until RBAC: administrators may everything, others nothing."""
-    if MASTERS in user.groups:
-        return Decision(True)
-    return Decision(False, f"only members of {MASTERS} are allowed")
+class _MastersOnly:
+    def __call__(self, user: User, at: Attributes) -> Decision:
+        if MASTERS in user.groups:
+            return Decision(True)
+        return Decision(False, f"only members of {MASTERS} are allowed")
+
+    def rules_for(self, user: User, namespace: str) -> tuple[Sequence[Rule], str]:
+        return (EVERYTHING if MASTERS in user.groups else ()), ""
+
+
+masters_only = _MastersOnly()
+"""The rule where there is no RBAC: administrators may everything, others nothing."""

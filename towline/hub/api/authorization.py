@@ -2,9 +2,6 @@
 
 The index maps each user and group to the bindings that name it, so that a decision looks at the asker's own bindings only.
 Bindings name roles, and roles are looked up when asked: a role that is not there allows nothing and is told in the denial.
-
-Until writes have an admission step that keeps people from giving away more than they have, only who may everything may write
-roles and bindings.
 """
 
 from __future__ import annotations
@@ -12,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from towline.hub.api.authentication import MASTERS, Decision
+from towline.certs.authority import AGENT_PREFIX
+from towline.hub.api.authentication import MASTERS, Decision, denied
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 from towline.hub.store.cache import Cache
@@ -21,12 +19,10 @@ from towline.kube import rbac
 from towline.kube.objects import Key
 from towline.kube.rbac import Rule
 
-AGENT_PREFIX = "system:towline:agent:"
-"""Agents speak to the gateway. Their certificates may nothing here, whatever a binding says."""
+JOIN = Attributes("create", "", True, "towline.io", "v1", "jointokens")
+"""What making a join token takes: gateway/enrolment."""
 
 _BINDINGS = ("clusterrolebindings", "rolebindings")
-_READS = frozenset({"get", "list", "watch"})
-_EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(("*",), urls=("*",)))
 
 Subject = tuple[str, str]
 """("User" or "Group", name)."""
@@ -63,42 +59,47 @@ class Rbac:
     def __call__(self, user: User, at: Attributes) -> Decision:
         if MASTERS in user.groups:
             return Decision(True)
-        if at.resource_request and at.group == rbac.GROUP and at.verb not in _READS:
-            owned, _ = self.rules_for(user, "")
-            if not rbac.rules_cover(owned, _EVERYTHING):
-                return Decision(False, "only who may everything may write roles and bindings")
         missing: list[str] = []
+        refused: set[Key] = set()  # many bindings give the same few roles
         for grant in self._grants_of(user, at.namespace):
-            rules = self._rules_of(grant.role)
+            role = grant.role
+            if role in refused:
+                continue
+            rules = self.rules_of(role)
             if rules is None:
-                missing.append(_not_found(grant.role))
+                missing.append(_not_found(role))
             elif any(_allows(rule, at) for rule in rules):
                 return Decision(True, _reason(grant))
-        return Decision(False, _told(missing))
+            refused.add(role)
+        return Decision(False, f"RBAC: {_told(missing)}" if missing else "")
+
+    def refusal(self, user: User, at: Attributes) -> str:
+        """Why `user` may not, as errors say it; "" for who may."""
+        decision = self(user, at)
+        return "" if decision.allowed else denied(user, at, decision.reason).message
 
     def rules_for(self, user: User, namespace: str) -> tuple[tuple[Rule, ...], str]:
         """All rules that `user` has in `namespace` and everywhere, and what went wrong in finding them."""
-        if MASTERS in user.groups:
-            return _EVERYTHING, ""
-        found: list[Rule] = []
+        found: list[Rule] = [*rbac.EVERYTHING] if MASTERS in user.groups else []
         missing: list[str] = []
-        for grant in self._grants_of(user, namespace):
-            rules = self._rules_of(grant.role)
+        for role in dict.fromkeys(grant.role for grant in self._grants_of(user, namespace)):
+            rules = self.rules_of(role)
             if rules is None:
-                missing.append(_not_found(grant.role))
+                missing.append(_not_found(role))
             found += rules or ()
-        return tuple(found), _told(missing)
+        return tuple(dict.fromkeys(found)), _told(missing)
 
     def _grants_of(self, user: User, namespace: str) -> Iterator[_Grant]:
         """The bindings of the whole hub first."""
         if user.name.startswith(AGENT_PREFIX):
-            return
+            return  # agents speak to the gateway; their certificates may nothing here, whatever a binding says
         subjects = (("User", user.name), *(("Group", group) for group in user.groups))
         for space in ("", namespace) if namespace else ("",):
             for subject in subjects:
                 yield from self._grants.get(subject, {}).get(space, {}).values()
 
-    def _rules_of(self, role: Key) -> tuple[Rule, ...] | None:
+    def rules_of(self, role: Key) -> tuple[Rule, ...] | None:
+        """The rules of a Role or ClusterRole; None if it is not there."""
         entry = self._cache.get(role)
         if entry is None:
             self._rules.pop(role, None)
@@ -122,12 +123,9 @@ class Rbac:
 
     def _bind(self, entry: Entry) -> None:
         key, binding = entry.key, entry.object
-        named = binding.get("roleRef") or {}
-        of_cluster = named.get("kind") == "ClusterRole"
-        if not of_cluster and not key.namespace:
+        role = rbac.bound_role(binding, key.namespace)
+        if role is None:
             return  # a Role means nothing outside its namespace
-        resource, namespace = ("clusterroles", "") if of_cluster else ("roles", key.namespace)
-        role = Key(rbac.GROUP, resource, namespace, str(named.get("name") or ""))
         subjects: list[Subject] = []
         for subject in binding.get("subjects") or ():
             of = rbac.subject_name(subject, key.namespace)
@@ -174,7 +172,4 @@ def _not_found(role: Key) -> str:
 
 
 def _told(missing: list[str]) -> str:
-    once = list(dict.fromkeys(missing))
-    if not once:
-        return ""
-    return f"RBAC: {once[0]}" if len(once) == 1 else f"RBAC: [{', '.join(once)}]"
+    return f"[{', '.join(missing)}]" if len(missing) > 1 else "".join(missing)

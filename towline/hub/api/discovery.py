@@ -18,12 +18,6 @@ from towline.hub.api.bodies import JSON, media_type
 from towline.kube import schemas
 from towline.kube.kinds import Kind, KindTable
 
-VIRTUAL: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
-    ("authorization.k8s.io", "v1"): (("selfsubjectaccessreviews", "SelfSubjectAccessReview"),),
-    ("authentication.k8s.io", "v1"): (("selfsubjectreviews", "SelfSubjectReview"),),
-}
-"""Resources that only answer: (plural, kind) by group and version. They are cluster-scoped and can be created."""
-
 SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _AGGREGATED = {"v2": "v2", "v2beta1": "v2beta1"}
 
@@ -127,8 +121,6 @@ def group_versions(kinds: Iterable[Kind], actions: Actions | None = None) -> dic
     groups: dict[str, dict[str, list[Kind]]] = {"": {}}
     for kind in kinds:
         groups.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
-    for group, group_version in VIRTUAL:
-        groups.setdefault(group, {}).setdefault(group_version, [])
     for (group, _, subresource), action in (actions or {}).items():
         if not subresource:
             groups.setdefault(group, {}).setdefault(action.kind.version, [])
@@ -213,11 +205,11 @@ def subresources(kind: Kind, actions: Actions) -> list[tuple[str, dict[str, str]
 
 def _only_created(group: str, version: str, actions: Actions) -> list[tuple[str, str, bool]]:
     """(plural, kind, namespaced) of the resources of a version that are never stored, by name."""
-    found = [(plural, kind, False) for plural, kind in VIRTUAL.get((group, version), ())]
-    for (of_group, plural, subresource), action in actions.items():
-        if not subresource and (of_group, action.kind.version) == (group, version):
-            found.append((plural, action.kind.kind, action.kind.namespaced))
-    return sorted(found)
+    return sorted(
+        (plural, action.kind.kind, action.kind.namespaced)
+        for (of_group, plural, subresource), action in actions.items()
+        if not subresource and (of_group, action.kind.version) == (group, version)
+    )
 
 
 def _aggregated(

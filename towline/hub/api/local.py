@@ -69,11 +69,15 @@ class Local:
     async def ensure_roles(self) -> None:
         """Create the default roles and bindings that are not there, and add what is missing in the others."""
         for wanted in (*default_roles.roles(), *default_roles.bindings()):
-            entry = self._engine.cache.get(self._kind(wanted).key_of(wanted))
+            key = self._kind(wanted).key_of(wanted)
+            entry = self._engine.cache.get(key)
+            changed = default_roles.reconciled(entry.object, wanted) if entry is not None else None
             try:
-                if entry is None:
+                if entry is not None and changed is None:
+                    await self.delete(key)
+                if changed is None:
                     await self.create(wanted)
-                elif (changed := default_roles.reconciled(entry.object, wanted)) is not entry.object:
+                elif entry is not None and changed is not entry.object:
                     await self.update(changed)
             except StatusError as error:
                 if error.code != 409:  # another hub was faster

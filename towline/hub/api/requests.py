@@ -19,7 +19,6 @@ from towline.hub.api import (
     deletes,
     paths,
     reads,
-    reviews,
     scale,
     status,
     writes,
@@ -27,7 +26,6 @@ from towline.hub.api import (
 from towline.hub.api.actions import Action
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
-from towline.hub.api.discovery import VIRTUAL
 from towline.hub.api.engine import Engine
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
@@ -63,17 +61,10 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def answer(engine: Engine, call: Call, authorize: reviews.Authorize) -> Reply:
+async def answer(engine: Engine, call: Call) -> Reply:
     """Every verb but watch. Raises StatusError."""
     at = call.attributes
     accept = bodies.accepted(call.accept)
-    if (at.group, at.version) in VIRTUAL:
-        virtual = dict(VIRTUAL[at.group, at.version]).get(at.resource)
-        if virtual is not None:
-            if at.verb != "create" or at.name:
-                raise status.method_not_allowed(f"{at.resource}.{at.group} can only be created")
-            obj = bodies.decode_object(call.body, call.content_type)
-            return Reply(orjson.dumps(reviews.review(virtual, obj, call.user, authorize)), 201)
     action = engine.actions.get((at.group, at.resource, at.subresource))
     if action is not None:
         reply = await _act(engine, action, call)
@@ -118,7 +109,7 @@ async def _act(engine: Engine, action: Action, call: Call) -> Reply:
     at, kind = call.attributes, action.kind
     if at.subresource:
         _parent(engine, at)
-    elif at.version != kind.version or at.name or (at.namespace and not kind.namespaced):
+    elif at.version != kind.version or at.name or bool(at.namespace) != kind.namespaced:
         raise status.unknown_resource()
     if at.verb != "create":
         raise status.method_not_allowed("the server does not allow this method on the requested resource")

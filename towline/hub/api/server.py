@@ -19,10 +19,16 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
+from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, reviews, status, watching
 from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
-from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
+from towline.hub.api.authentication import (
+    Authenticate,
+    Authorize,
+    certificates_and_tokens,
+    denied,
+    masters_only,
+)
 from towline.hub.api.cleanup import Cleanup
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery, Document
@@ -75,8 +81,9 @@ class ApiServer:
         actions: Actions | None = None,
         documents: Mapping[str, Document] | None = None,
     ) -> None:
+        offered = {**reviews.actions(authorize), **(actions or {})}
         self.engine = Engine(
-            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins), actions or {}
+            cache, kinds, now, new_uid, sources or {}, refusals or {}, limits, tuple(plugins), offered
         )
         self.metrics = metrics or Metrics()
         self._authenticate = authenticate or certificates_and_tokens()
@@ -243,17 +250,8 @@ class ApiServer:
     def _check_allowed(self, user: User, at: Attributes, asked: Asked) -> None:
         decision = self._authorize(user, at)
         asked.reason = decision.reason
-        if decision.allowed:
-            return
-        if not at.resource_request:
-            raise status.forbidden_path(user.name, at.verb, at.path)
-        where = f' in the namespace "{at.namespace}"' if at.namespace else " at the cluster scope"
-        message = (
-            f'User "{user.name}" cannot {at.verb} resource "{at.resource}" in API group "{at.group}"{where}'
-        )
-        if decision.reason:
-            message += f": {decision.reason}"
-        raise status.forbidden(at.resource, at.group, at.name, message)
+        if not decision.allowed:
+            raise denied(user, at, decision.reason)
 
     async def _bounded(
         self, request: web.BaseRequest, user: User, asked: Asked, query: Mapping[str, str]
@@ -277,7 +275,7 @@ class ApiServer:
             if at.verb in _WRITES:
                 asked.carried = True
                 return _response(request, await self._run(self._write(call, asked, held.pop_all())))
-            reply = await requests.answer(self.engine, call, self._authorize)
+            reply = await requests.answer(self.engine, call)
             return await self._sized(request, reply)
 
     async def _seated(
@@ -303,7 +301,7 @@ class ApiServer:
         code = 500
         async with held:
             try:
-                reply = await requests.answer(self.engine, call, self._authorize)
+                reply = await requests.answer(self.engine, call)
                 code = reply.code
                 return reply
             except StatusError as error:

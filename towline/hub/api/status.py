@@ -121,11 +121,10 @@ def invalid_fields(group: str, kind: str, name: str, errors: Sequence[FieldError
     causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in errors]
     listed = [f"{e.path}: {e.message}" if e.path else e.message for e in errors]
     told = listed[0] if len(listed) == 1 else f"[{', '.join(listed)}]"
-    details = {field: text for field, text in (("name", name), ("group", group)) if text}
+    named = (("name", name), ("group", group), ("kind", kind))
+    details: dict[str, Any] = {field: text for field, text in named if text}
     label = f"{kind}.{group}" if group else kind
-    return StatusError(
-        422, "Invalid", f'{label} "{name}" is invalid: {told}', {**details, "kind": kind, "causes": causes}
-    )
+    return StatusError(422, "Invalid", f'{label} "{name}" is invalid: {told}', {**details, "causes": causes})
 
 
 def invalid_patch(message: str) -> StatusError:

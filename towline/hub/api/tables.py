@@ -83,18 +83,24 @@ def definitions(kind: Kind) -> list[dict[str, Any]]:
             "name": column.name,
             # A date's cell is an age in words. A CRD's columns keep the type that the CRD gives them all the same.
             "type": "string" if column.type == "date" and not kind.custom else column.type,
-            "format": "",
+            "format": "name" if column.names else "",
             "description": column.description,
             "priority": column.priority,
         }
         for column in columns_of(kind)
     ]
-    return [NAME, *described]
+    return described if _names_itself(kind) else [NAME, *described]
+
+
+def _names_itself(kind: Kind) -> bool:
+    return any(column.names for column in kind.columns)
 
 
 def row(kind: Kind, entry: Entry, now: float, version: str, include: str) -> bytes:
     obj = entry.object
-    cells = [entry.key.name, *(_cell(column, obj, now) for column in columns_of(kind))]
+    cells = [_cell(column, obj, now) for column in columns_of(kind)]
+    if not _names_itself(kind):
+        cells.insert(0, entry.key.name)
     encoded = orjson.dumps({"cells": cells}, default=str)
     if include == "None":
         return encoded[:-1] + b',"object":null}'
@@ -105,10 +111,10 @@ def row(kind: Kind, entry: Entry, now: float, version: str, include: str) -> byt
 def _cell(column: Column, obj: Any, now: float) -> Any:
     value = column.value(obj) if callable(column.value) else _found(column.value, obj)
     if column.type == "date":
-        return age(value, now)
+        return age(value, now) if value is not None else column.absent
     if value is None:
         return None if isinstance(column.value, str) else ""
-    if column.type == "string" and not isinstance(value, str):
+    if column.type == "string" and isinstance(column.value, str) and not isinstance(value, str):
         return orjson.dumps(value).decode()
     return value
 

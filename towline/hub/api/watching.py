@@ -91,7 +91,7 @@ class Feed:
                     "apiVersion": f"meta.k8s.io/{self.accept.version}",
                     "metadata": {"resourceVersion": str(revision)},
                     "columnDefinitions": tables.definitions(self.kind) if self._headers else None,
-                    "rows": [{"cells": [""] * (1 + len(tables.columns_of(self.kind))), "object": obj}],
+                    "rows": [{"cells": [""] * len(tables.definitions(self.kind)), "object": obj}],
                 }
             )
             self._headers = False

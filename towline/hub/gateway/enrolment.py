@@ -2,26 +2,25 @@
 
 Mounted on the API's HTTPS port, because grpc has no optional client certificate:
 
-    GET  /towline/v1/ca           anybody        -> {ca: PEM}; the agent compares its fingerprint with the token's
-    POST /towline/v1/jointokens   system:masters {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
-                                                 -> 201 {token, name, expires}
-    POST /towline/v1/enroll       anybody        {name, secret, csr (PEM), clusterUID}
-                                                 -> 200 {cluster, certificate, ca, gateways: [host:port]}
+    GET  /towline/v1/ca           anybody  -> {ca: PEM}; the agent compares its fingerprint with the token's
+    POST /towline/v1/jointokens            {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
+                                           -> 201 {token, name, expires}
+    POST /towline/v1/enroll       anybody  {name, secret, csr (PEM), clusterUID}
+                                           -> 200 {cluster, certificate, ca, gateways: [host:port]}
 
-A token is bound to one name, lives an hour, is stored hashed, and buys one certificate: a retry with the same key gets another
+Join tokens are made by who may `create` `jointokens` of `towline.io` (hub/api/authorization). A token is bound to one name, lives an hour, is stored hashed, and buys one certificate: a retry with the same key gets another
 leaf (the first answer was lost), another key is refused. What is refused is audited, changes nothing and is answered with a
 Kubernetes Status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from towline.certs import tokens
 from towline.certs.authority import (
-    MASTERS_ORGANIZATION,
     AgentIdentity,
     Authority,
     CertificateError,
@@ -108,9 +107,10 @@ class Enrolment:
     def ca(self) -> Answer:
         return Answer(200, {"ca": self.authority.bundle_pem.decode()})
 
-    async def create_token(self, body: Any, *, user: str, groups: Collection[str]) -> Answer:
-        """A join token for `body["name"]`; it replaces an earlier one of that name."""
-        return await self._decide("jointoken", body, user, lambda: self._create_token(body, groups))
+    async def create_token(self, body: Any, *, user: str, refused: str) -> Answer:
+        """A join token for `body["name"]`; it replaces an earlier one of that name. `refused` is why
+        `user` may make none, or ""."""
+        return await self._decide("jointoken", body, user, lambda: self._create_token(body, refused))
 
     async def enroll(self, body: Any) -> Answer:
         """A certificate for whoever has the secret and a key of its own."""
@@ -139,9 +139,9 @@ class Enrolment:
 
     # --- join tokens ---------------------------------------------------------------------------------------------
 
-    async def _create_token(self, body: Any, groups: Collection[str]) -> Answer:
-        if MASTERS_ORGANIZATION not in groups:
-            raise Refusal(403, "Forbidden", f"only members of {MASTERS_ORGANIZATION} may make join tokens")
+    async def _create_token(self, body: Any, refused: str) -> Answer:
+        if refused:
+            raise Refusal(403, "Forbidden", refused)
         name = _text(body, "name")
         for problem in names.validate_cluster_name(name):
             raise Refusal(422, "Invalid", f"name: {problem}", "name")
