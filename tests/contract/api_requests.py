@@ -10,6 +10,7 @@ from tests.contract import (
     api_requests_kinds,
     api_requests_rbac,
     api_requests_reads,
+    api_requests_webhooks,
 )
 from tests.contract.api_steps import (
     CRDS,
@@ -506,4 +507,5 @@ SCENARIOS = (
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,
     *api_requests_rbac.SCENARIOS,
+    *api_requests_webhooks.SCENARIOS,
 )  # fmt: skip

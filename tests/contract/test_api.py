@@ -114,6 +114,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "A hub says what a namespace waits for as soon as it looks; beside a bare kube-apiserver nobody does.",
     ),
     ("*/apply_deleting: body.metadata.resourceVersion", "The same."),
+    ("webhooks/bad_2[01]: *", "Kubernetes takes a missing name for a missing namespace, and the reverse."),
     (
         "custom-resources/crd_deleted: *",
         "The same, and its deletion counts as a generation like any other kind's.",

@@ -35,6 +35,7 @@ from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.tokens import ServiceAccountTokens
 from towline.hub.api.user import User
+from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
@@ -249,6 +250,7 @@ class _Api:
             now=time.time,
         )
         self._rbac = Rbac(cache)
+        self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
         url = f"https://{_joined(self._advertised[0], port)}"
         tokens = ServiceAccountTokens(
             cache,
@@ -274,7 +276,7 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(), Escalation(self._rbac)),
+            plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
             actions=tokens.actions(others),
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -283,6 +285,7 @@ class _Api:
     async def start(self) -> str:
         """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
         self._rbac.start()
+        self._webhooks.start()
         await Local(self.server.engine).ensure_roles()
         await self.server.start(
             self._host,
@@ -295,6 +298,7 @@ class _Api:
 
     async def stop(self) -> None:
         await self.server.stop()
+        await self._webhooks.stop()
         self._rbac.stop()
 
     def _write_kubeconfig(self, url: str) -> None:

@@ -124,9 +124,9 @@ def _cluster_wide() -> list[Kind]:
         _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds",
              namespaced=False, status=True, categories=("api-extensions",)),
         _row(admission, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
-             namespaced=False, categories=("api-extensions",)),
+             namespaced=False, unconditional=False, categories=("api-extensions",)),
         _row(admission, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
-             namespaced=False, categories=("api-extensions",)),
+             namespaced=False, unconditional=False, categories=("api-extensions",)),
     ]  # fmt: skip
 
 

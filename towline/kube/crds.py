@@ -55,6 +55,7 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         strategy=Strategy(validate=rules.validator(schema)),
         field_labels=_field_labels(version),
         deprecation=_deprecation(spec, version),
+        unconditional=False,
         custom=True,
     )
 

@@ -109,6 +109,8 @@ class Kind:
     """Where a CRD changed the defaults of objects that are stored already; they are filled in when these are read."""
     deprecation: str = ""
     """The warning with each answer of a deprecated version."""
+    unconditional: bool = True
+    """May be replaced by who names no revision."""
     cascade: Cascade = "Background"
     """What a deletion that names no policy does with dependents; empty where there are none."""
     cascade_warning: str = ""

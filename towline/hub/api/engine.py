@@ -52,6 +52,12 @@ class Limits:
     revision_wait_seconds: float = 3.0
     """How long a read waits for a revision that this hub does not show yet."""
     gzip_bytes: int = 128 * 1024
+    webhook_connections: int = 64
+    """Calls of webhooks at one address that are under way; others wait within their own time."""
+    webhooks_seconds: float = 60.0
+    """All mutating webhooks of one write together."""
+    webhook_bytes: int = 8 * 1024 * 1024
+    """An answer of a webhook that is larger is none."""
     retries: int = 32
     """Attempts of a write that names no revision and meets another one."""
 

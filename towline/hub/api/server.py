@@ -268,6 +268,7 @@ class ApiServer:
                 headers.get("Content-Type", ""),
                 headers.get("User-Agent", ""),
                 await self._body(request) if request.can_read_body else b"",
+                asked.annotations,
             )
             if at.verb in _WRITES:
                 asked.carried = True

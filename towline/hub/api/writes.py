@@ -32,13 +32,16 @@ _SYSTEM_METADATA = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write is done. `validation` is fieldValidation; `force` belongs to apply."""
+    """How a write is done. `validation` is fieldValidation; `force` belongs to apply; `sent` are the fields of
+    CreateOptions or UpdateOptions as the client said them; `annotations` take what plugins tell the audit log."""
 
     manager: str = "towline"
     dry_run: bool = False
     validation: str = "Warn"
     force: bool = False
     user: User = SYSTEM
+    sent: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 class Written(NamedTuple):
@@ -167,7 +170,7 @@ async def update(
         claims.in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key
     )
     named = claims.named_revision(obj)
-    if not named and kind.custom:
+    if not named and not kind.unconditional:
         told = "Invalid value: 0x0: must be specified for an update"
         error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
         refusal = status.invalid(kind, key.name, [error])
@@ -380,7 +383,18 @@ def _request(
     kind: Kind, key: Key, options: Options, new: Object, old: Object | None, subresource: str = ""
 ) -> AdmissionRequest:
     operation = "CREATE" if old is None else "UPDATE"
-    return AdmissionRequest(options.user, kind, operation, key, subresource, new, old, options.dry_run)
+    return AdmissionRequest(
+        options.user,
+        kind,
+        operation,
+        key,
+        subresource,
+        new,
+        old,
+        options.dry_run,
+        options.sent,
+        options.annotations,
+    )
 
 
 async def _admitted(
@@ -395,6 +409,8 @@ async def _admitted(
         if admitted is not None and admitted is not new:
             settled = _settled(engine, kind, old or new, admitted, request.subresource, "Ignore", ())
             new, full = settled.object, settled.full
+            if old is None and kind.generation:
+                new = with_metadata(new, generation=1)  # what changes before the first commit does not count
             request = replace(request, object=new)
     if new is not old:
         admission.check(kind, new if full is None else full, old)
