@@ -93,7 +93,7 @@ class ApiServer:
         self._ready = ready
         self._documents = dict(documents or {})
         self._discovery = Discovery(kinds, self.engine.actions)
-        self._openapi = OpenAPI(kinds)
+        self._openapi = OpenAPI(kinds, [a.kind for (_, _, below), a in offered.items() if not below])
         self._definitions = Definitions(self.engine)
         self._cleanup = Cleanup(self.engine, namespaces=cleans_namespaces)
         self._tasks: set[asyncio.Task[Any]] = set()

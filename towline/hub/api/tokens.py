@@ -271,7 +271,7 @@ def _holds(secret: Mapping[str, Any] | None, token: str) -> bool:
 
 def _kind(name: str) -> Kind:
     schema = schemas.builtin(f"io.k8s.api.authentication.{VERSION}.{name}")
-    return Kind(GROUP, VERSION, name, f"{name.lower()}s", namespaced=False, schema=schema)
+    return Kind(GROUP, VERSION, name, f"{name.lower()}s", namespaced=False, schema=schema, verbs=("create",))
 
 
 def _conflict(group: str, kind: str, name: str, why: str) -> status.StatusError:
