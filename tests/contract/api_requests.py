@@ -12,6 +12,7 @@ from tests.contract import (
     api_requests_reads,
     api_requests_webhooks,
 )
+from tests.contract.api_requests_tokens import tokens
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -501,7 +502,7 @@ def watching() -> Scenario:
 
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
-    custom_resources(), watching(),
+    custom_resources(), watching(), tokens(),
     *api_requests_reads.SCENARIOS,  # before those that leave nodes and namespaces behind
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,

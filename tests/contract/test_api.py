@@ -122,6 +122,8 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("rbac-*: body.rules", "Go writes a list that is not there as null; here it is left out."),
     ("rbac-*: *f:rules", "The same."),
     ("rbac-reviews/*: body.metadata.managedFields", "No review is stored, so nobody owns its fields."),
+    ("tokens/*: body.metadata.managedFields", "The same."),
+    ("tokens/pod: *", "Where a Pod runs its member adds what belongs to its running."),
     ("rbac-reviews/rules: body.status.nonResourceRules", "What everybody may read differs by distribution."),
     *api_requests_kinds.KNOWN,
 )

@@ -23,7 +23,7 @@ import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from towline.certs import authority, kubeconfig, signing, tls
-from towline.hub import epoch
+from towline.hub import addresses, epoch
 from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens
 from towline.hub.api.authorization import JOIN, Rbac
 from towline.hub.api.escalation import Escalation
@@ -234,24 +234,26 @@ class _Api:
         self._config = config
         self._ca = ca
         self._cache = cache
-        self._host, port = _split(config.api_address)
+        self._host, port = addresses.split(config.api_address)
         self._port = port
-        self._advertised = _advertised(config)
-        self.leaf = ca.issue_server(_server_names(config), time.time(), config.server_certificate_days)
+        self._advertised = addresses.advertised(config)
+        self.leaf = ca.issue_server(
+            addresses.server_names(config), time.time(), config.server_certificate_days
+        )
         self.kubeconfig = config.data_dir / "admin.kubeconfig"
-        gateway_port = _split(config.gateway_address)[1]
+        gateway_port = addresses.split(config.gateway_address)[1]
         self._enrolment = Enrolment(
             authority=ca,
             store=cache,
             clusters=_Clusters(self, cache),
-            api_address=_joined(self._advertised[0], port),
-            gateways=[_joined(host, gateway_port) for host in self._advertised],
+            api_address=addresses.joined(self._advertised[0], port),
+            gateways=[addresses.joined(host, gateway_port) for host in self._advertised],
             audit=audit,
             now=time.time,
         )
         self._rbac = Rbac(cache)
         self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
-        url = f"https://{_joined(self._advertised[0], port)}"
+        url = f"https://{addresses.joined(self._advertised[0], port)}"
         tokens = ServiceAccountTokens(
             cache,
             keys,
@@ -292,7 +294,7 @@ class _Api:
             self._port,
             tls.server_context(self._ca.bundle_pem, self.leaf, self._config.data_dir / "pki" / "server.pem"),
         )
-        url = f"https://{_joined(self._advertised[0], self._port)}"
+        url = f"https://{addresses.joined(self._advertised[0], self._port)}"
         self._write_kubeconfig(url)
         return url
 
@@ -460,37 +462,6 @@ def _holder(data_dir: Path) -> str:
 
 def _new_uid() -> str:
     return str(uuid.UUID(bytes=os.urandom(16), version=4))
-
-
-# --- addresses -----------------------------------------------------------------------------------------------
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _advertised(config: HubConfig) -> list[str]:
-    """Where others reach this hub: what was given, else the API's own host (a wildcard is no address to dial)."""
-    if config.advertise:
-        return list(config.advertise)
-    host = _split(config.api_address)[0]
-    return ["127.0.0.1" if host in ("0.0.0.0", "::", "") else host]
-
-
-def _server_names(config: HubConfig) -> list[str]:
-    hosts = [
-        _split(config.api_address)[0],
-        _split(config.gateway_address)[0],
-        *_advertised(config),
-        "localhost",
-        "127.0.0.1",
-    ]
-    return [host for host in dict.fromkeys(hosts) if host not in ("0.0.0.0", "::", "")]
 
 
 def _parsed(body: bytes) -> Any:
