@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from towline.hub.api.actions import Actions
+from towline.hub.api.listed import ListBodies
 from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
@@ -52,6 +53,8 @@ class Limits:
     revision_wait_seconds: float = 3.0
     """How long a read waits for a revision that this hub does not show yet."""
     gzip_bytes: int = 128 * 1024
+    list_bytes: int = 64 * 1024 * 1024
+    """Bodies of lists that are kept for who asks next."""
     retries: int = 32
     """Attempts of a write that names no revision and meets another one."""
 
@@ -72,7 +75,11 @@ class Engine:
     actions: Actions = field(default_factory=dict)
     """What can be created and is not stored."""
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
+    bodies: ListBodies = field(init=False)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
+
+    def __post_init__(self) -> None:
+        self.bodies = ListBodies(self.limits.list_bytes)
 
     def source(self, kind: Kind) -> Source:
         return self.sources.get(kind.resource, self.cache)

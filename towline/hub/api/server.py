@@ -96,6 +96,7 @@ class ApiServer:
         self._turn = asyncio.Lock()
         self._watches_of: Counter[str] = Counter()
         self._stopping = False
+        self._forget: Callable[[], None] = lambda: None
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -105,6 +106,7 @@ class ApiServer:
         """Listen; answers the address that it came to (`port` 0 takes a free one). The cache must be loaded."""
         limits = self.engine.limits
         self._definitions.start()
+        self._forget = self.engine.cache.subscribe(self.engine.bodies.changed)
         self._own(self._cleanup.run())
         self._server = web.Server(
             self._handle,
@@ -125,6 +127,7 @@ class ApiServer:
         """End watches, finish what is under way, close connections."""
         self._stopping = True
         self._definitions.stop()
+        self._forget()
         self._cleanup.stop()
         if self._listener is not None:
             self._listener.close()
