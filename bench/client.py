@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,42 @@ async def run(target: Target, connections: int, requests: Iterable[bytes]) -> Lo
     for connection in opened:
         connection.close()
     return Load(sorted(latencies), seconds)
+
+
+async def read_large(target: Target, connections: int, requests: Iterable[bytes]) -> Load:
+    """`run` for large answers: plain sockets in threads, which take twice as many bytes a second as an event loop does."""
+    with ThreadPoolExecutor(connections) as threads:
+        loop = asyncio.get_running_loop()
+        todo = iter(list(requests))
+        start = time.perf_counter()
+        done = await asyncio.gather(
+            *(loop.run_in_executor(threads, _read_all, target, todo) for _ in range(connections))
+        )
+        seconds = time.perf_counter() - start
+    return Load(sorted(itertools.chain.from_iterable(done)), seconds)
+
+
+def _read_all(target: Target, requests: Iterator[bytes]) -> list[float]:
+    latencies = []
+    buffer = memoryview(bytearray(256 * 1024))
+    with (
+        socket.create_connection((target.host, target.port)) as plain,
+        target.tls.wrap_socket(plain, server_hostname=target.host) as connection,
+    ):
+        for data in requests:
+            start = time.perf_counter()
+            connection.sendall(data)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65536)
+            if int(head[9:12]) >= 300:
+                raise SystemExit(f"{head[:12]!r} for {data[:80]!r}")
+            head, _, body = head.partition(b"\r\n\r\n")
+            left = _content_length(head) - len(body)
+            while left > 0:
+                left -= connection.recv_into(buffer)
+            latencies.append(time.perf_counter() - start)
+    return latencies
 
 
 async def ask(target: Target, data: bytes) -> bytes:

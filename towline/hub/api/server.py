@@ -12,8 +12,8 @@ import gzip
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -47,6 +47,8 @@ Route = Callable[[User | None, bytes], Awaitable[Reply]]
 HEALTH = ("/livez", "/readyz", "/healthz")
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _STOP_SECONDS = 5.0
+_PIECE_BYTES = 96 * 1024
+"""What is written at once of a large body. Small enough for the allocator to use its memory again, see cli/options.py."""
 
 
 class ApiServer:
@@ -161,25 +163,26 @@ class ApiServer:
         )
         code = 0
         try:
-            response = await self._answer(request, asked)
-            code = response.status
-        except StatusError as error:
-            code = error.code
-            response = _response(request, Reply(error.encoded(), code, headers=error.headers))
+            try:
+                response = await self._answer(request, asked)
+                code = response.status
+            except StatusError as error:
+                code = error.code
+                response = _response(request, Reply(error.encoded(), code, headers=error.headers))
+            except ConnectionError:
+                raise
+            except Exception:
+                code = 500
+                incident = self._incident(request)
+                response = _response(request, Reply(status.internal(incident).encoded(), code))
+            return await self._delivered(request, response, asked)
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
-        except Exception:
-            code = 500
-            incident = self._incident(request)
-            response = _response(request, Reply(status.internal(incident).encoded(), code))
         finally:
             if code:
                 self._count(asked, code)
             if not asked.carried:
                 self._note(asked, code or 499)
-        if not response.prepared:
-            response.headers["Audit-Id"] = _header(asked.audit_id)
-        return response
 
     async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         asked.asker = asker = await self._authenticate(request)
@@ -278,7 +281,8 @@ class ApiServer:
                 asked.carried = True
                 return _response(request, await self._run(self._write(call, asked, held.pop_all())))
             reply = await requests.answer(self.engine, call, self._authorize)
-            return await self._sized(request, reply)
+            # The seats are held until it is written: what a slow reader keeps in memory is bounded with them.
+            return await self._delivered(request, await self._sized(request, reply), asked)
 
     async def _seated(
         self, held: AsyncExitStack, user: User, at: Attributes, query: Mapping[str, str]
@@ -372,13 +376,53 @@ class ApiServer:
             body = gzip.decompress(body)
         return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
 
-    async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.Response:
         """Large answers are compressed, beside the event loop."""
         large = len(reply.body) >= self.engine.limits.gzip_bytes
         if large and "gzip" in request.headers.get("Accept-Encoding", ""):
             reply.body = await asyncio.to_thread(gzip.compress, reply.body, 1)
             reply.headers["Content-Encoding"] = "gzip"
         return _response(request, reply)
+
+    async def _delivered(
+        self, request: web.BaseRequest, response: web.StreamResponse, asked: Asked
+    ) -> web.StreamResponse:
+        """`response`, written. A client that takes none of it for `write_seconds` is cut off."""
+        if response.prepared or not isinstance(response, web.Response):
+            return response
+        response.headers["Audit-Id"] = _header(asked.audit_id)
+        body = response.body
+        if isinstance(body, bytes) and len(body) > _PIECE_BYTES and request.method != "HEAD":
+            return await self._streamed(request, response, body)
+        async with self._writing(request):
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+
+    async def _streamed(
+        self, request: web.BaseRequest, response: web.Response, body: bytes
+    ) -> web.StreamResponse:
+        """A large body in pieces: encrypted at once, it would be in memory twice more until its client has read it."""
+        stream = web.StreamResponse(status=response.status, headers=response.headers)
+        stream.content_length = len(body)
+        await stream.prepare(request)
+        view = memoryview(body)
+        for start in range(0, len(body), _PIECE_BYTES):
+            async with self._writing(request):
+                await stream.write(view[start : start + _PIECE_BYTES])
+        await stream.write_eof()
+        return stream
+
+    @asynccontextmanager
+    async def _writing(self, request: web.BaseRequest) -> AsyncIterator[None]:
+        """Within it the client takes what is written in time, or is cut off: what it does not take stays in memory."""
+        try:
+            async with asyncio.timeout(self.engine.limits.write_seconds):
+                yield
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client does not read") from None
 
     # --- watches ---------------------------------------------------------------------------------------------
 
@@ -459,16 +503,9 @@ class ApiServer:
             await self._send(request, response, feed.lines(events))
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, lines: bytes) -> None:
-        if not lines:
-            return
-        try:
-            async with asyncio.timeout(self.engine.limits.write_seconds):
+        if lines:
+            async with self._writing(request):
                 await response.write(lines)
-        except TimeoutError:
-            # A client that takes nothing would keep its events in memory for ever.
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the watcher does not read") from None
 
 
 def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
