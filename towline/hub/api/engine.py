@@ -31,8 +31,18 @@ class Limits:
     """Bounds on what one client, and all together, may take."""
 
     body_bytes: int = 3 * 1024 * 1024
+    connections: int = 25_000
+    """Open at once; one more is answered 503 and closed."""
+    header_seconds: float = 32.0
+    """A connection whose TLS handshake, or first request's headers, take longer is closed."""
+    idle_seconds: float = 90.0
+    """A connection that asks for nothing (or not to the end of its headers) for this long after an answer is closed."""
     in_flight: int = 400
-    """Seats of each level of fairness.py."""
+    """Seats of ordinary requests. With the two below, the bound on what runs at the same time."""
+    leader_seats: int = 64
+    """Seats of leases, so that who renews one does not wait behind lists."""
+    exempt_seats: int = 128
+    """Seats of administrators, who wait for one another only."""
     flow_seats: int = 64
     """Seats that one user may hold in one namespace; a list of many objects takes up to ten."""
     queued: int = 1024

@@ -24,6 +24,7 @@ from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
 from towline.hub.api.cleanup import Cleanup
+from towline.hub.api.connections import Connection, Connections
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery, Document
 from towline.hub.api.engine import Engine, Limits, Refuse
@@ -100,6 +101,7 @@ class ApiServer:
         self._stopping = False
         self._forget: Callable[[], None] = lambda: None
         self._server: web.Server | None = None
+        self._connections: Connections | None = None
         self._listener: asyncio.Server | None = None
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -110,18 +112,16 @@ class ApiServer:
         self._definitions.start()
         self._forget = self.engine.cache.subscribe(self.engine.bodies.changed)
         self._own(self._cleanup.run())
-        self._server = web.Server(
-            self._handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,  # as Kubernetes: a compressed body is no JSON, and cannot grow here
-            max_line_size=limits.url_bytes,
-            max_field_size=limits.header_bytes,
-            max_headers=limits.headers,
-            lingering_time=2.0,
+        self._server = web.Server(self._handle, handler_cancellation=True)
+        self._connections = Connections(self._server, limits)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connections,
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=limits.header_seconds if tls is not None else None,
+            backlog=1024,
         )
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, host, port, ssl=tls, backlog=1024)
         address = self._listener.sockets[0].getsockname()
         return address[0], address[1]
 
@@ -151,6 +151,8 @@ class ApiServer:
     # --- one request -----------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, Connection):
+            request.protocol.asked()
         if request.path in HEALTH:
             return self._health(request.path)
         headers = request.headers
@@ -518,13 +520,16 @@ def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
 
 
 def _levels(limits: Limits) -> dict[str, Level]:
-    seats, waiting = limits.in_flight, limits.queued
-    flow_seats, flow_waiting = min(limits.flow_seats, seats), min(limits.flow_queued, waiting)
+    def level(seats: int) -> Level:
+        waiting = limits.queued
+        return Level(seats, min(limits.flow_seats, seats), waiting, min(limits.flow_queued, waiting))
+
+    exempt = limits.exempt_seats
     return {
-        # Administrators never wait; the process is still protected.
-        fairness.EXEMPT: Level(seats, seats, 0, 0, request_seats=1),
-        fairness.LEADER_ELECTION: Level(seats, flow_seats, waiting, flow_waiting),
-        fairness.EVERYBODY: Level(seats, flow_seats, waiting, flow_waiting),
+        # Administrators wait for nobody else; the process is still protected.
+        fairness.EXEMPT: Level(exempt, exempt, limits.queued, limits.queued, request_seats=1),
+        fairness.LEADER_ELECTION: level(limits.leader_seats),
+        fairness.EVERYBODY: level(limits.in_flight),
     }
 
 
