@@ -8,6 +8,7 @@ left, so that what was committed is also audited. A watch ends as soon as its cl
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import logging
 import ssl
@@ -47,6 +48,8 @@ Route = Callable[[User | None, bytes], Awaitable[Reply]]
 
 HEALTH = ("/livez", "/readyz", "/healthz")
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
+_SUBRESOURCES = frozenset({"", "status", "scale", "finalize"})
 _STOP_SECONDS = 5.0
 _PIECE_BYTES = 96 * 1024
 """What is written at once of a large body. Small enough for the allocator to use its memory again, see cli/options.py."""
@@ -95,8 +98,13 @@ class ApiServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._rendering = asyncio.Lock()
-        self._gate = Gate(_levels(limits), limits.queue_seconds)
+        levels = _levels(limits)
+        self._gate = Gate(levels, limits.queue_seconds)
+        for level in levels:
+            self.metrics.follow(level, functools.partial(self._gate.levels.load, level))
         self._turn = asyncio.Lock()
+        in_flight = self.metrics.in_flight
+        self._in_flight = {True: in_flight.labels("mutating"), False: in_flight.labels("readOnly")}
         self._watches_of: Counter[str] = Counter()
         self._stopping = False
         self._forget: Callable[[], None] = lambda: None
@@ -205,13 +213,17 @@ class ApiServer:
         return await self._bounded(request, user, asked, query)
 
     def _count(self, asked: Asked, code: int) -> None:
+        """Labels hold only what is known here: a client could fill the memory with names of its own."""
         at = asked.at
-        group, resource = (at.group, at.resource) if at.resource_request else ("", "")
-        known = code != 404 or self.engine.kinds.resource(group, at.version, resource) is not None
-        shown = (group, resource, at.subresource) if known else ("", "", "")
-        self.metrics.answered(at.verb, *shown, code)
-        if at.verb != "watch":
-            self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - asked.started)
+        shown, verb = ("", "", ""), at.verb
+        if not at.resource_request:
+            verb = verb if verb in _METHODS else "other"
+        elif self.engine.kinds.resource(at.group, at.version, at.resource) is not None:
+            subresource = at.subresource if at.subresource in _SUBRESOURCES else "other"
+            shown = (at.group, at.resource, subresource)
+        self.metrics.answered(verb, *shown, code)
+        if verb != "watch":
+            self.metrics.took(verb, *shown[:2], asyncio.get_running_loop().time() - asked.started)
 
     def _note(self, asked: Asked, code: int, stage: str = "ResponseComplete") -> None:
         self._audit(asked.line(code, asyncio.get_running_loop().time(), stage))
@@ -295,10 +307,13 @@ class ApiServer:
             objects = self.engine.cache.counts().get((at.group, at.resource), 0)
             seats = fairness.cost(at, objects, paths.number(query, "limit"))
         level = fairness.level_of(user, at)
-        if not await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats)):
+        refusal = await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats))
+        if refusal:
+            self.metrics.rejected(level, refusal)
             raise status.too_many_requests("Too many requests, please try again later.")
-        self.metrics.in_flight.inc()
-        held.callback(self.metrics.in_flight.dec)
+        in_flight = self._in_flight[at.verb in _WRITES]
+        in_flight.inc()
+        held.callback(in_flight.dec)
         if seats > 1:
             # Long answers start one a turn of the event loop, so that sessions and short requests run between them.
             async with self._turn:
@@ -460,7 +475,9 @@ class ApiServer:
         self._watches.add(feed.watch)
         self._watches_of[user.name] += 1
         self._note(asked, 200, "ResponseStarted")
-        self.metrics.watches.inc()
+        scope = "resource" if at.name else "namespace" if at.namespace else "cluster"
+        open_watches = self.metrics.watches.labels("WATCH", at.group, at.version, at.resource, scope)
+        open_watches.inc()
         self.metrics.answered(at.verb, at.group, at.resource, at.subresource, 200)
         try:
             await response.prepare(request)
@@ -479,7 +496,7 @@ class ApiServer:
             self._watches_of[user.name] -= 1
             if not self._watches_of[user.name]:
                 del self._watches_of[user.name]
-            self.metrics.watches.dec()
+            open_watches.dec()
         return response
 
     async def _follow(
