@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from towline.hub.api.engine import Limits
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 
@@ -72,6 +73,21 @@ def cost(at: Attributes, objects: int, limit: int | None) -> int:
         return 1
     # A page from a namespace may scan the whole resource; its answer is what costs.
     return 1 + (objects if not limit else min(objects, limit)) // _LIST_OBJECTS_PER_SEAT
+
+
+def levels(limits: Limits) -> dict[str, Level]:
+    """The levels of a server with `limits`. Together their seats bound what runs at the same time."""
+
+    def level(seats: int) -> Level:
+        waiting = limits.queued
+        return Level(seats, min(limits.flow_seats, seats), waiting, min(limits.flow_queued, waiting))
+
+    exempt, waiting = limits.exempt_seats, limits.queued
+    return {
+        EXEMPT: Level(exempt, exempt, waiting, waiting, request_seats=1),
+        LEADER_ELECTION: level(limits.leader_seats),
+        EVERYBODY: level(limits.in_flight),
+    }
 
 
 class Levels:

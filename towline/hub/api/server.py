@@ -13,14 +13,13 @@ import gzip
 import logging
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from aiohttp import web
-from multidict import CIMultiDict
 
-from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, status, watching
+from towline.hub.api import answers, bodies, fairness, impersonation, paths, reads, requests, status, watching
 from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import Authenticate, Authorize, certificates_and_tokens, masters_only
@@ -29,7 +28,7 @@ from towline.hub.api.connections import Connection, Connections
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery, Document
 from towline.hub.api.engine import Engine, Limits, Refuse
-from towline.hub.api.fairness import Gate, Level
+from towline.hub.api.fairness import Gate
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.openapi import OpenAPI
 from towline.hub.api.paths import Attributes
@@ -51,8 +50,6 @@ _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
 _SUBRESOURCES = frozenset({"", "status", "scale", "finalize"})
 _STOP_SECONDS = 5.0
-_PIECE_BYTES = 96 * 1024
-"""What is written at once of a large body. Small enough for the allocator to use its memory again, see cli/options.py."""
 
 
 class ApiServer:
@@ -98,7 +95,7 @@ class ApiServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._rendering = asyncio.Lock()
-        levels = _levels(limits)
+        levels = fairness.levels(limits)
         self._gate = Gate(levels, limits.queue_seconds)
         for level in levels:
             self.metrics.follow(level, functools.partial(self._gate.levels.load, level))
@@ -172,20 +169,21 @@ class ApiServer:
             Attributes(request.method.lower(), request.path),
         )
         code = 0
+        write_seconds = self.engine.limits.write_seconds
         try:
             try:
                 response = await self._answer(request, asked)
                 code = response.status
             except StatusError as error:
                 code = error.code
-                response = _response(request, Reply(error.encoded(), code, headers=error.headers))
+                response = answers.response(Reply(error.encoded(), code, headers=error.headers))
             except ConnectionError:
                 raise
             except Exception:
                 code = 500
                 incident = self._incident(request)
-                response = _response(request, Reply(status.internal(incident).encoded(), code))
-            return await self._delivered(request, response, asked)
+                response = answers.response(Reply(status.internal(incident).encoded(), code))
+            return await answers.deliver(request, response, asked.audit_id, write_seconds)
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
         finally:
@@ -199,7 +197,7 @@ class ApiServer:
         asked.user = user = self._acting(request, asker, asked)
         route = self._routes.get((request.method, asked.at.path))
         if route is not None:
-            return _response(request, await self._run(route(user, await self._body(request))))
+            return answers.response(await self._run(route(user, await self._body(request))))
         if user is None:
             raise status.unauthorized()
         query = request.query
@@ -293,10 +291,11 @@ class ApiServer:
             )
             if at.verb in _WRITES:
                 asked.carried = True
-                return _response(request, await self._run(self._write(call, asked, held.pop_all())))
+                return answers.response(await self._run(self._write(call, asked, held.pop_all())))
             reply = await requests.answer(self.engine, call, self._authorize)
             # The seats are held until it is written: what a slow reader keeps in memory is bounded with them.
-            return await self._delivered(request, await self._sized(request, reply), asked)
+            response = await answers.sized(request, reply, self.engine.limits)
+            return await answers.deliver(request, response, asked.audit_id, self.engine.limits.write_seconds)
 
     async def _seated(
         self, held: AsyncExitStack, user: User, at: Attributes, query: Mapping[str, str]
@@ -372,7 +371,7 @@ class ApiServer:
         if at.verb not in ("get", "head"):
             raise status.method_not_allowed(f"{request.method} cannot be used on {at.path}")
         if at.path == "/metrics":
-            return _response(request, Reply(self.metrics.render(), content_type="text/plain"))
+            return answers.response(Reply(self.metrics.render(), content_type="text/plain"))
         accept = request.headers.get("Accept", "")
         found = self._documents.get(at.path) or self._discovery.get(at.path, accept)
         if found is None and at.path.startswith("/openapi/"):
@@ -388,58 +387,12 @@ class ApiServer:
         body = found.body
         if found.compressed and "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return _response(request, Reply(body, content_type=found.content_type, headers=headers))
+            return answers.response(Reply(body, content_type=found.content_type, headers=headers))
         if found.compressed:
             body = gzip.decompress(body)
-        return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
-
-    async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.Response:
-        """Large answers are compressed, beside the event loop."""
-        large = len(reply.body) >= self.engine.limits.gzip_bytes
-        if large and "gzip" in request.headers.get("Accept-Encoding", ""):
-            reply.body = await asyncio.to_thread(gzip.compress, reply.body, 1)
-            reply.headers["Content-Encoding"] = "gzip"
-        return _response(request, reply)
-
-    async def _delivered(
-        self, request: web.BaseRequest, response: web.StreamResponse, asked: Asked
-    ) -> web.StreamResponse:
-        """`response`, written. A client that takes none of it for `write_seconds` is cut off."""
-        if response.prepared or not isinstance(response, web.Response):
-            return response
-        response.headers["Audit-Id"] = _header(asked.audit_id)
-        body = response.body
-        if isinstance(body, bytes) and len(body) > _PIECE_BYTES and request.method != "HEAD":
-            return await self._streamed(request, response, body)
-        async with self._writing(request):
-            await response.prepare(request)
-            await response.write_eof()
-        return response
-
-    async def _streamed(
-        self, request: web.BaseRequest, response: web.Response, body: bytes
-    ) -> web.StreamResponse:
-        """A large body in pieces: encrypted at once, it would be in memory twice more until its client has read it."""
-        stream = web.StreamResponse(status=response.status, headers=response.headers)
-        stream.content_length = len(body)
-        await stream.prepare(request)
-        view = memoryview(body)
-        for start in range(0, len(body), _PIECE_BYTES):
-            async with self._writing(request):
-                await stream.write(view[start : start + _PIECE_BYTES])
-        await stream.write_eof()
-        return stream
-
-    @asynccontextmanager
-    async def _writing(self, request: web.BaseRequest) -> AsyncIterator[None]:
-        """Within it the client takes what is written in time, or is cut off: what it does not take stays in memory."""
-        try:
-            async with asyncio.timeout(self.engine.limits.write_seconds):
-                yield
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client does not read") from None
+        return await answers.sized(
+            request, Reply(body, content_type=found.content_type, headers=headers), self.engine.limits
+        )
 
     # --- watches ---------------------------------------------------------------------------------------------
 
@@ -457,7 +410,7 @@ class ApiServer:
             headers={
                 "Content-Type": bodies.JSON,
                 "Cache-Control": "no-cache, private",
-                "Audit-Id": _header(asked.audit_id),
+                "Audit-Id": answers.header(asked.audit_id),
             }
         )
         response.enable_chunked_encoding()
@@ -523,39 +476,4 @@ class ApiServer:
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, lines: bytes) -> None:
         if lines:
-            async with self._writing(request):
-                await response.write(lines)
-
-
-def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
-    headers = CIMultiDict(reply.headers)
-    headers["Content-Type"] = reply.content_type
-    headers.setdefault("Cache-Control", "no-cache, private")
-    for warning in reply.warnings:
-        headers.add("Warning", _warning(warning))
-    return web.Response(body=reply.body, status=reply.code, headers=headers)
-
-
-def _levels(limits: Limits) -> dict[str, Level]:
-    def level(seats: int) -> Level:
-        waiting = limits.queued
-        return Level(seats, min(limits.flow_seats, seats), waiting, min(limits.flow_queued, waiting))
-
-    exempt = limits.exempt_seats
-    return {
-        # Administrators wait for nobody else; the process is still protected.
-        fairness.EXEMPT: Level(exempt, exempt, limits.queued, limits.queued, request_seats=1),
-        fairness.LEADER_ELECTION: level(limits.leader_seats),
-        fairness.EVERYBODY: level(limits.in_flight),
-    }
-
-
-def _header(text: str) -> str:
-    """Text from a client, as a header may carry it."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-
-
-def _warning(text: str) -> str:
-    """A warning as the header says it: quoted, and without what would end the header."""
-    quoted = _header(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
+            await answers.write(request, response, lines, self.engine.limits.write_seconds)
