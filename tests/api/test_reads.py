@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from tests.api.objects import CONFIGMAPS, DEPLOYMENTS, configmap, deployment
 from tests.api.served import Answer, Served, end, serve
 from towline.hub.api.engine import Limits
+from towline.hub.api.listed import ListBodies
+from towline.hub.store.watch import Entry, ParsedObjects, WatchEvent
+from towline.kube.objects import Key, Meta
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -363,3 +367,50 @@ async def test_an_expired_token_comes_with_one_that_goes_on_in_the_newest_state(
         token = gone.body["metadata"]["continue"]
         assert names(await served.get(f"{CONFIGMAPS}?limit=1&continue={token}")) == ["shop/b"]
         await end(served)
+
+
+async def test_a_kept_list_is_never_older_than_its_revision(api: Served) -> None:
+    """Bodies of lists are kept: whatever changes, here or elsewhere, a list is what a fresh join would answer."""
+
+    async def listed(path: str = CONFIGMAPS) -> tuple[int, list[tuple[str, str]]]:
+        body = (await api.get(path)).body
+        return int(body["metadata"]["resourceVersion"]), [
+            (item["metadata"]["name"], item["data"]["a"]) for item in body["items"]
+        ]
+
+    assert (await listed())[1] == []
+    await api.create(CONFIGMAPS, configmap("b"))
+    first, items = await listed()
+    assert items == [("b", "1")] and (await listed()) == (first, items)
+    await api.create("/api/v1/namespaces", {"metadata": {"name": "elsewhere"}})
+    second, items = await listed()
+    assert second > first and items == [("b", "1")]
+    await api.create("/api/v1/namespaces/elsewhere/configmaps", configmap("e"))
+    assert (await listed())[1] == [("b", "1")]
+    assert (await listed("/api/v1/configmaps"))[1] == [("e", "1"), ("b", "1")]
+    await api.patch(f"{CONFIGMAPS}/b", {"data": {"a": "2"}})
+    await api.create(CONFIGMAPS, configmap("a"))
+    assert (await listed())[1] == [("a", "1"), ("b", "2")]
+    await api("DELETE", f"{CONFIGMAPS}/a")
+    assert (await listed())[1] == [("b", "2")]
+    assert (await listed("/api/v1/configmaps"))[1] == [("e", "1"), ("b", "2")]
+
+
+def test_kept_lists_are_bounded_and_dropped_with_the_first_change() -> None:
+    entries = [
+        Entry(Key("", plural, "shop", "a"), b"{}", 1, Meta(), ParsedObjects(0)) for plural in ("as", "bs")
+    ]
+    lists = [(entry,) for entry in entries]
+    at: list[Any] = [("", plural, "v1", None, 0) for plural in ("as", "bs")]
+    bodies = ListBodies(10)
+    bodies.keep(at[0], lists[0], b"1:", b"1:aaaa")
+    assert bodies.get(at[0], lists[0], b"1:") == b"1:aaaa"
+    assert bodies.get(at[0], lists[0], b"22:") == b"22:aaaa"
+    assert bodies.get(at[0], lists[0], b"3:") == b"3:aaaa"
+    assert bodies.get(at[0], (entries[0],), b"3:") is None, "another tuple is another list"
+    bodies.keep(at[1], lists[1], b"1:", b"1:bbbb")
+    assert bodies.get(at[0], lists[0], b"3:") is None, "both are too large"
+    bodies.changed(2, [WatchEvent("MODIFIED", entries[1], None)])
+    assert bodies.get(at[1], lists[1], b"1:") is None
+    bodies.keep(at[1], lists[1], b"1:", b"1:" + b"b" * 20)
+    assert bodies.get(at[1], lists[1], b"1:") is None, "too large by itself"

@@ -117,7 +117,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             fence=lambda: leading.lease,
         )  # fmt: skip
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, works))
+        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
@@ -349,11 +349,11 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, works: WorkTable) -> None:
+    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
         self._cache = cache
         self._controllers = controllers
         self._recorder = recorder
-        self._works = works
+        self._audit = audit
 
     def collect(self) -> Iterable[Metric]:
         commits = CounterMetricFamily(
@@ -367,6 +367,9 @@ class _Collector:
         commits.add_metric(["api"], self._cache.commits - others)
         yield commits
         yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
+        lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
+        lost.add_metric(["log"], self._audit.lost)
+        yield lost
         yield GaugeMetricFamily(
             "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
         )

@@ -130,6 +130,8 @@ async def list_objects(
             version=accept.version,
             include=included(query),
         )
+    if accept.form == "plain" and entries is engine.cache.list(*kind.resource, chosen.namespace):
+        return _whole_list(engine, kind, chosen, at, entries)
     values = [entry.value for entry in entries]
     if accept.form == "partial":
         values = [tables.partial(value, accept.version) for value in values]
@@ -139,19 +141,38 @@ async def list_objects(
     return plain_list(engine, kind, at, values, page)
 
 
+def _whole_list(engine: Engine, kind: Kind, chosen: Selection, at: int, entries: Sequence[Entry]) -> bytes:
+    """A list of everything in a namespace, or anywhere: the body is kept for the next one who asks."""
+    where = (*kind.resource, kind.version, chosen.namespace, engine.kinds.generation)
+    head = _list_head(kind.list_kind, kind.api_version, _plain_metadata(kind, at, WHOLE))
+    body = engine.bodies.get(where, entries, head)
+    if body is None:
+        body = plain_list(engine, kind, at, [entry.value for entry in entries])
+        engine.bodies.keep(where, entries, head, body)
+    return body
+
+
 def plain_list(engine: Engine, kind: Kind, at: int, values: Sequence[bytes], page: Page = WHOLE) -> bytes:
     """A list of stored bytes, which are sliced, not encoded again."""
-    metadata = _list_metadata(at, page)
+    metadata = _plain_metadata(kind, at, page)
     if kind.typed_items:
-        metadata.setdefault("continue", "")
         values = [as_version(value, kind) for value in values]
         return _joined(kind.list_kind, kind.api_version, metadata, values)
     shown = engine.storage(kind)
     if kind.conversion is not None:
         shown, values = kind, [as_version(value, kind) for value in values]
     typed = b'{"apiVersion":"%b","kind":"%b",' % (shown.api_version.encode(), kind.kind.encode())
-    bare = [b"{" + value.removeprefix(typed) if value.startswith(typed) else value for value in values]
-    return _joined(kind.list_kind, kind.api_version, metadata, bare)
+    past = len(typed)
+    # All begin with a brace, which the separator puts back.
+    bare = [value[past:] if value.startswith(typed) else value[1:] for value in values]
+    return _joined(kind.list_kind, kind.api_version, metadata, bare, b"{")
+
+
+def _plain_metadata(kind: Kind, at: int, page: Page) -> dict[str, str | int]:
+    metadata = _list_metadata(at, page)
+    if kind.typed_items:
+        metadata.setdefault("continue", "")
+    return metadata
 
 
 def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
@@ -163,13 +184,29 @@ def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
     return metadata
 
 
-def _joined(kind: str, api_version: str, metadata: Mapping[str, str | int], values: Sequence[bytes]) -> bytes:
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+def _list_head(kind: str, api_version: str, metadata: Mapping[str, str | int]) -> bytes:
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
         kind.encode(),
         api_version.encode(),
         orjson.dumps(metadata),
     )
-    return b"".join((head, b",".join(values), b"]}"))
+
+
+def _joined(
+    kind: str,
+    api_version: str,
+    metadata: Mapping[str, str | int],
+    values: Sequence[bytes],
+    opening: bytes = b"",
+) -> bytes:
+    """A list's body. `opening` goes before each of the values."""
+    head = _list_head(kind, api_version, metadata)
+    if not values:
+        return head + b"]}"
+    parts = list(values)
+    parts[0] = head + opening + parts[0]
+    parts[-1] += b"]}"
+    return (b"," + opening).join(parts)
 
 
 def table_of(engine: Engine, kind: Kind, value: bytes, accept: Accepted, query: Mapping[str, str]) -> bytes:

@@ -60,11 +60,11 @@ class Patch(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """What a write leads to. `full` is what the kind's rules look at; None for the hub's own changes, which none looks at."""
+    """What a write leads to. `prepared` is what the kind's rules look at; None for the hub's own changes, which none looks at."""
 
     object: Object
     warnings: tuple[str, ...]
-    full: Object | None = None
+    prepared: admission.Prepared | None = None
 
 
 # --- create ----------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, optio
     )
     # What the server itself adds belongs to nobody.
     new = with_metadata(prepared.object, managedFields=tracked["metadata"].get("managedFields"))
-    return await _insert(engine, kind, key, Changed(new, prepared.warnings, prepared.full), options)
+    return await _insert(engine, kind, key, Changed(new, prepared.warnings, prepared), options)
 
 
 def _without_finalizers(namespace: Object) -> Object:
@@ -285,7 +285,7 @@ async def _apply(
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
             return await _insert(
-                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared.full), options
+                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared), options
             )
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
@@ -357,7 +357,7 @@ async def change_stored(
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
-        if changed.full is not None:
+        if changed.prepared is not None:
             request = _request(kind, key, options, new, old, subresource)
             new, warnings = await _admitted(engine, request, changed)
         settled = present is entry and entry.object["apiVersion"] == engine.storage(kind).api_version
@@ -401,19 +401,20 @@ async def _admitted(
     engine: Engine, request: AdmissionRequest, changed: Changed
 ) -> tuple[Object, tuple[str, ...]]:
     """What plugins and the kind's rules let through, and all warnings. Raises StatusError."""
-    kind, old, full = request.kind, request.old, changed.full
+    kind, old, prepared = request.kind, request.old, changed.prepared
+    assert prepared is not None, "the hub's own changes are not admitted"
     new, warnings = changed.object, changed.warnings
     if engine.plugins:
         admitted, told = await plugins.admit(engine.plugins, request)
         warnings += told
         if admitted is not None and admitted is not new:
             settled = _settled(engine, kind, old or new, admitted, request.subresource, "Ignore", ())
-            new, full = settled.object, settled.full
+            new, prepared = settled.object, settled.prepared or prepared
             if old is None and kind.generation:
                 new = with_metadata(new, generation=1)  # what changes before the first commit does not count
             request = replace(request, object=new)
     if new is not old:
-        admission.check(kind, new if full is None else full, old)
+        admission.check(kind, prepared, old)
     if engine.plugins:
         warnings += await plugins.validate(engine.plugins, request)
     return new, warnings
@@ -478,10 +479,10 @@ def _settled(
     )
     new = engine.shaped(kind, prepared.object, old)
     if new == old:
-        return Changed(old, prepared.warnings, prepared.full)
+        return Changed(old, prepared.warnings, prepared)
     if kind.generation and _counts(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
-    return Changed(new, prepared.warnings, prepared.full)
+    return Changed(new, prepared.warnings, prepared)
 
 
 def _replicas_owned(kind: Kind, obj: Object) -> bool:
