@@ -44,7 +44,6 @@ Validation = Callable[[Object, Object | None], list[FieldError]]
 _DATA_BYTES_MAX = 1024 * 1024
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _PRIORITY_MAX = 1_000_000_000
-_RBAC = "rbac.authorization.k8s.io"
 
 
 # --- configuration -----------------------------------------------------------------------------------------

@@ -71,6 +71,11 @@ def validate_persistent_volume_claim(new: Object, old: Object | None) -> list[Fi
     if old is not None and _claimed(old, new) != _claimed(new, new):
         message = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         found.append(errors.forbidden("spec", message))
+    before, given = (amount(at(o, "spec", "resources", "requests", "storage")) for o in (old or {}, new))
+    held = amount(at(new, "status", "capacity", "storage"))
+    if before is not None and given is not None and held is not None and given < before and given <= held:
+        message = "field can not be less than status.capacity"
+        found.append(errors.forbidden("spec.resources.requests.storage", message))
     return found
 
 

@@ -61,7 +61,8 @@ def table(
         metadata["continue"] = token
         if remaining is not None:
             metadata["remainingItemCount"] = remaining
-    rows = [row(kind, entry, now, version, include) for entry in entries]
+    names_itself = _names_itself(kind)
+    rows = [row(kind, entry, now, version, include, named=not names_itself) for entry in entries]
     head = orjson.dumps(
         {
             "kind": "Table",
@@ -96,10 +97,11 @@ def _names_itself(kind: Kind) -> bool:
     return any(column.names for column in kind.columns)
 
 
-def row(kind: Kind, entry: Entry, now: float, version: str, include: str) -> bytes:
+def row(kind: Kind, entry: Entry, now: float, version: str, include: str, *, named: bool = True) -> bytes:
+    """`named`: the object's name stands before all other cells."""
     obj = entry.object
     cells = [_cell(column, obj, now) for column in columns_of(kind)]
-    if not _names_itself(kind):
+    if named:
         cells.insert(0, entry.key.name)
     encoded = orjson.dumps({"cells": cells}, default=str)
     if include == "None":
