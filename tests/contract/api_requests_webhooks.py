@@ -11,7 +11,7 @@ from tests.contract.differential import Scenario
 GROUP = "admissionregistration.k8s.io"
 VALIDATING = f"/apis/{GROUP}/v1/validatingwebhookconfigurations"
 MUTATING = f"/apis/{GROUP}/v1/mutatingwebhookconfigurations"
-URL = "https://127.0.0.1:1/x"
+URL = "https://hooks.example.com/x"
 SERVICE = {"name": "s", "namespace": "n"}
 
 
