@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cases import cases
+from tests.controllers import hub as hubs
+from tests.decide.world import cluster, namespace
 from towline.hub.api import paths, reads, requests, watching
 from towline.hub.api.bodies import PLAIN
 from towline.hub.api.engine import Engine
@@ -22,6 +24,7 @@ from towline.hub.store.cache import Cache
 from towline.hub.store.memory import MemoryStore
 from towline.kube import builtin, karmada
 from towline.kube.kinds import Kind, KindTable
+from towline.kube.objects import Key
 
 KINDS = KindTable.of([*builtin.kinds(), *karmada.kinds()])
 WINDOW = 12
@@ -35,7 +38,9 @@ SELECTIONS: tuple[Query, ...] = (
     {"fieldSelector": "metadata.name=a"}, {"labelSelector": "k", "fieldSelector": "metadata.namespace!=s"},
 )  # fmt: skip
 WRITES = st.tuples(
-    st.sampled_from(("s", "s-t")), st.sampled_from("abcd"), st.sampled_from(("x", "y", "", "delete"))
+    st.sampled_from(("s", "s-t")),
+    st.sampled_from(("a", "a-b", "b", "c")),
+    st.sampled_from(("x", "y", "", "delete")),
 )
 CHECKS = st.tuples(
     st.sampled_from(("pages", "exact", "exact pages", "watch", "initial")),
@@ -58,7 +63,7 @@ class Reader:
 
     async def look(self) -> None:
         told = await self.list({})
-        self.states[int(told["metadata"]["resourceVersion"])] = by_key(told["items"])
+        self.states[int(told["metadata"]["resourceVersion"])] = ordered(told["items"])
 
     async def check(
         self, check: tuple[str, int, Query, int, int], write: Callable[[], Awaitable[None]]
@@ -79,7 +84,7 @@ class Reader:
         exact = {"resourceVersion": str(revision), "resourceVersionMatch": "Exact"}
         if what == "exact":
             told = await self.list({**selection, **exact}, space)
-            assert by_key(told["items"]) == self.selected(revision, selection, space)
+            assert ordered(told["items"]) == self.selected(revision, selection, space)
         elif what == "watch":
             await self.replay(revision, selection, space)
         elif what == "initial":
@@ -104,8 +109,7 @@ class Reader:
             assert int(told["metadata"]["resourceVersion"]) == revision
             assert 0 < len(told["items"]) <= limit
             found += told["items"]
-        assert by_key(found) == self.selected(revision, selection, space)
-        assert len(by_key(found)) == len(found)
+        assert ordered(found) == self.selected(revision, selection, space)
 
     async def replay(self, revision: int, selection: Query, space: str) -> None:
         newest = max(self.states)
@@ -162,6 +166,14 @@ class Reader:
             return by_label and by_field and space in ("", key[0])
 
         return {key: obj for key, obj in self.states[revision].items() if holds(key, obj)}
+
+
+def ordered(objects: list[Any]) -> Objects:
+    """`by_key` of what a list shows: in the order of paths, `a-b/x` before `a/x`, and each once."""
+    found = by_key(objects)
+    assert len(found) == len(objects)
+    assert list(found) == sorted(found, key="/".join)
+    return found
 
 
 def by_key(objects: list[Any]) -> Objects:
@@ -232,3 +244,49 @@ async def _stored(steps: list[Any]) -> None:
 
             await reader.check(check, meanwhile)
         following.cancel()
+
+
+WORK_STEPS = st.lists(
+    st.tuples(st.sampled_from(("a", "b", "c")), st.sampled_from(("put", "put", "delete", "obey")), CHECKS),
+    min_size=1,
+    max_size=6,
+)
+
+
+@cases(150)
+@given(WORK_STEPS)
+def test_works(steps: list[Any]) -> None:
+    asyncio.run(_works(steps))
+
+
+async def _works(steps: list[Any]) -> None:
+    async with asyncio.timeout(20), hubs.running() as hub:
+        for name in ("m1", "m2"):
+            await hub.put(cluster(name))
+        await hub.settle()
+        engine = Engine(
+            hub.cache, hub.users.kinds, hub.now, hub.users.new_uid, {("work.karmada.io", "works"): hub.view}
+        )
+        kind = hub.users.kinds.resource("work.karmada.io", "v1alpha1", "works")
+        assert kind is not None
+        reader = Reader(engine, kind, ("karmada-es-m1", "karmada-es-m2"))
+        await reader.look()
+
+        async def write(name: str, what: str) -> None:
+            if what == "put":
+                await hub.put(namespace(name, {"n": str(hub.cache.revision)}))
+            elif what == "delete" and hub.get(Key("", "namespaces", "", name)) is not None:
+                await hub.users_delete_namespace(name)
+            elif what == "obey":
+                hub.obey("m1")
+            await hub.settle()
+            await reader.look()
+
+        for name, what, check in steps:
+            await write(name, what)
+            assert what != "put" or reader.states[max(reader.states)], "a namespace is a Work of each cluster"
+
+            async def meanwhile(name: str = name) -> None:
+                await write(name, "put")
+
+            await reader.check(check, meanwhile)
