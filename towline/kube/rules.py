@@ -274,7 +274,7 @@ def _too_dear(costs: Mapping[str, int], path: str) -> Iterator[FieldError]:
     if total <= COSTS_MAX:
         return
     for at, cost in sorted(costs.items(), key=lambda item: -item[1])[:4]:
-        if cost >= COSTS_MAX // 100:
+        if COSTS_MAX // 100 <= cost <= COST_MAX:  # of one above it is said already
             message = "contributes to the cost of all rules of the schema, which exceeds its limit"
             yield errors.forbidden(at, message)
     yield errors.forbidden(

@@ -394,10 +394,9 @@ class ApiServer:
                 "Content-Type": bodies.JSON,
                 "Cache-Control": "no-cache, private",
                 "Audit-Id": _header(asked.audit_id),
+                **({"Warning": _warning(kind.deprecation)} if kind.deprecation else {}),
             }
         )
-        if kind.deprecation:
-            response.headers["Warning"] = _warning(kind.deprecation)
         response.enable_chunked_encoding()
         try:
             async with AsyncExitStack() as held:
