@@ -131,3 +131,36 @@ def test_many_small_items_share_the_budget_and_are_told_of_once(monkeypatch: pyt
     assert validate({"spec": ["a"] * 9}, None) == []
     [error] = validate({"spec": ["a"] * 99}, None)
     assert error.path.startswith("spec[")
+
+
+def test_a_crd_has_few_enough_rules_to_check_them_while_others_wait() -> None:
+    def schema(count: int, text: str) -> Schema:
+        node = {**NODE, rules.RULES: [{"rule": text}] * count}
+        return Schema.of_kind({"type": "object", "properties": {"spec": node}})
+
+    assert rules.too_many([schema(rules.RULES_MAX, "true")], "spec") == []
+    [many] = rules.too_many([schema(rules.RULES_MAX, "true"), schema(1, "true")], "spec")
+    [long] = rules.too_many([schema(10, "true || " * 2_000 + "true")], "spec")
+    assert {many.reason, long.reason} == {"FieldValueTooMany"}
+
+
+def test_the_same_rule_of_the_same_schema_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    real = cel.compile
+
+    def counted(text: str, *rest: Any, **more: Any) -> cel.Program:
+        compiled.append(text)
+        return real(text, *rest, **more)
+
+    monkeypatch.setattr(cel, "compile", counted)
+
+    def checked(rule: str) -> None:
+        node = {**NODE, rules.RULES: [{"rule": rule}]}
+        schema = Schema.of_kind({"type": "object", "properties": {"spec": node}})
+        assert rules.problems(schema, "root") == []
+        validate = rules.validator(schema)
+        assert validate is not None and validate({"spec": {"n": 4321}}, None) == []
+
+    checked("self.n == 4321")
+    checked("self.n == 4321")
+    assert compiled == ["self.n == 4321"]
