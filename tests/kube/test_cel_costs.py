@@ -164,3 +164,18 @@ def test_the_same_rule_of_the_same_schema_is_compiled_once(monkeypatch: pytest.M
     checked("self.n == 4321")
     checked("self.n == 4321")
     assert compiled == ["self.n == 4321"]
+
+
+def test_rules_of_one_object_share_its_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = cel.Bound
+    monkeypatch.setattr(cel, "Bound", lambda bindings: made.append(bindings) or real(bindings))  # type: ignore[func-returns-value]
+    node = {
+        **NODE,
+        rules.RULES: [{"rule": f"self.n != {n}"} for n in range(20)] + [{"rule": "self.n >= oldSelf.n"}],
+    }
+    schema = Schema.of_kind({"type": "object", "properties": {"spec": node}})
+    validate = rules.validator(schema)
+    assert validate is not None
+    assert [e.path for e in validate({"spec": {"n": 7}}, {"spec": {"n": 8}})] == ["spec", "spec"]
+    assert len(made) == 1

@@ -168,8 +168,8 @@ def _compiled(schema: Schema, source: Mapping[str, Any], root: bool) -> Rule | N
     return Rule(source, program, message, transition, optional, cost)
 
 
-def _refusal(error: cel.CelError) -> Callable[[Mapping[str, Any]], Any]:
-    def refuse(_: Mapping[str, Any]) -> Any:
+def _refusal(error: cel.CelError) -> Callable[[Any], Any]:
+    def refuse(_: Any) -> Any:
         raise cel.CelError(f"the rule does not compile: {error}")
 
     return refuse
@@ -366,25 +366,20 @@ class _Walk:
 
     def _evaluate(self, node: Node, value: Any, old: Any, path: str, same: bool) -> None:
         bindings = {"self": shown_value(node.schema, value, root=node.root)}
-        if old is not None and any(rule.transition for rule in node.rules):
-            bindings["oldSelf"] = shown_value(node.schema, old, root=node.root)
+        if any(rule.transition for rule in node.rules):
+            before = None if old is None else shown_value(node.schema, old, root=node.root)
+            bindings |= {"oldSelf": before, "oldValue": before, "hasOldSelf": old is not None}
+        bound = cel.Bound(bindings)
         for rule in node.rules:
             if rule.transition and old is None and not rule.optional:
                 continue
             self._left -= 1
             if self._left < 0:
                 return self._exhausted(path or NO_PATH) if self._left == -1 else None
-            given = bindings
-            if rule.optional:
-                given = {
-                    "self": bindings["self"],
-                    "hasOldSelf": old is not None,
-                    "oldValue": bindings.get("oldSelf"),
-                }
-            self._budget -= rule.cost if rule.cost <= CHEAP else _present_cost(rule, given)
+            self._budget -= rule.cost if rule.cost <= CHEAP else _present_cost(rule, bindings)
             if self._budget < 0:
                 return self._exhausted(path or NO_PATH)
-            error = _failure(rule, given, value, path or NO_PATH)
+            error = _failure(rule, bound, value, path or NO_PATH)
             if error is not None and (rule.transition or not same):
                 self._found.append(error)
         return None
@@ -402,16 +397,16 @@ def _present_cost(rule: Rule, bindings: Mapping[str, Any]) -> int:
     return spent if rule.message is None else spent + cel_costs.cost(rule.message.tree, sizes)
 
 
-def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> FieldError | None:
+def _failure(rule: Rule, bound: cel.Bound, value: Any, path: str) -> FieldError | None:
     source = rule.source
     said = str(source.get("message") or "").strip()
     named = said or str(source.get("rule")).strip()
     try:
-        if rule.program.evaluate(bindings) is True:
+        if rule.program.evaluate(bound) is True:
             return None
     except cel.CelError as error:
         return FieldError(path, "FieldValueInvalid", f"Invalid value: {error} evaluating rule: {named}")
-    detail = _message(rule, bindings) or said or f"failed rule: {named}"
+    detail = _message(rule, bound) or said or f"failed rule: {named}"
     reason = str(source.get("reason") or "FieldValueInvalid")
     where = str(source.get("fieldPath") or "")
     if where:
@@ -427,12 +422,12 @@ def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> 
     return FieldError(path, "FieldValueInvalid", f"Invalid value: {shows}{detail}")
 
 
-def _message(rule: Rule, bindings: Mapping[str, Any]) -> str:
+def _message(rule: Rule, bound: cel.Bound) -> str:
     """What messageExpression says; "" if it fails or says nothing that fits a line."""
     if rule.message is None:
         return ""
     try:
-        said = str(rule.message.evaluate(bindings)).strip()
+        said = str(rule.message.evaluate(bound)).strip()
     except cel.CelError:
         return ""
     return said if "\n" not in said and len(said.encode()) <= MESSAGE_MAX else ""
