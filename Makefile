@@ -24,7 +24,7 @@ lint: $(VENV)/.dev     ## formatting, lint, types, layers
 format: $(VENV)/.dev   ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(VENV)/.test   ## measures the main job next to its floor; ARGS="--objects 50" for less
+bench: $(VENV)/.test   ## measures the main job and the API next to their floors; ARGS="--objects 50" for less
 	@$(BIN)/python -m bench.main $(ARGS)
 
 generate: $(VENV)/.generate  ## regenerates the protocol's stubs and the schemas' assets

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import tempfile
 import threading
 import time
@@ -20,11 +19,12 @@ from typing import Any
 
 import psutil
 
+from bench import api
+from bench.tables import Row, quantile, show, shown
 from tests.e2e.harness import Api, Fleet, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
 
 IDLE_SECONDS = 15
-Row = tuple[str, str, str, str]
 
 
 class Arrivals:
@@ -78,14 +78,16 @@ def main() -> None:
     )
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--store", choices=["sqlite", "etcd"], default="sqlite")
+    parser.add_argument("--no-api", action="store_true", help="leave out bench/api.py, the API alone")
     options = parser.parse_args()
     members = tuple(f"member{i + 1}" for i in range(options.members))
     with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
         with running_fleet(Path(folder), store=options.store, members=members) as fleet:
             rows = measure(fleet, options.objects, options.singles)
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    show(rows)
+    if not options.no_api:
+        print()
+        api.bench(options.store)
 
 
 def measure(fleet: Fleet, objects: int, singles: int) -> list[Row]:
@@ -211,20 +213,8 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def quantile(values: list[float], q: float) -> float:
-    return (
-        statistics.quantiles(values, n=100, method="inclusive")[round(q * 100) - 1]
-        if len(values) > 1
-        else values[0]
-    )
-
-
 def ratio(what: str, floor_seconds: float, towline_seconds: float) -> Row:
     return what, shown(floor_seconds), shown(towline_seconds), f"{towline_seconds / floor_seconds:.2f}x"
-
-
-def shown(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def wait_for(check: Callable[[], Any]) -> None:

@@ -168,6 +168,8 @@ async def serve(
         return served.user
 
     options.setdefault("authenticate", authenticate)
+    if make_plugins := options.pop("make_plugins", None):  # from parts that are here only now
+        options["plugins"] = make_plugins(served)
     if options.pop("rbac", False):
         served.rbac = options["authorize"] = Rbac(served.cache)
         options["plugins"] = (*options.get("plugins", ()), Escalation(served.rbac))

@@ -353,7 +353,7 @@ async def test_our_own_faults_are_logged_once_with_an_id(
 async def test_more_than_fits_is_told_to_come_again() -> None:
     served = Served()
     async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as served.session:
-        await serve(served, tasks, Limits(in_flight=0, watches=0))
+        await serve(served, tasks, Limits(exempt_seats=0, queued=0, watches=0))
         for path in ("/version", f"{CONFIGMAPS}?watch=1"):
             answer = await served.get(path)
             assert (answer.code, answer.reason, answer.headers["Retry-After"]) == (

@@ -90,7 +90,7 @@ def test_one_who_comes_late_is_next_however_long_the_others_queue() -> None:
     assert levels.leave(flood[0]) == [late]
 
 
-def test_levels_and_costs_are_as_kubernetes_has_them() -> None:
+def test_administrators_and_leases_have_levels_of_their_own_and_lists_cost_by_their_objects() -> None:
     lease = Attributes("update", "", True, "coordination.k8s.io", "v1", "leases")
     pods = Attributes("list", "", True, "", "v1", "pods")
     assert level_of(User("admin", ("system:masters",)), lease) == EXEMPT
@@ -107,9 +107,9 @@ def test_levels_and_costs_are_as_kubernetes_has_them() -> None:
 async def test_who_waits_too_long_is_refused_and_who_leaves_frees_the_place() -> None:
     gate = Gate({"l": Level(seats=1, flow_seats=1, queued=2, flow_queued=2)}, queue_seconds=0.01)
     async with gate.seat("l", ("a", ""), 1) as entered:
-        assert entered
+        assert entered == ""
         async with gate.seat("l", ("b", ""), 1) as waited:
-            assert not waited
+            assert waited == "time-out"
 
         async def wait() -> None:
             async with gate.seat("l", ("c", ""), 1):

@@ -23,7 +23,6 @@ def resource(
         ("GET", "/api/v1/pods", resource("list", "", "v1", "pods")),
         ("GET", "/api/v1/namespaces/a/pods", resource("list", "", "v1", "pods", ns="a")),
         ("GET", "/api/v1/namespaces/a/pods/b", resource("get", "", "v1", "pods", ns="a", name="b")),
-        ("HEAD", "/api/v1/namespaces/a/pods/b", resource("get", "", "v1", "pods", ns="a", name="b")),
         ("GET", "/api/v1/namespaces", resource("list", "", "v1", "namespaces")),
         ("GET", "/api/v1/namespaces/a", resource("get", "", "v1", "namespaces", ns="a", name="a")),
         ("PUT", "/api/v1/namespaces/a/finalize", resource("update", "", "v1", "namespaces", sub="finalize", ns="a", name="a")),
@@ -37,6 +36,7 @@ def resource(
         ("POST", "/api/v1/namespaces/a/serviceaccounts/s/token",
          resource("create", "", "v1", "serviceaccounts", sub="token", ns="a", name="s")),
         ("GET", "/api/v1/watch/namespaces/a/pods", resource("watch", "", "v1", "pods", ns="a")),
+        ("GET", "/api/v1/watch/namespaces/a/pods/b", resource("watch", "", "v1", "pods", ns="a", name="b")),
         ("GET", "/apis/apps/v1//namespaces/a/deployments/", resource("list", "apps", "v1", "deployments", ns="a")),
     ],
 )  # fmt: skip
@@ -63,7 +63,12 @@ def test_watches(value: str, watching: bool) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PUT", "/api/v1/pods"), ("POST", "/api/v1/namespaces/a/pods/b"), ("TRACE", "/api/v1/pods")],
+    [
+        ("PUT", "/api/v1/pods"),
+        ("POST", "/api/v1/namespaces/a/pods/b"),
+        ("TRACE", "/api/v1/pods"),
+        ("HEAD", "/api/v1/pods"),
+    ],
 )
 def test_methods_that_do_not_fit(method: str, path: str) -> None:
     with pytest.raises(StatusError) as refused:
@@ -85,10 +90,52 @@ def test_methods_that_do_not_fit(method: str, path: str) -> None:
         ("application/json;as=Table;v=v7;g=meta.k8s.io, application/json", Accepted("plain")),
         ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Accepted("partial")),
         ("text/html, */*;q=0.1", Accepted("plain")),
+        ("application/yaml; q=0.3, application/json;q=0.7", Accepted("plain")),
+        ("application/json;q=0.1,application/yaml;q=odd", Accepted("plain", yaml=True)),
     ],
 )  # fmt: skip
 def test_forms_of_an_answer(header: str, expected: Accepted) -> None:
-    assert bodies.accepted(header) == expected
+    assert bodies.accepted(header, "list") == expected
+
+
+@pytest.mark.parametrize(
+    ("verb", "form", "fits"),
+    [
+        ("get", "PartialObjectMetadata", True),
+        ("get", "PartialObjectMetadataList", False),
+        ("list", "PartialObjectMetadata", False),
+        ("watch", "PartialObjectMetadata", True),
+        ("create", "PartialObjectMetadataList", False),
+        ("get", "Chair", False),
+    ],
+)
+def test_forms_that_a_verb_answers(verb: str, form: str, fits: bool) -> None:
+    header = f"application/json;as={form};g=meta.k8s.io;v=v1"
+    if fits:
+        assert bodies.accepted(header, verb) == Accepted("partial")
+        return
+    with pytest.raises(StatusError) as refused:
+        bodies.accepted(header, verb)
+    assert refused.value.code == 406
+    assert bodies.accepted(header + ",application/json", verb) == Accepted("plain")
+
+
+@pytest.mark.parametrize(
+    ("url", "selector", "name"),
+    [
+        ("/api/v1/namespaces/a/pods", "metadata.name=b", "b"),
+        ("/api/v1/pods", "spec.nodeName=n,metadata.name=b", "b"),
+        ("/api/v1/namespaces/a/pods", "metadata.name!=b", ""),
+        ("/api/v1/namespaces/a/pods", "nonsense", ""),
+        ("/api/v1/namespaces/a/pods/c", "metadata.name=b", "c"),
+    ],
+)
+def test_a_list_of_one_name_is_about_that_name(url: str, selector: str, name: str) -> None:
+    assert paths.attributes("GET", url, {"fieldSelector": selector}).name == name
+
+
+def test_watch_means_nothing_where_one_object_is_asked_for() -> None:
+    assert paths.attributes("GET", "/api/v1/namespaces/a/pods/b", {"watch": "1"}).verb == "get"
 
 
 @pytest.mark.parametrize(

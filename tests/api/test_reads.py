@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from tests.api.objects import CONFIGMAPS, DEPLOYMENTS, configmap, deployment
 from tests.api.served import Answer, Served, end, serve
 from towline.hub.api.engine import Limits
+from towline.hub.api.listed import ListBodies
+from towline.hub.store.watch import Entry, ParsedObjects, WatchEvent
+from towline.kube.objects import Key, Meta
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -75,6 +79,23 @@ async def test_events_are_found_by_what_they_are_about(api: Served) -> None:
     assert names(await api.get(f"/api/v1/namespaces/shop/events?fieldSelector={query}")) == ["shop/e1"]
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "told"),
+    [
+        ("/api/v1/pods", "spec.nothing%3Dx", "field label not supported: spec.nothing"),
+        ("/api/v1/nodes", "metadata.namespace%3Dx", "field label not supported: metadata.namespace"),
+        (CONFIGMAPS, "data.a%3D1", '"data.a" is not a known field selector: only "metadata.name"'),
+        ("/apis/apps/v1/replicasets", "status.replicas%3D1", '"status.replicas" is not a known field selector'),
+        ("/apis/policy.karmada.io/v1alpha1/propagationpolicies", "spec.a%3D1", "field label not supported: spec.a"),
+        ("/api/v1/watch/namespaces/shop/configmaps/a", "metadata.name%3Db", "doesn't match requested name"),
+    ],
+)  # fmt: skip
+async def test_fields_that_are_not_selected_by(api: Served, path: str, query: str, told: str) -> None:
+    answer = await api.get(f"{path}?fieldSelector={query}")
+    assert (answer.code, answer.body["reason"]) == (400, "BadRequest")
+    assert told in answer.body["message"]
+
+
 async def test_tables_have_the_kinds_columns(api: Served) -> None:
     await api.create(DEPLOYMENTS, deployment())
     api.clock += 300
@@ -133,7 +154,8 @@ async def test_large_answers_are_compressed_for_those_who_ask(api: Served) -> No
         ("limit=abc", 400, "BadRequest"),
         ("labelSelector=a+in+b", 400, "BadRequest"),
         ("fieldSelector=metadata.name", 400, "BadRequest"),
-        ("watch=perhaps", 400, "BadRequest"),
+        ("timeoutSeconds=soon", 400, "BadRequest"),
+        ("sendInitialEvents=true", 422, "Invalid"),
         ("watch=1&sendInitialEvents=true", 422, "Invalid"),
         ("watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1", 422, "Invalid"),
     ],
@@ -205,7 +227,7 @@ async def test_objects_enter_and_leave_a_selection(filled: Served) -> None:
 
 
 async def test_a_watch_of_one_object(filled: Served) -> None:
-    async with filled.watch(f"{CONFIGMAPS}/b") as watch:
+    async with filled.watch("/api/v1/watch/namespaces/shop/configmaps/b") as watch:
         assert await watch.next(1) == [("ADDED", "b")]
     async with filled.watch(f"{CONFIGMAPS}?fieldSelector=metadata.name%3Db") as watch:
         await filled.patch(f"{CONFIGMAPS}/a", {"data": {"z": "1"}})
@@ -227,7 +249,8 @@ async def test_initial_events_end_with_a_bookmark(filled: Served) -> None:
 
 
 async def test_idle_watches_get_bookmarks_that_move_on(hasty: Served) -> None:
-    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true") as watch:
+    since = hasty.cache.revision
+    async with hasty.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true&resourceVersion={since}") as watch:
         await hasty.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
         event = await anext(watch)
         assert event["type"] == "BOOKMARK"
@@ -344,3 +367,50 @@ async def test_an_expired_token_comes_with_one_that_goes_on_in_the_newest_state(
         token = gone.body["metadata"]["continue"]
         assert names(await served.get(f"{CONFIGMAPS}?limit=1&continue={token}")) == ["shop/b"]
         await end(served)
+
+
+async def test_a_kept_list_is_never_older_than_its_revision(api: Served) -> None:
+    """Bodies of lists are kept: whatever changes, here or elsewhere, a list is what a fresh join would answer."""
+
+    async def listed(path: str = CONFIGMAPS) -> tuple[int, list[tuple[str, str]]]:
+        body = (await api.get(path)).body
+        return int(body["metadata"]["resourceVersion"]), [
+            (item["metadata"]["name"], item["data"]["a"]) for item in body["items"]
+        ]
+
+    assert (await listed())[1] == []
+    await api.create(CONFIGMAPS, configmap("b"))
+    first, items = await listed()
+    assert items == [("b", "1")] and (await listed()) == (first, items)
+    await api.create("/api/v1/namespaces", {"metadata": {"name": "elsewhere"}})
+    second, items = await listed()
+    assert second > first and items == [("b", "1")]
+    await api.create("/api/v1/namespaces/elsewhere/configmaps", configmap("e"))
+    assert (await listed())[1] == [("b", "1")]
+    assert (await listed("/api/v1/configmaps"))[1] == [("e", "1"), ("b", "1")]
+    await api.patch(f"{CONFIGMAPS}/b", {"data": {"a": "2"}})
+    await api.create(CONFIGMAPS, configmap("a"))
+    assert (await listed())[1] == [("a", "1"), ("b", "2")]
+    await api("DELETE", f"{CONFIGMAPS}/a")
+    assert (await listed())[1] == [("b", "2")]
+    assert (await listed("/api/v1/configmaps"))[1] == [("e", "1"), ("b", "2")]
+
+
+def test_kept_lists_are_bounded_and_dropped_with_the_first_change() -> None:
+    entries = [
+        Entry(Key("", plural, "shop", "a"), b"{}", 1, Meta(), ParsedObjects(0)) for plural in ("as", "bs")
+    ]
+    lists = [(entry,) for entry in entries]
+    at: list[Any] = [("", plural, "v1", None, 0) for plural in ("as", "bs")]
+    bodies = ListBodies(10)
+    bodies.keep(at[0], lists[0], b"1:", b"1:aaaa")
+    assert bodies.get(at[0], lists[0], b"1:") == b"1:aaaa"
+    assert bodies.get(at[0], lists[0], b"22:") == b"22:aaaa"
+    assert bodies.get(at[0], lists[0], b"3:") == b"3:aaaa"
+    assert bodies.get(at[0], (entries[0],), b"3:") is None, "another tuple is another list"
+    bodies.keep(at[1], lists[1], b"1:", b"1:bbbb")
+    assert bodies.get(at[0], lists[0], b"3:") is None, "both are too large"
+    bodies.changed(2, [WatchEvent("MODIFIED", entries[1], None)])
+    assert bodies.get(at[1], lists[1], b"1:") is None
+    bodies.keep(at[1], lists[1], b"1:", b"1:" + b"b" * 20)
+    assert bodies.get(at[1], lists[1], b"1:") is None, "too large by itself"

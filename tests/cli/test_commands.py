@@ -102,6 +102,8 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
         ),
         (["hub", "--data-dir", "d", "--store", "mysql"], 2, "There is no store 'mysql'."),
         (["hub", "--data-dir", "d", "--store", "etcd://a:1", "--etcd-cert", "c"], 2, "needs its key"),
+        (["hub", "--data-dir", "d", "--service-account-issuer", "me"], 2, "'me' is not https"),
+        (["hub", "--data-dir", "d", "--service-account-max-token-seconds", "9"], 2, "Invalid value"),
         (["hub", "--data-dir", "d", "--oidc-client-id", "c"], 2, "needs its client"),
         (
             ["hub", "--data-dir", "d", "--oidc-issuer-url", "http://i", "--oidc-client-id", "c"],

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.contract import api_requests_apply, api_requests_crds, api_requests_kinds, api_requests_rbac
+from tests.contract import (
+    api_requests_apply,
+    api_requests_crds,
+    api_requests_kinds,
+    api_requests_rbac,
+    api_requests_reads,
+    api_requests_webhooks,
+)
+from tests.contract.api_requests_tokens import tokens
 from tests.contract.api_steps import (
     CRDS,
     LONG,
@@ -494,9 +502,11 @@ def watching() -> Scenario:
 
 SCENARIOS = (
     creating(), reading(), updating(), deleting(), deployments(), applying(), services_and_secrets(), namespaces(),
-    custom_resources(), watching(),
+    custom_resources(), watching(), tokens(),
+    *api_requests_reads.SCENARIOS,  # before those that leave nodes and namespaces behind
     *api_requests_apply.SCENARIOS,
     *api_requests_crds.SCENARIOS,
     *api_requests_kinds.SCENARIOS,
     *api_requests_rbac.SCENARIOS,
+    *api_requests_webhooks.SCENARIOS,
 )  # fmt: skip

@@ -8,6 +8,7 @@ generated names, addresses) becomes a token, so that equal behaviour is equal da
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import ssl
@@ -30,7 +31,7 @@ _ESTABLISHED_SECONDS = 20.0
 @dataclass(frozen=True)
 class Step:
     """One request. `body` is encoded as JSON unless it is text; `until` (a dotted path, or "" for the status
-    code, and a value) repeats a GET; `user` is whom the administrator acts as."""
+    code, and a value) repeats a GET; a watch ends after so many `lines`; `user` is whom the administrator acts as."""
 
     name: str
     method: str
@@ -39,6 +40,7 @@ class Step:
     type: str = JSON
     accept: str = ""
     until: tuple[str, str] | None = None
+    lines: int = 0
     user: str = ""
 
 
@@ -65,7 +67,7 @@ async def play(target: Target, scenario: Scenario) -> dict[str, Any]:
     for step in scenario.steps:
         step = _filled(step, known)
         code, headers, raw = await _settled(target, step)
-        watched = "watch=" in step.path and code == 200
+        watched = code == 200 and ("watch=" in step.path or step.lines > 0)
         parsed = _parsed(raw, headers.get("Content-Type", ""), lines=watched)
         known[step.name] = parsed
         answers[step.name] = normal.answer(code, headers, parsed)
@@ -100,6 +102,8 @@ async def _send(target: Target, step: Step) -> tuple[int, Mapping[str, str], byt
     ) as answer:
         told = dict(answer.headers)
         told["Warning"] = "\n".join(answer.headers.getall("Warning", []))
+        if step.lines and answer.status == 200:
+            return answer.status, told, b"".join([await answer.content.readline() for _ in range(step.lines)])
         return answer.status, told, await answer.read()
 
 
@@ -145,6 +149,8 @@ def _at(value: Any, path: str) -> Any:
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ADDRESS = re.compile(r"10\.0\.0\.\d+\Z")
+_TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+\Z")
+_ISSUER = re.compile(r"https://127\.0\.0\.1(:\d+)?(?![\d.])")
 _AGE = re.compile(r"\d+[smhd](\d+[smhd])?\Z")
 
 
@@ -212,12 +218,22 @@ class Normalizer:
             told["cells"] = ["<age>" if isinstance(c, str) and _AGE.match(c) else c for c in told["cells"]]
         return told
 
-    def text(self, value: str) -> str:
+    def text(self, value: str) -> Any:
+        if _TOKEN.match(value):
+            return self.value(_claims(value))
         if _TIME.match(value):
             return "<time>"
         if _ADDRESS.match(value):
             return "<address>"
-        return _UID.sub("<uid>", value)
+        return _ISSUER.sub("<issuer>", _UID.sub("<uid>", value))
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What a ServiceAccount's token says, with its times as seconds of its life."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    issued = claims.pop("iat", 0)
+    return {**claims, **{claim: claims[claim] - issued for claim in ("exp", "nbf") if claim in claims}}
 
 
 def _manager(entry: Any) -> str:
@@ -246,7 +262,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, A
 def requests_of(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The requests as data, to see that a recording belongs to them."""
     rows = [
-        {k: v for k, v in vars(step).items() if v not in (None, "") and (k, v) != ("type", JSON)}
+        {k: v for k, v in vars(step).items() if v not in (None, "", 0) and (k, v) != ("type", JSON)}
         for step in steps
     ]
     data: list[dict[str, Any]] = json.loads(json.dumps(rows))

@@ -51,6 +51,12 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     ("*/revision: *", "Kubernetes answers 500 for what the client did wrong."),
     ("*/bad_revision: *", "The same."),
+    ("lists/get_bad: *", "The same."),
+    (
+        "watches/partial_list: *",
+        "Kubernetes promises lists to the watcher and sends nothing; here each event has one object.",
+    ),
+    ("forms/any_application: *", "Kubernetes does not know application/*; here it is JSON."),
     ("apply-lists/duplicate: *", "The same."),
     ("applying/unknown*: *", "The same."),
     ("applying/bad_type: *", "The same."),
@@ -77,10 +83,6 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("creating/list: body.items*.generation", "The same."),
     ("deployments/no_template: status.causes", "The missing template is named here too."),
     ("deployments/scale_dry_run: body.spec.replicas", "Go leaves a 0 out."),
-    (
-        "reading/bad_field: *",
-        "Here any field may be selected of the built-in kinds, not only those with a list of their own.",
-    ),
     ("updating/json_*: status.*", "Kubernetes does not say which operation failed."),
     (
         "reading/unknown_group: *",
@@ -112,6 +114,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "A hub says what a namespace waits for as soon as it looks; beside a bare kube-apiserver nobody does.",
     ),
     ("*/apply_deleting: body.metadata.resourceVersion", "The same."),
+    ("webhooks/bad_2[01]: *", "Kubernetes takes a missing name for a missing namespace, and the reverse."),
     (
         "custom-resources/crd_deleted: *",
         "The same, and its deletion counts as a generation like any other kind's.",
@@ -119,6 +122,8 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("rbac-*: body.rules", "Go writes a list that is not there as null; here it is left out."),
     ("rbac-*: *f:rules", "The same."),
     ("rbac-reviews/*: body.metadata.managedFields", "No review is stored, so nobody owns its fields."),
+    ("tokens/*: body.metadata.managedFields", "The same."),
+    ("tokens/pod: *", "Where a Pod runs its member adds what belongs to its running."),
     ("rbac-reviews/rules: body.status.nonResourceRules", "What everybody may read differs by distribution."),
     *api_requests_kinds.KNOWN,
 )

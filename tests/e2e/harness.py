@@ -218,6 +218,8 @@ class Fleet:
         self.member_names = members
         self.real_members = real_members
         self.hub_flags = hub_flags
+        self.program = TOWLINE
+        """What runs as the hub."""
         self.sim_flags = sim_flags
         self.api_port, self.gateway_port = free_port(), free_port()
         self.hub_data = folder / "hub"
@@ -265,7 +267,7 @@ class Fleet:
     def start_hub(self) -> Process:
         store = f"etcd://{self.etcd_url.removeprefix('http://')}" if self.store == "etcd" else "sqlite"
         command = [
-            *TOWLINE, "hub", "--data-dir", str(self.hub_data), "--store", store,
+            *self.program, "hub", "--data-dir", str(self.hub_data), "--store", store,
             "--api-address", f"127.0.0.1:{self.api_port}", "--gateway-address", f"127.0.0.1:{self.gateway_port}",
             *self.hub_flags,
         ]  # fmt: skip

@@ -177,7 +177,7 @@ def crud(name: str) -> list[Step]:
         (f"get {kind} -o custom-columns=N:.metadata.name,M:.metadata.labels.m", rf"{short} +2"),
         (f"get {kind} --field-selector metadata.name={short} -o name", f"^{name}$"),
         (f"get {kind} --field-selector metadata.name!={short}", f"(?s)^((?!{short} ).)*$"),
-        (f"!get {kind} --field-selector spec.nothing=x", "field label not supported"),
+        (f"!get {kind} --field-selector spec.nothing=x", "field label not supported|not a known field selector"),
         (f"get {kind} -A --chunk-size=2 --sort-by=.metadata.creationTimestamp", short),
         (f"get {kind} --no-headers --ignore-not-found {short}", short),
         (f"get {kind} --ignore-not-found none", "^$"),

@@ -103,6 +103,16 @@ def test_reviews_of_others(hub: Fleet) -> None:
     )
 
 
+def test_reviews_are_documented(hub: Fleet) -> None:
+    listed = hub.kubectl(
+        "api-resources", "--api-group=authorization.k8s.io", "--verbs=create", "-o", "name"
+    ).stdout.split()
+    assert [name.partition(".")[0] for name in listed] == [
+        "localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews",
+    ]  # fmt: skip
+    assert "nonResourceAttributes" in hub.kubectl("explain", "subjectaccessreviews.spec").stdout
+
+
 def test_reconcile_and_what_is_invalid(hub: Fleet) -> None:
     told = hub.kubectl("auth", "reconcile", "-f", "-", stdin=ROLES).stdout
     assert "role.rbac.authorization.k8s.io/counter reconciled" in told

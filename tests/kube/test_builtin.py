@@ -293,6 +293,14 @@ def test_defaults_are_idempotent_and_leave_their_argument_alone(obj: Object) -> 
     assert defaulted(once, once) == once
 
 
+@pytest.mark.parametrize("obj", SAMPLES, ids=lambda obj: obj["kind"])
+def test_defaults_make_nothing_wrong_that_was_right(obj: Object) -> None:
+    """Admission asks the schema once, before them."""
+    schema = row(obj["kind"]).schema
+    told = {(error.path, error.reason) for error in schemas.validate(schema, obj)}
+    assert told >= {(error.path, error.reason) for error in schemas.validate(schema, defaulted(obj))}
+
+
 @pytest.mark.parametrize(
     "kind", [k.kind for k in builtin.kinds() if k.strategy.default or k.strategy.validate]
 )

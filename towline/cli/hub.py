@@ -125,6 +125,11 @@ def command(
         raise Misuse(f"There is no store {store!r}.", "Use `--store sqlite` or `--store etcd://HOST:PORT`.")
     if (etcd_cert is None) != (etcd_key is None):
         raise Misuse("A client certificate for etcd needs its key.", "Give both --etcd-cert and --etcd-key.")
+    if service_account_issuer and not service_account_issuer.startswith("https://"):
+        raise Misuse(
+            f"--service-account-issuer {service_account_issuer!r} is not https.",
+            "Others fetch the keys of tokens below it.",
+        )
     config = HubConfig(
         data_dir=data_dir,
         store=store,

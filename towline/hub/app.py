@@ -23,7 +23,7 @@ import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from towline.certs import authority, kubeconfig, signing, tls
-from towline.hub import epoch
+from towline.hub import addresses, epoch
 from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens
 from towline.hub.api.authorization import JOIN, Rbac
 from towline.hub.api.escalation import Escalation
@@ -35,6 +35,7 @@ from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
 from towline.hub.api.tokens import ServiceAccountTokens
 from towline.hub.api.user import User
+from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
@@ -116,7 +117,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             fence=lambda: leading.lease,
         )  # fmt: skip
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, works))
+        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
@@ -233,23 +234,26 @@ class _Api:
         self._config = config
         self._ca = ca
         self._cache = cache
-        self._host, port = _split(config.api_address)
+        self._host, port = addresses.split(config.api_address)
         self._port = port
-        self._advertised = _advertised(config)
-        self.leaf = ca.issue_server(_server_names(config), time.time(), config.server_certificate_days)
+        self._advertised = addresses.advertised(config)
+        self.leaf = ca.issue_server(
+            addresses.server_names(config), time.time(), config.server_certificate_days
+        )
         self.kubeconfig = config.data_dir / "admin.kubeconfig"
-        gateway_port = _split(config.gateway_address)[1]
+        gateway_port = addresses.split(config.gateway_address)[1]
         self._enrolment = Enrolment(
             authority=ca,
             store=cache,
             clusters=_Clusters(self, cache),
-            api_address=_joined(self._advertised[0], port),
-            gateways=[_joined(host, gateway_port) for host in self._advertised],
+            api_address=addresses.joined(self._advertised[0], port),
+            gateways=[addresses.joined(host, gateway_port) for host in self._advertised],
             audit=audit,
             now=time.time,
         )
         self._rbac = Rbac(cache)
-        url = f"https://{_joined(self._advertised[0], port)}"
+        self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
+        url = f"https://{addresses.joined(self._advertised[0], port)}"
         tokens = ServiceAccountTokens(
             cache,
             keys,
@@ -274,7 +278,7 @@ class _Api:
             extra_routes=self._routes(),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(), Escalation(self._rbac)),
+            plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
             actions=tokens.actions(others),
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -283,18 +287,20 @@ class _Api:
     async def start(self) -> str:
         """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
         self._rbac.start()
+        self._webhooks.start()
         await Local(self.server.engine).ensure_roles()
         await self.server.start(
             self._host,
             self._port,
             tls.server_context(self._ca.bundle_pem, self.leaf, self._config.data_dir / "pki" / "server.pem"),
         )
-        url = f"https://{_joined(self._advertised[0], self._port)}"
+        url = f"https://{addresses.joined(self._advertised[0], self._port)}"
         self._write_kubeconfig(url)
         return url
 
     async def stop(self) -> None:
         await self.server.stop()
+        await self._webhooks.stop()
         self._rbac.stop()
 
     def _write_kubeconfig(self, url: str) -> None:
@@ -343,11 +349,11 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, works: WorkTable) -> None:
+    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
         self._cache = cache
         self._controllers = controllers
         self._recorder = recorder
-        self._works = works
+        self._audit = audit
 
     def collect(self) -> Iterable[Metric]:
         commits = CounterMetricFamily(
@@ -361,6 +367,9 @@ class _Collector:
         commits.add_metric(["api"], self._cache.commits - others)
         yield commits
         yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
+        lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
+        lost.add_metric(["log"], self._audit.lost)
+        yield lost
         yield GaugeMetricFamily(
             "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
         )
@@ -456,37 +465,6 @@ def _holder(data_dir: Path) -> str:
 
 def _new_uid() -> str:
     return str(uuid.UUID(bytes=os.urandom(16), version=4))
-
-
-# --- addresses -----------------------------------------------------------------------------------------------
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _advertised(config: HubConfig) -> list[str]:
-    """Where others reach this hub: what was given, else the API's own host (a wildcard is no address to dial)."""
-    if config.advertise:
-        return list(config.advertise)
-    host = _split(config.api_address)[0]
-    return ["127.0.0.1" if host in ("0.0.0.0", "::", "") else host]
-
-
-def _server_names(config: HubConfig) -> list[str]:
-    hosts = [
-        _split(config.api_address)[0],
-        _split(config.gateway_address)[0],
-        *_advertised(config),
-        "localhost",
-        "127.0.0.1",
-    ]
-    return [host for host in dict.fromkeys(hosts) if host not in ("0.0.0.0", "::", "")]
 
 
 def _parsed(body: bytes) -> Any:

@@ -15,6 +15,7 @@ from towline.kube import builtin_defaults, builtin_validation, conversions, crds
 from towline.kube.autoscaling_validation import validate_autoscaler
 from towline.kube.builtin_validation import Validation
 from towline.kube.columns import COLUMNS
+from towline.kube.field_labels import FIELD_LABELS, LABELS_OF_NEW_EVENTS
 from towline.kube.kinds import Conversion, Kind, Scale, Strategy
 from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
@@ -62,7 +63,7 @@ def _core() -> list[Kind]:
         _row("", "v1", "ResourceQuota", "resourcequotas", "quota", status=True, generation=False),
         _row("", "v1", "Event", "events", "ev", generation=False, cascade=""),
         _row("events.k8s.io", "v1", "Event", "events", "ev", generation=False, stored_group="",
-             cascade="", conversion=conversions.EVENT,
+             cascade="", conversion=conversions.EVENT, field_labels=LABELS_OF_NEW_EVENTS,
              strategy=Strategy(None, _stored_form(conversions.EVENT, event_validation.validate_event))),
     ]  # fmt: skip
 
@@ -123,9 +124,9 @@ def _cluster_wide() -> list[Kind]:
         _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds",
              namespaced=False, status=True, categories=("api-extensions",)),
         _row(admission, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
-             namespaced=False, categories=("api-extensions",)),
+             namespaced=False, unconditional=False, categories=("api-extensions",)),
         _row(admission, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
-             namespaced=False, categories=("api-extensions",)),
+             namespaced=False, unconditional=False, categories=("api-extensions",)),
     ]  # fmt: skip
 
 
@@ -166,6 +167,7 @@ def _row(
         singular=kind.lower(),
         short_names=short_names,
         columns=COLUMNS.get(kind, ()),
+        field_labels=FIELD_LABELS.get(kind, {}),
         strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), _VALIDATIONS.get(kind)),
         typed_items=False,
     )

@@ -19,7 +19,7 @@ UNSET = "<unset>"
 def at(obj: Any, *path: str) -> Any:
     """The value below `obj` at `path`, or None when any step is missing."""
     for step in path:
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, dict):
             return None
         obj = obj.get(step)
     return obj
@@ -35,11 +35,11 @@ def conditions(obj: Object) -> dict[str, Mapping[str, Any]]:
 
 def table(value: Any) -> Mapping[str, Any]:
     """`value` if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def maps(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def number(*path: str) -> Callable[[Object], int]:

@@ -12,7 +12,7 @@ from typing import Any
 from towline.kube import errors, names, rules, structural
 from towline.kube.cells import at, maps, table
 from towline.kube.columns import AGE
-from towline.kube.kinds import Column, Kind, Scale, Strategy
+from towline.kube.kinds import Column, FieldLabel, Kind, Scale, Strategy
 from towline.kube.objects import Object, copy, name_of
 from towline.kube.schemas import FieldError, Schema
 
@@ -55,6 +55,7 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         strategy=Strategy(validate=rules.validator(schema)),
         field_labels=_field_labels(version),
         deprecation=_deprecation(spec, version),
+        unconditional=False,
         custom=True,
     )
 
@@ -73,9 +74,9 @@ def _columns(version: Mapping[str, Any]) -> tuple[Column, ...]:
     return columns or (AGE,)
 
 
-def _field_labels(version: Mapping[str, Any]) -> dict[str, str]:
-    paths = [str(field.get("jsonPath"))[1:] for field in maps(version.get("selectableFields"))]
-    return {path: path for path in paths}
+def _field_labels(version: Mapping[str, Any]) -> dict[str, FieldLabel]:
+    paths = [str(field.get("jsonPath")) for field in maps(version.get("selectableFields"))]
+    return {path.removeprefix("."): path for path in paths}
 
 
 def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:

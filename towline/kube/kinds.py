@@ -35,6 +35,10 @@ class Column:
     """Holds the object's name: the table has no column for it before all others."""
 
 
+FieldLabel = str | Callable[[Object], Any]
+"""Where the value of a field selector's label stands in an object: a JSONPath, or a function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Paths of the scale subresource, as in a CRD."""
@@ -86,6 +90,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    field_labels: Mapping[str, FieldLabel] = field(default_factory=dict)
+    """What field selectors may name beside metadata.name and metadata.namespace, in the object as it is stored."""
     status: bool = False
     """Has a status subresource: writes to the main resource ignore `.status`, and the reverse."""
     scale: Scale | None = None
@@ -99,12 +105,12 @@ class Kind:
     verbs: tuple[str, ...] = (
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
     )  # fmt: skip
-    field_labels: Mapping[str, str] = field(default_factory=dict)
-    """What lists may be selected by beside name and namespace: label -> path."""
     outdated: Outdated | None = None
     """Where a CRD changed the defaults of objects that are stored already; they are filled in when these are read."""
     deprecation: str = ""
     """The warning with each answer of a deprecated version."""
+    unconditional: bool = True
+    """May be replaced by who names no revision."""
     cascade: Cascade = "Background"
     """What a deletion that names no policy does with dependents; empty where there are none."""
     cascade_warning: str = ""

@@ -15,7 +15,7 @@ def validate_label_selector(selector: Any, path: str) -> list[FieldError]:
     labels = f"{path}.matchLabels"
     for key, value in table(at(selector, "matchLabels")).items():
         found += [errors.invalid(labels, key, message) for message in names.validate_qualified_name(key)]
-        found += [errors.invalid(f"{labels}[{key}]", value, message) for message in _value_problems(value)]
+        found += [errors.invalid(labels, value, message) for message in _value_problems(value)]
     for n, term in enumerate(maps(at(selector, "matchExpressions"))):
         found += validate_requirement(term, f"{path}.matchExpressions[{n}]")
     return found

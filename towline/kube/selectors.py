@@ -11,6 +11,7 @@ _NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _KEY = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}\Z")
 _VALUE = re.compile(rf"({_NAME})?\Z")
 _TOKEN = re.compile(r"\s*(?P<symbol>!=|==|=|!|\(|\)|,|>|<)|\s*(?P<word>[^\s!=(),<>]+)")
+_FIELD_TERM = re.compile(r"((?:(?!!?=).)+)(!=|==|=)((?:\\[,=\\]|[^\\,=])*)\Z", re.DOTALL)
 _OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
@@ -136,9 +137,6 @@ class FieldSelector:
         """`read` gives the object's value of a path such as `metadata.name`, "" where absent."""
         return all((read(r.path) == r.value) is r.equal for r in self.requirements)
 
-    def matches_object(self, obj: Mapping[str, Any]) -> bool:
-        return self.matches(lambda path: field_text(obj, path))
-
     def equal_to(self, path: str) -> str | None:
         """The value that `path` must have, where the selector says so: lets a list go straight to one
         object."""
@@ -153,27 +151,15 @@ class FieldSelector:
 
 def parse_fields(text: str | None) -> FieldSelector:
     """A field selector: `metadata.name=a,status.phase!=Running`. `\\,`, `\\=` and `\\\\` stand for themselves
-    in values. Raises SelectorError."""
+    in values, and nothing else is escaped; spaces count. Raises SelectorError."""
     requirements: list[FieldRequirement] = []
-    for part in re.findall(r"(?:\\.|[^,\\])+", text or ""):
-        matched = re.match(r"\s*([^=!\s]+)\s*(==|!=|=)(.*)\Z", part, re.DOTALL)
+    for part in re.findall(r"(?:\\.?|[^,\\])+", text or "", re.DOTALL):
+        matched = _FIELD_TERM.match(part)
         if matched is None:
             raise SelectorError(f"invalid selector: {text!r}; can't understand {part!r}")
         value = re.sub(r"\\([,=\\])", r"\1", matched[3])
         requirements.append(FieldRequirement(matched[1], value, matched[2] != "!="))
     return FieldSelector(tuple(requirements))
-
-
-def field_text(obj: Mapping[str, Any], path: str) -> str:
-    """A field of `obj` by a dotted path, as the text that field selectors compare; "" where absent."""
-    value: Any = obj
-    for part in path.split("."):
-        if not isinstance(value, Mapping):
-            return ""
-        value = value.get(part)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None or isinstance(value, (Mapping, list)) else str(value)
 
 
 # --- reading ------------------------------------------------------------------------------------------------

@@ -141,10 +141,27 @@ def audiences_of(said: Mapping[str, Any]) -> list[str]:
     return [each for each in audience if isinstance(each, str)] if isinstance(audience, list) else []
 
 
-def check(said: Mapping[str, Any], now: float, look: Look) -> Account:
-    """The account of a token that says `said` and is rightly signed. Raises Refused."""
+def account_of(said: Mapping[str, Any]) -> Account:
+    """Whom a token stands for that says `said`. Raises Refused where a legacy one contradicts itself."""
+    if said.get("iss") == LEGACY_ISSUER:
+        namespace, name, uid = (str(said.get(f"{_LEGACY}{field}") or "") for field in _LEGACY_FIELDS)
+        account = Account(namespace, name, uid)
+        if "" in (namespace, name, uid) or said.get("sub") != account.username:
+            raise Refused("sub claim is invalid")
+        return account
+    private = said.get(_CLAIM)
+    told = private if isinstance(private, dict) else {}
+    name, uid = _reference(told.get("serviceaccount"))
+    bound = {kind: _reference(told[kind.lower()]) for kind in BOUND if told.get(kind.lower())}
+    return Account(str(told.get("namespace") or ""), name, uid, str(said.get("jti") or ""), bound)
+
+
+_LEGACY_FIELDS = ("namespace", "service-account.name", "service-account.uid")
+
+
+def check(said: Mapping[str, Any], account: Account, now: float, look: Look) -> None:
+    """Raises Refused unless a rightly signed token of `account` that says `said` is good now."""
     _check_times(said, now)
-    account = _account(said.get(_CLAIM), said.get("jti"))
     found = look(account.key)
     if found is None:
         raise Refused(f'serviceaccounts "{account.name}" not found')
@@ -164,18 +181,11 @@ def check(said: Mapping[str, Any], now: float, look: Look) -> Account:
                 f"{kind.lower()} UID ({bound.uid}) does not match service account {kind.lower()} ref claim "
                 f"({reference.uid})"
             )
-    return account
 
 
-def check_legacy(
-    said: Mapping[str, Any], secret: Mapping[str, Any] | None, look: Look, matches: bool
-) -> Account:
-    """The account of a legacy token. `secret` is what `secret_of` names, `matches` whether it holds this very token.
-    Raises Refused."""
-    namespace, name, uid = (str(said.get(f"{_LEGACY}{field}") or "") for field in _LEGACY_FIELDS)
-    account = Account(namespace, name, uid)
-    if "" in (account.namespace, account.name, account.uid) or said.get("sub") != account.username:
-        raise Refused("sub claim is invalid")
+def check_legacy(account: Account, secret: Mapping[str, Any] | None, matches: bool, look: Look) -> None:
+    """Raises Refused unless the legacy token of `account` is good now. `secret` is what `secret_of` names, `matches` whether
+    it holds this very token."""
     metadata = (secret or {}).get("metadata") or {}
     if not metadata or metadata.get("deletionTimestamp"):
         raise Refused("Token has been invalidated")
@@ -194,10 +204,6 @@ def check_legacy(
             f"{account.namespace}/{account.name} has been marked invalid; remove its label {INVALID_SINCE} or "
             "request another token"
         )
-    return account
-
-
-_LEGACY_FIELDS = ("namespace", "service-account.name", "service-account.uid")
 
 
 def secret_of(said: Mapping[str, Any]) -> Key:
@@ -223,13 +229,6 @@ def _number(said: Mapping[str, Any], claim: str) -> float | None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     raise Refused(f"the claim {claim} is not a time")
-
-
-def _account(private: Any, jti: Any) -> Account:
-    said = private if isinstance(private, dict) else {}
-    name, uid = _reference(said.get("serviceaccount"))
-    bound = {kind: _reference(said[kind.lower()]) for kind in BOUND if said.get(kind.lower())}
-    return Account(str(said.get("namespace") or ""), name, uid, str(jti or ""), bound)
 
 
 def _reference(said: Any) -> Reference:

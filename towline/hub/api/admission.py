@@ -41,6 +41,8 @@ class Prepared:
     object: Object
     full: Object
     warnings: tuple[str, ...] = ()
+    errors: tuple[FieldError, ...] | None = None
+    """What the schema says of `full`; None where it has to be asked. A kind's defaults make nothing wrong that was right."""
 
 
 class Undecodable(StatusError):
@@ -114,16 +116,19 @@ def prepare(
         warnings += (kind.unserved,)
     obj = schemas.default(kind.schema, pruned)
     errors = schemas.validate(kind.schema, obj)
+    told: tuple[FieldError, ...] | None = tuple(errors)
     if kind.strategy.default is not None and check_types(kind, errors):
         obj = kind.strategy.default(obj, old, now, uid)
+        told = None if errors else ()
     elif errors:
         check_types(kind, errors)
-    return Prepared(schemas.compact(kind.schema, obj) if is_builtin(kind) else obj, obj, warnings)
+    return Prepared(schemas.compact(kind.schema, obj) if is_builtin(kind) else obj, obj, warnings, told)
 
 
-def check(kind: Kind, obj: Object, old: Object | None) -> None:
-    """Raises 422 with everything that is wrong with a prepared object (its `full` form)."""
-    errors = schemas.validate(kind.schema, obj)
+def check(kind: Kind, prepared: Prepared, old: Object | None) -> None:
+    """Raises 422 with everything that is wrong with a prepared object."""
+    obj = prepared.full
+    errors = list(schemas.validate(kind.schema, obj) if prepared.errors is None else prepared.errors)
     if errors and kind.custom and old is not None:
         errors = ratcheting.new_errors(kind.schema, errors, obj, old)
     strategy = kind.strategy

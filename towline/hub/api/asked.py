@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from towline.hub.api.paths import Attributes
@@ -28,6 +28,8 @@ class Asked:
     reason: str = ""
     dry_run: bool = False
     carried: bool = False
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission webhooks say of it."""
 
     def line(self, code: int, now: float, stage: str) -> dict[str, Any]:
         """The audit line of an answer with `code` at the monotonic time `now`."""
@@ -55,4 +57,6 @@ class Asked:
             event |= {"impersonated_user": user.name, "impersonated_groups": list(user.groups)}
         if self.allowed is not None:
             event |= {"decision": "allow" if self.allowed else "forbid", "reason": self.reason}
+        if self.annotations:
+            event["annotations"] = self.annotations
         return event

@@ -32,6 +32,12 @@ _DEPTH_MAX = 250
 _YAML_VALUES_MAX = 500_000
 """What a document may grow to by its aliases."""
 
+_PARTIAL_FORMS = {
+    "get": ("PartialObjectMetadata",),
+    "list": ("PartialObjectMetadataList",),
+    "watch": ("PartialObjectMetadata", "PartialObjectMetadataList"),
+}
+
 Form = Literal["plain", "table", "partial"]
 
 
@@ -50,17 +56,14 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def accepted(header: str) -> Accepted:
-    """The first form in an Accept header that is offered. Clients list what they prefer first; weights are not read,
-    as in Kubernetes. Raises 406 where nothing fits."""
+def accepted(header: str, verb: str = "get") -> Accepted:
+    """The form in an Accept header that is offered and has the most weight, the first of those. Raises 406 where nothing
+    fits what `verb` answers."""
     if not header:
         return PLAIN
-    for clause in header.split(","):
-        kind, _, rest = clause.partition(";")
-        kind = kind.strip().lower()
+    for kind, parameters in clauses(header):
         if kind not in (JSON, "*/*", "application/*", *_YAML_TYPES[:3]):
             continue
-        parameters = dict(_parameter(p) for p in rest.split(";") if p.strip())
         form = parameters.get("as", "")
         as_yaml = kind in _YAML_TYPES
         if not form:
@@ -69,9 +72,25 @@ def accepted(header: str) -> Accepted:
             continue
         if form == "Table":
             return Accepted("table", parameters["v"], as_yaml)
-        if form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+        if form in _PARTIAL_FORMS.get(verb, _PARTIAL_FORMS["get"]):
             return Accepted("partial", parameters["v"], as_yaml)
     raise not_acceptable((JSON, YAML))
+
+
+def clauses(header: str) -> list[tuple[str, dict[str, str]]]:
+    """The clauses of an Accept header as (media type, parameters), what weighs most first."""
+    found = []
+    for clause in header.split(","):
+        kind, *parameters = clause.split(";")
+        found.append((kind.strip().lower(), dict(_parameter(p) for p in parameters if p.strip())))
+    return sorted(found, key=_weight, reverse=True)
+
+
+def _weight(clause: tuple[str, dict[str, str]]) -> float:
+    try:
+        return float(clause[1].get("q", "1"))
+    except ValueError:
+        return 1.0
 
 
 def _parameter(text: str) -> tuple[str, str]:

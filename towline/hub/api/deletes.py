@@ -10,9 +10,9 @@ from typing import Any, cast
 from towline.hub.api import paths, plugins, status
 from towline.hub.api.claims import NAMESPACES, parse_revision, refuse
 from towline.hub.api.engine import Engine
-from towline.hub.api.plugins import AdmissionRequest
+from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.api.user import SYSTEM, User
-from towline.hub.api.versions import as_version
+from towline.hub.api.versions import as_version, object_as_version
 from towline.hub.api.writes import holds_content
 from towline.hub.store import contract
 from towline.hub.store.watch import Entry
@@ -31,7 +31,8 @@ _UNSAFE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 class DeleteOptions:
     """What a client asks for. A grace period is read and means nothing: no kubelet here would end it, and as in Kubernetes
     a Pod that is on no node goes at once. `accepted`: the client expects 202 while finalizers hold the object, as those do
-    that still say `orphanDependents: false`."""
+    that still say `orphanDependents: false`. `sent`: the fields of DeleteOptions as the client said them;
+    `annotations` take what plugins tell the audit log."""
 
     uid: str = ""
     revision: int = 0
@@ -39,6 +40,8 @@ class DeleteOptions:
     dry_run: bool = False
     user: User = SYSTEM
     accepted: bool = False
+    sent: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Deleted:
     gone: bool
     name: str
     uid: str
+    warnings: Warnings = ()
 
 
 def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptions:
@@ -81,7 +85,21 @@ def delete_options(query: Mapping[str, str], body: Object | None) -> DeleteOptio
         propagation=cast(Cascade, policy),
         dry_run=checked_dry_run("DeleteOptions", dry_run),
         accepted=orphan is False,
+        sent=_sent(body, query),
     )
+
+
+def _sent(body: Object, query: Mapping[str, str]) -> Object:
+    if body:
+        return {field: value for field, value in body.items() if field not in ("kind", "apiVersion")}
+    sent: Object = {}
+    if query.get("propagationPolicy"):
+        sent["propagationPolicy"] = query["propagationPolicy"]
+    if (grace := paths.number(query, "gracePeriodSeconds")) is not None:
+        sent["gracePeriodSeconds"] = grace
+    if query.get("dryRun"):
+        sent["dryRun"] = [query["dryRun"]]
+    return sent
 
 
 def checked_dry_run(kind: str, values: Sequence[Any]) -> bool:
@@ -103,20 +121,21 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
             raise status.not_found(kind, key.name)
         _check_preconditions(engine, kind, entry, options)
         obj = entry.object
-        if engine.plugins:
-            request = AdmissionRequest(options.user, kind, "DELETE", key, old=obj, dry_run=options.dry_run)
-            await plugins.admit(engine.plugins, request)
-            await plugins.validate(engine.plugins, request)
+        warnings = (
+            await _admitted(engine, kind, key, object_as_version(obj, kind), options)
+            if engine.plugins
+            else ()
+        )
         present, content = entry.meta.finalizers or [], holds_content(kind, obj)
         kept = deletion.finalizers(kind.cascade, present, options.propagation)
         held = bool(kept) or content
         # What is being deleted already may be asked for another policy; a namespace's is settled by the first.
         if held and entry.meta.deletionTimestamp and (content or kept == present):
-            return _deleted(kind, entry, entry.value, gone=False)
+            return _deleted(kind, entry, entry.value, warnings, gone=False)
         value = encode(_marked(engine, kind, obj, kept)) if held else None
         shown = entry.value if value is None else stamp(value, entry.revision)
         if options.dry_run:
-            return _deleted(kind, entry, shown, gone=not held)
+            return _deleted(kind, entry, shown, warnings, gone=not held)
         try:
             revision = await engine.commit(contract.Write(key.path(), value, entry.revision))
         except contract.Conflict:
@@ -125,7 +144,7 @@ async def delete(engine: Engine, kind: Kind, key: Key, options: DeleteOptions) -
             await engine.moved(key, entry)
             continue
         shown = stamp_again(shown, entry.revision, revision) if value is None else stamp(value, revision)
-        return _deleted(kind, entry, shown, gone=not held)
+        return _deleted(kind, entry, shown, warnings, gone=not held)
     raise status.conflict(kind, key.name, "it is changed by others all the time; try again")
 
 
@@ -150,6 +169,21 @@ async def delete_collection(
     except* status.StatusError as errors:
         raise errors.exceptions[0] from None
     return [as_version(entry.value, kind) for entry in entries]
+
+
+async def _admitted(engine: Engine, kind: Kind, key: Key, obj: Object, options: DeleteOptions) -> Warnings:
+    request = AdmissionRequest(
+        options.user,
+        kind,
+        "DELETE",
+        key,
+        old=obj,
+        dry_run=options.dry_run,
+        options=options.sent,
+        annotations=options.annotations,
+    )
+    _, warnings = await plugins.admit(engine.plugins, request)
+    return warnings + await plugins.validate(engine.plugins, request)
 
 
 def _check_preconditions(engine: Engine, kind: Kind, entry: Entry, options: DeleteOptions) -> None:
@@ -179,8 +213,8 @@ def _marked(engine: Engine, kind: Kind, obj: Object, kept: Sequence[str]) -> Obj
     )
 
 
-def _deleted(kind: Kind, entry: Entry, value: bytes, *, gone: bool) -> Deleted:
-    return Deleted(as_version(value, kind), gone, entry.key.name, entry.meta.uid)
+def _deleted(kind: Kind, entry: Entry, value: bytes, warnings: Warnings, *, gone: bool) -> Deleted:
+    return Deleted(as_version(value, kind), gone, entry.key.name, entry.meta.uid, warnings)
 
 
 def _typed(body: Mapping[str, Any], field: str, expected: type) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from towline.hub.api.actions import Actions
+from towline.hub.api.listed import ListBodies
 from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
@@ -30,8 +31,18 @@ class Limits:
     """Bounds on what one client, and all together, may take."""
 
     body_bytes: int = 3 * 1024 * 1024
+    connections: int = 25_000
+    """Open at once; one more is answered 503 and closed."""
+    header_seconds: float = 32.0
+    """A connection whose TLS handshake, or first request's headers, take longer is closed."""
+    idle_seconds: float = 90.0
+    """A connection that asks for nothing (or not to the end of its headers) for this long after an answer is closed."""
     in_flight: int = 400
-    """Seats of each level of fairness.py."""
+    """Seats of ordinary requests. With the two below, the bound on what runs at the same time."""
+    leader_seats: int = 64
+    """Seats of leases, so that who renews one does not wait behind lists."""
+    exempt_seats: int = 128
+    """Seats of administrators, who wait for one another only."""
     flow_seats: int = 64
     """Seats that one user may hold in one namespace; a list of many objects takes up to ten."""
     queued: int = 1024
@@ -52,6 +63,14 @@ class Limits:
     revision_wait_seconds: float = 3.0
     """How long a read waits for a revision that this hub does not show yet."""
     gzip_bytes: int = 128 * 1024
+    webhook_connections: int = 64
+    """Calls of webhooks at one address that are under way; others wait within their own time."""
+    webhooks_seconds: float = 60.0
+    """All mutating webhooks of one write together."""
+    webhook_bytes: int = 8 * 1024 * 1024
+    """An answer of a webhook that is larger is none."""
+    list_bytes: int = 64 * 1024 * 1024
+    """Bodies of lists that are kept for who asks next."""
     retries: int = 32
     """Attempts of a write that names no revision and meets another one."""
 
@@ -72,7 +91,11 @@ class Engine:
     actions: Actions = field(default_factory=dict)
     """What can be created and is not stored."""
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
+    bodies: ListBodies = field(init=False)
     _storage: tuple[int, dict[tuple[str, str], Kind]] = (-1, {})
+
+    def __post_init__(self) -> None:
+        self.bodies = ListBodies(self.limits.list_bytes)
 
     def source(self, kind: Kind) -> Source:
         return self.sources.get(kind.resource, self.cache)

@@ -1,7 +1,7 @@
 """Who may run now, who waits, and who is refused: one client's flood must not starve the others.
 
-As in Kubernetes' priority and fairness: a request belongs to a level and, in it, to a flow (its user and namespace). A level has
-seats; a request takes as many as it costs. When they are taken, requests wait in a short queue of their flow, and the flow
+After the idea of Kubernetes' priority and fairness, with levels, costs and bounds of our own choice: a request belongs to a level
+and, in it, to a flow (its user and namespace). A level has seats; a request takes as many as it costs. When they are taken, requests wait in a short queue of their flow, and the flow
 that has had the least work goes next (start-time fair queueing). `Levels` decides and never waits; `Gate` is its shell.
 """
 
@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
+from towline.hub.api.engine import Limits
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 
@@ -22,6 +24,9 @@ EVERYBODY = "everybody"
 
 Flow = tuple[str, str]
 """(user, namespace)."""
+
+Refusal = Literal["", "queue-full", "time-out"]
+"""Why a request may not run; "": it may."""
 
 READS_MANY = frozenset({"list", "watch", "deletecollection"})
 
@@ -70,6 +75,21 @@ def cost(at: Attributes, objects: int, limit: int | None) -> int:
     return 1 + (objects if not limit else min(objects, limit)) // _LIST_OBJECTS_PER_SEAT
 
 
+def levels(limits: Limits) -> dict[str, Level]:
+    """The levels of a server with `limits`. Together their seats bound what runs at the same time."""
+
+    def level(seats: int) -> Level:
+        waiting = limits.queued
+        return Level(seats, min(limits.flow_seats, seats), waiting, min(limits.flow_queued, waiting))
+
+    exempt, waiting = limits.exempt_seats, limits.queued
+    return {
+        EXEMPT: Level(exempt, exempt, waiting, waiting, request_seats=1),
+        LEADER_ELECTION: level(limits.leader_seats),
+        EVERYBODY: level(limits.in_flight),
+    }
+
+
 class Levels:
     """Decides. Call `arrive` for each request, `leave` once for each ticket, waiting or running; both are O(flows)."""
 
@@ -103,14 +123,14 @@ class Gate:
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
 
     @asynccontextmanager
-    async def seat(self, level: str, flow: Flow, seats: int) -> AsyncIterator[bool]:
-        """Waits for a seat and holds it. False: refused, because the queue was full or the wait too long."""
+    async def seat(self, level: str, flow: Flow, seats: int) -> AsyncIterator[Refusal]:
+        """Waits for a seat and holds it, or answers why not."""
         ticket = self.levels.arrive(level, flow, seats)
         if ticket is None:
-            yield False
+            yield "queue-full"
             return
         try:
-            yield ticket.running or await self._admitted(ticket)
+            yield "" if ticket.running or await self._admitted(ticket) else "time-out"
         finally:
             for admitted in self.levels.leave(ticket):
                 future = self._waiting.get(admitted)

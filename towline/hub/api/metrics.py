@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
@@ -24,9 +26,31 @@ class Metrics:
         self.in_flight = Gauge(
             "apiserver_current_inflight_requests",
             "Requests under way, watches apart.",
+            ("request_kind",),
             registry=self.registry,
         )
-        self.watches = Gauge("apiserver_longrunning_requests", "Open watches.", registry=self.registry)
+        self.watches = Gauge(
+            "apiserver_longrunning_requests",
+            "Open watches.",
+            ("verb", "group", "version", "resource", "scope"),
+            registry=self.registry,
+        )
+        self._rejected = Counter(
+            "apiserver_flowcontrol_rejected_requests",
+            "Requests answered 429.",
+            ("priority_level", "reason"),
+            registry=self.registry,
+        )
+        levels = ("priority_level",)
+        self._queued = Gauge(
+            "apiserver_flowcontrol_current_inqueue_requests",
+            "Requests that wait.",
+            levels,
+            registry=self.registry,
+        )
+        self._seats = Gauge(
+            "apiserver_flowcontrol_current_executing_seats", "Seats taken.", levels, registry=self.registry
+        )
         self._children: dict[tuple[str, ...], Counter] = {}
         self._timers: dict[tuple[str, ...], Histogram] = {}
 
@@ -43,6 +67,14 @@ class Metrics:
         if timer is None:
             timer = self._timers[at] = self._seconds.labels(*at)
         timer.observe(seconds)
+
+    def follow(self, level: str, load: Callable[[], tuple[int, int]]) -> None:
+        """Ask `load` for (seats taken, requests waiting) of a level whenever somebody asks here."""
+        self._seats.labels(level).set_function(lambda: load()[0])
+        self._queued.labels(level).set_function(lambda: load()[1])
+
+    def rejected(self, level: str, reason: str) -> None:
+        self._rejected.labels(level, reason).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -53,8 +53,10 @@ _LIST_PARAMETERS = (
 class OpenAPI:
     """The documents by path, gzip-compressed."""
 
-    def __init__(self, kinds: KindTable) -> None:
+    def __init__(self, kinds: KindTable, created_only: Sequence[Kind] = ()) -> None:
+        """`created_only` are rows of what is never stored (actions)."""
         self._kinds = kinds
+        self._created_only = created_only
         self._generation = -1
         self._groups: dict[str, list[Kind]] = {}
         self._documents: dict[str, Document] = {}
@@ -65,7 +67,7 @@ class OpenAPI:
         if self._generation != self._kinds.generation:
             self._generation = self._kinds.generation
             self._documents.clear()
-            self._groups = dict(_by_path(self._kinds))
+            self._groups = dict(_by_path(self._rows()))
         name = path.removeprefix("/openapi/").strip("/")
         if name == "v3":
             body = orjson.dumps({"paths": {at: self._link(at, kinds) for at, kinds in self._groups.items()}})
@@ -77,13 +79,16 @@ class OpenAPI:
         found = self._documents.get(name)
         if found is None:
             if name == "v2":
-                document, digest = document_v2(self._kinds), _hash(self._kinds)
+                document, digest = document_v2(self._rows()), _hash(self._rows())
             else:
                 kinds = self._groups[name.removeprefix("v3/")]
                 document, digest = document_v3(kinds), _hash(kinds)
             body = gzip.compress(orjson.dumps(document), 6)
             found = self._documents[name] = Document(body, JSON, _etag(digest), compressed=True)
         return found
+
+    def _rows(self) -> list[Kind]:
+        return [*self._kinds, *self._created_only]
 
     def _link(self, at: str, kinds: list[Kind]) -> dict[str, str]:
         return {"serverRelativeURL": f"/openapi/v3/{at}?hash={_hash(kinds)}"}

@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from towline.hub.api.status import StatusError, bad_request, method_not_allowed, unknown_resource
+from towline.kube.selectors import SelectorError, parse_fields
 
 SUBRESOURCES_OF_NAMESPACE = frozenset({"status", "finalize"})
 
-_ITEM_VERBS = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_COLLECTION_VERBS = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
+_ITEM_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+
+_OF_MANY = ("list", "watch", "deletecollection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,9 @@ def attributes(method: str, path: str, query: Mapping[str, str]) -> Attributes:
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean query parameter: absent is false, present without a value is true."""
+    """A boolean query parameter: false when absent, "false" or "0"; any other value is true, as in Kubernetes."""
     value = query.get(name)
-    if value is None or value in ("false", "False", "0"):
-        return False
-    if value in ("", "true", "True", "1", "t", "T"):
-        return True
-    raise bad_request(f"query parameter {name}: {value!r} is not a boolean")
+    return value is not None and value.lower() not in ("false", "0")
 
 
 def number(query: Mapping[str, str], name: str) -> int | None:
@@ -68,12 +67,19 @@ def number(query: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
+def limit(query: Mapping[str, str]) -> int:
+    """How many objects a page of a list has at most; 0: all of them, as of any negative number."""
+    value = query.get("limit") or ""
+    return 0 if value[:1] == "-" and value[1:].isdecimal() else number(query, "limit") or 0
+
+
 def _resource(
     method: str, path: str, query: Mapping[str, str], group: str, version: str, parts: list[str]
 ) -> Attributes:
-    if parts[0] == "watch" and len(parts) > 1:
-        # The old form of a watch, /api/v1/watch/...; the word can be no resource.
-        parts, query = parts[1:], {**query, "watch": "true"}
+    # The old form of a watch, /api/v1/watch/...; the word can be no resource.
+    old_watch = parts[0] == "watch" and len(parts) > 1
+    if old_watch:
+        parts = parts[1:]
     namespace = ""
     if parts[0] == "namespaces" and len(parts) >= 2:
         namespace = parts[1]
@@ -85,9 +91,24 @@ def _resource(
     verb = verbs.get(method, "create" if name and subresource and method == "POST" else "")
     if not verb:
         raise _refused(method, name)
-    if method in ("GET", "HEAD") and not subresource and flag(query, "watch"):
+    if (verb == "list" and flag(query, "watch")) or (
+        old_watch and verb in ("get", "list") and not subresource
+    ):
         verb = "watch"
+    if verb in _OF_MANY and not name:
+        name = _selected_name(query)
     return Attributes(verb, path, True, group, version, resource, subresource, namespace, name)
+
+
+def _selected_name(query: Mapping[str, str]) -> str:
+    """The one name that a field selector asks for: who may list one object by its name may ask so."""
+    text = query.get("fieldSelector")
+    if not text:
+        return ""
+    try:
+        return parse_fields(text).equal_to("metadata.name") or ""
+    except SelectorError:
+        return ""  # whoever reads the list says so
 
 
 def _refused(method: str, name: str) -> StatusError:

@@ -22,7 +22,8 @@ Warnings = tuple[str, ...]
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
     """One write. `operation` is CREATE, UPDATE or DELETE; `object` is None for a deletion, `old` for a creation. The name in
-    `key` may be empty where the server still has to generate it. `options` are the request's own (CreateOptions, ...)."""
+    `key` may be empty where the server still has to generate it. `options` are the request's own (CreateOptions, ...).
+    What plugins put into `annotations` goes into the audit log; None where nobody asks."""
 
     user: User
     kind: Kind
@@ -33,6 +34,7 @@ class AdmissionRequest:
     old: Object | None = None
     dry_run: bool = False
     options: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 class Plugin(Protocol):

@@ -7,37 +7,19 @@ from dataclasses import dataclass
 
 import orjson
 
-from towline.hub.api import pages, paths, status, tables
+from towline.hub.api import list_options, pages, paths, status, tables
 from towline.hub.api.bodies import Accepted, encode_yaml
 from towline.hub.api.engine import Engine
 from towline.hub.api.pages import WHOLE, Page
 from towline.hub.api.paths import Attributes
 from towline.hub.api.versions import all_current, as_stored, as_version, current
 from towline.hub.store.watch import Entry, Gone, ParsedObjects
-from towline.kube import errors, selectors
+from towline.kube import field_labels, selectors
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, read_meta, revision_of
-from towline.kube.schemas import FieldError
 
 NAME_FIELD = "metadata.name"
 NAMESPACE_FIELD = "metadata.namespace"
-_META_FIELDS = (NAME_FIELD, NAMESPACE_FIELD)
-
-FIELD_ALIASES: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("", "events"): {
-        "source": "source.component",
-        "reportingComponent": "reportingComponent",
-    },
-    ("events.k8s.io", "events"): {
-        "reportingController": "reportingComponent",
-        "note": "message",
-        **{
-            f"regarding.{field}": f"involvedObject.{field}"
-            for field in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-        },
-    },
-}
-"""Field labels that stand for another path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +29,6 @@ class Selection:
     namespace: str | None
     labels: selectors.Selector
     fields: selectors.FieldSelector
-    parsed: bool
-    """The fields lie outside name and namespace: the object has to be parsed."""
     kind: Kind
 
     @property
@@ -58,33 +38,44 @@ class Selection:
     def holds(self, entry: Entry) -> bool:
         if self.labels and not self.labels.matches(entry.meta.labels):
             return False
-        if not self.fields:
-            return True
-        if self.parsed:
-            return self.fields.matches_object(current(self.kind, entry).object)
-        return self.fields.matches(lambda path: entry.key.name if path == NAME_FIELD else entry.key.namespace)
+        return not self.fields or self.fields.matches(lambda label: self._field(entry, label))
+
+    def _field(self, entry: Entry, label: str) -> str:
+        if label == NAME_FIELD:
+            return entry.key.name
+        if label == NAMESPACE_FIELD:
+            return entry.key.namespace
+        return field_labels.text_of(self.kind.field_labels[label], current(self.kind, entry).object)
 
 
 def selection(kind: Kind, at: Attributes, query: Mapping[str, str]) -> Selection:
     """From a request. A name in the URL restricts to one object (a watch of it). Raises 400."""
     try:
         labels = selectors.parse_query(query.get("labelSelector"))
-        text = query.get("fieldSelector") or ""
-        if at.name:
-            text = f"{NAME_FIELD}={at.name},{text}".rstrip(",")
-        fields = selectors.parse_fields(text)
+        fields = selectors.parse_fields(query.get("fieldSelector"))
     except selectors.SelectorError as error:
         raise status.bad_request(f"unable to parse the selector: {error}") from None
-    aliases = FIELD_ALIASES.get((kind.group, kind.plural))
-    if aliases:
-        requirements = [r._replace(path=aliases.get(r.path, r.path)) for r in fields]
-        fields = selectors.FieldSelector(tuple(requirements))
-    parsed = any(requirement.path not in _META_FIELDS for requirement in fields)
-    if parsed and kind.custom:
-        for path in (r.path for r in fields if r.path not in _META_FIELDS):
-            if path not in kind.field_labels:
-                raise status.bad_request(f"field label not supported: {path}")
-    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, parsed, kind)
+    for requirement in fields:
+        _known_field(kind, requirement.path)
+    if at.name:
+        if fields and fields.equal_to(NAME_FIELD) != at.name:
+            raise status.bad_request("fieldSelector metadata.name doesn't match requested name")
+        fields = fields or selectors.FieldSelector((selectors.FieldRequirement(NAME_FIELD, at.name, True),))
+    return Selection((at.namespace if kind.namespaced else "") or None, labels, fields, kind)
+
+
+def _known_field(kind: Kind, label: str) -> None:
+    """Raises 400 for a label that fields of `kind` are not selected by."""
+    own = bool(kind.field_labels) or kind.typed_items
+    if label == NAME_FIELD or label in kind.field_labels:
+        return
+    if label == NAMESPACE_FIELD and (kind.namespaced or not own):
+        return
+    if own:
+        raise status.bad_request(f"field label not supported: {label}")
+    raise status.bad_request(
+        f'"{label}" is not a known field selector: only "{NAME_FIELD}", "{NAMESPACE_FIELD}"'
+    )
 
 
 def select(engine: Engine, kind: Kind, chosen: Selection) -> Sequence[Entry]:
@@ -104,7 +95,7 @@ async def get(engine: Engine, kind: Kind, key: Key, accept: Accepted, query: Map
     """The body for one object. Raises 404, 504."""
     source = engine.source(kind)
     if query.get("resourceVersion"):
-        await engine.until(source, revision(query))
+        await engine.until(source, list_options.revision(query))
     entry = source.get(key)
     if entry is None:
         raise status.not_found(kind, key.name)
@@ -139,27 +130,49 @@ async def list_objects(
             version=accept.version,
             include=included(query),
         )
+    if accept.form == "plain" and entries is engine.cache.list(*kind.resource, chosen.namespace):
+        return _whole_list(engine, kind, chosen, at, entries)
     values = [entry.value for entry in entries]
     if accept.form == "partial":
         values = [tables.partial(value, accept.version) for value in values]
         metadata = _list_metadata(at, page)
-        return _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+        body = _joined("PartialObjectMetadataList", f"meta.k8s.io/{accept.version}", metadata, values)
+        return body if values else body.removesuffix(b"[]}") + b"null}"  # what Go clients are used to
     return plain_list(engine, kind, at, values, page)
+
+
+def _whole_list(engine: Engine, kind: Kind, chosen: Selection, at: int, entries: Sequence[Entry]) -> bytes:
+    """A list of everything in a namespace, or anywhere: the body is kept for the next one who asks."""
+    where = (*kind.resource, kind.version, chosen.namespace, engine.kinds.generation)
+    head = _list_head(kind.list_kind, kind.api_version, _plain_metadata(kind, at, WHOLE))
+    body = engine.bodies.get(where, entries, head)
+    if body is None:
+        body = plain_list(engine, kind, at, [entry.value for entry in entries])
+        engine.bodies.keep(where, entries, head, body)
+    return body
 
 
 def plain_list(engine: Engine, kind: Kind, at: int, values: Sequence[bytes], page: Page = WHOLE) -> bytes:
     """A list of stored bytes, which are sliced, not encoded again."""
-    metadata = _list_metadata(at, page)
+    metadata = _plain_metadata(kind, at, page)
     if kind.typed_items:
-        metadata.setdefault("continue", "")
         values = [as_version(value, kind) for value in values]
         return _joined(kind.list_kind, kind.api_version, metadata, values)
     shown = engine.storage(kind)
     if kind.conversion is not None:
         shown, values = kind, [as_version(value, kind) for value in values]
     typed = b'{"apiVersion":"%b","kind":"%b",' % (shown.api_version.encode(), kind.kind.encode())
-    bare = [b"{" + value.removeprefix(typed) if value.startswith(typed) else value for value in values]
-    return _joined(kind.list_kind, kind.api_version, metadata, bare)
+    past = len(typed)
+    # All begin with a brace, which the separator puts back.
+    bare = [value[past:] if value.startswith(typed) else value[1:] for value in values]
+    return _joined(kind.list_kind, kind.api_version, metadata, bare, b"{")
+
+
+def _plain_metadata(kind: Kind, at: int, page: Page) -> dict[str, str | int]:
+    metadata = _list_metadata(at, page)
+    if kind.typed_items:
+        metadata.setdefault("continue", "")
+    return metadata
 
 
 def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
@@ -171,13 +184,29 @@ def _list_metadata(at: int, page: Page) -> dict[str, str | int]:
     return metadata
 
 
-def _joined(kind: str, api_version: str, metadata: Mapping[str, str | int], values: Sequence[bytes]) -> bytes:
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+def _list_head(kind: str, api_version: str, metadata: Mapping[str, str | int]) -> bytes:
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
         kind.encode(),
         api_version.encode(),
         orjson.dumps(metadata),
     )
-    return b"".join((head, b",".join(values), b"]}"))
+
+
+def _joined(
+    kind: str,
+    api_version: str,
+    metadata: Mapping[str, str | int],
+    values: Sequence[bytes],
+    opening: bytes = b"",
+) -> bytes:
+    """A list's body. `opening` goes before each of the values."""
+    head = _list_head(kind, api_version, metadata)
+    if not values:
+        return head + b"]}"
+    parts = list(values)
+    parts[0] = head + opening + parts[0]
+    parts[-1] += b"]}"
+    return (b"," + opening).join(parts)
 
 
 def table_of(engine: Engine, kind: Kind, value: bytes, accept: Accepted, query: Mapping[str, str]) -> bytes:
@@ -197,8 +226,8 @@ def as_form(value: bytes, accept: Accepted) -> bytes:
     return tables.partial(value, accept.version) if accept.form == "partial" else value
 
 
-def as_text(body: bytes, accept: Accepted) -> bytes:
-    return encode_yaml(orjson.loads(body)) if accept.yaml else body
+def as_yaml(body: bytes) -> bytes:
+    return encode_yaml(orjson.loads(body))
 
 
 def included(query: Mapping[str, str]) -> str:
@@ -208,20 +237,11 @@ def included(query: Mapping[str, str]) -> str:
     return policy
 
 
-def revision(query: Mapping[str, str]) -> int:
-    """The query's resourceVersion; 0 for none."""
-    return paths.number(query, "resourceVersion") or 0
-
-
-def match_refused(why: FieldError) -> status.StatusError:
-    """422 for resourceVersionMatch."""
-    return status.invalid_options("ListOptions", "resourceVersionMatch", why.reason, why.message)
-
-
 async def page_of(
     engine: Engine, kind: Kind, chosen: Selection, query: Mapping[str, str]
 ) -> tuple[int, Page]:
-    """What a list answers, and the revision it shows."""
+    """What a list answers, and the revision it shows. Raises 400, 410, 422, 504."""
+    list_options.check(query)
     source = engine.source(kind)
     exact = await _exact_revision(engine, kind, query)
     text = query.get("continue")
@@ -231,8 +251,8 @@ async def page_of(
             raise status.bad_request("specifying resource version is not allowed when using continue")
         exact = 0 if token.rv == pages.NEWEST else token.rv
         await engine.until(source, exact)
-    limit = paths.number(query, "limit") or 0
-    if not exact and token is None and (not limit or query.get("resourceVersion") == "0"):
+    limit = 0 if query.get("resourceVersion") == "0" else paths.limit(query)
+    if not exact and token is None and not limit:
         return source.revision, Page(select(engine, kind, chosen))
     # Nothing awaits from here on: entries and revision belong together.
     at = exact or source.revision
@@ -254,17 +274,9 @@ async def page_of(
 
 async def _exact_revision(engine: Engine, kind: Kind, query: Mapping[str, str]) -> int:
     """The one revision that a list must show; 0 for the newest. Waits for the revision that is asked for."""
-    match = query.get("resourceVersionMatch")
-    wanted = revision(query)
-    if match and not query.get("resourceVersion"):
-        raise match_refused(errors.forbidden("", "is forbidden unless resourceVersion is provided"))
-    if match and query.get("continue"):
-        raise match_refused(errors.forbidden("", "is forbidden when continue is provided"))
-    if match and match not in ("Exact", "NotOlderThan"):
-        raise match_refused(errors.unsupported("", match, ("Exact", "NotOlderThan", "")))
-    if match == "Exact" and not wanted:
-        raise match_refused(errors.forbidden("", '"Exact" is forbidden for resourceVersion "0"'))
+    wanted = list_options.revision(query)
     if wanted and not query.get("continue"):
         await engine.until(engine.source(kind), wanted)
+    match = query.get("resourceVersionMatch")
     # A limit with a revision meant that very revision before there was resourceVersionMatch.
-    return wanted if match == "Exact" or (not match and query.get("limit", "0") not in ("", "0")) else 0
+    return wanted if match == "Exact" or (not match and paths.limit(query)) else 0

@@ -7,6 +7,7 @@ tests may do so without a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +49,8 @@ class Call:
     content_type: str = ""
     user_agent: str = ""
     body: bytes = b""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission tells the audit log."""
 
 
 @dataclass(slots=True)
@@ -62,15 +65,24 @@ class Reply:
 async def answer(engine: Engine, call: Call) -> Reply:
     """Every verb but watch. Raises StatusError."""
     at = call.attributes
-    accept = bodies.accepted(call.accept)
+    accept = bodies.accepted(call.accept, at.verb)
     action = engine.actions.get((at.group, at.resource, at.subresource))
     if action is not None:
         reply = await _act(engine, action, call)
     else:
         reply = await _done(engine, kind_of(engine, at), call, accept)
     if accept.yaml:
-        reply.body = reads.as_text(reply.body, accept)
+        reply.body = reads.as_yaml(reply.body)
         reply.content_type = bodies.YAML
+    return reply
+
+
+def failed(error: status.StatusError, accept: str) -> Reply:
+    """The answer that tells an error, as YAML to those who read YAML."""
+    reply = Reply(error.encoded(), error.code, warnings=error.warnings, headers=error.headers)
+    with suppress(status.StatusError):  # what cannot be answered is told in JSON
+        if bodies.accepted(accept).yaml:
+            reply.body, reply.content_type = reads.as_yaml(reply.body), bodies.YAML
     return reply
 
 
@@ -187,7 +199,7 @@ async def _delete(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> R
     at = call.attributes
     options = _delete_options(call)
     deleted = await deletes.delete(engine, kind, kind.key(at.namespace, at.name), options)
-    warnings = _unsaid(kind, options)
+    warnings = (*_unsaid(kind, options), *deleted.warnings)
     if deleted.gone and not kind.deleted_shown:
         return Reply(orjson.dumps(status.success(kind, deleted.name, deleted.uid)), warnings=warnings)
     code = 202 if options.accepted and not deleted.gone else 200
@@ -270,7 +282,11 @@ def write_options(call: Call, *, applies: bool = False) -> Options:
         told = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
         raise status.invalid_options(kind, "fieldValidation", "FieldValueNotSupported", told)
     dry_run = deletes.checked_dry_run(kind, [query["dryRun"]] if query.get("dryRun") else [])
-    return Options(manager or manager_of(call.user_agent), dry_run, validation, force, call.user)
+    sent: Object = {name: query[name] for name in ("fieldManager", "fieldValidation") if query.get(name)}
+    if dry_run:
+        sent["dryRun"] = ["All"]
+    manager = manager or manager_of(call.user_agent)
+    return Options(manager, dry_run, validation, force, call.user, sent, call.annotations)
 
 
 def manager_of(user_agent: str) -> str:
@@ -293,4 +309,5 @@ def _delete_options(call: Call) -> DeleteOptions:
     body: Object | None = None
     if call.body.strip():
         body = bodies.decode_object(call.body, call.content_type)
-    return replace(deletes.delete_options(call.query, body), user=call.user)
+    options = deletes.delete_options(call.query, body)
+    return replace(options, user=call.user, annotations=call.annotations)

@@ -37,7 +37,16 @@ def _action(group: str, name: str, review: Review, authorize: Authorize) -> Acti
     async def act(user: User, at: Attributes, obj: Object) -> Acted:
         return Acted({**obj, **review(obj, user, authorize)})
 
-    return Action(Kind(group, "v1", name, f"{name.lower()}s", name.startswith("Local"), schema), act)
+    kind = Kind(
+        group,
+        "v1",
+        name,
+        f"{name.lower()}s",
+        namespaced=name.startswith("Local"),
+        schema=schema,
+        verbs=("create",),
+    )
+    return Action(kind, act)
 
 
 def _self_access(obj: Object, user: User, authorize: Authorize) -> Object:

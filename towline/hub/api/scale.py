@@ -108,6 +108,11 @@ def scale_of(kind: Kind, obj: Object) -> Object:
     }
 
 
+def scaled(kind: Kind, key: Key, obj: Object, sent: Object) -> Object:
+    """`obj` with the replicas of a Scale. Raises 422."""
+    return _with_value(obj, jsonpath.fields_of(_paths(kind).spec_replicas), _replicas(key, sent))
+
+
 async def _change(
     engine: Engine,
     kind: Kind,
@@ -120,7 +125,7 @@ async def _change(
     def change(old: Object) -> Changed:
         sent = wanted(scale_of(kind, old))
         claims.check_identity(kind, key, old, {"metadata": sent.get("metadata") or {}})
-        new = _with_value(old, jsonpath.fields_of(_paths(kind).spec_replicas), _replicas(key, sent))
+        new = scaled(kind, key, old, sent)
         return writes.next_object(engine, kind, old, new, options, "scale")
 
     written = await writes.change_stored(engine, kind, key, verb, change, options, named, "scale")

@@ -8,6 +8,7 @@ left, so that what was committed is also audited. A watch ends as soon as its cl
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import logging
 import ssl
@@ -17,9 +18,19 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from aiohttp import web
-from multidict import CIMultiDict
 
-from towline.hub.api import bodies, fairness, impersonation, paths, reads, requests, reviews, status, watching
+from towline.hub.api import (
+    answers,
+    bodies,
+    fairness,
+    impersonation,
+    paths,
+    reads,
+    requests,
+    reviews,
+    status,
+    watching,
+)
 from towline.hub.api.actions import Actions
 from towline.hub.api.asked import TEXT_MAX, Asked
 from towline.hub.api.authentication import (
@@ -30,10 +41,11 @@ from towline.hub.api.authentication import (
     masters_only,
 )
 from towline.hub.api.cleanup import Cleanup
+from towline.hub.api.connections import Connection, Connections
 from towline.hub.api.definitions import Definitions
 from towline.hub.api.discovery import Discovery, Document
 from towline.hub.api.engine import Engine, Limits, Refuse
-from towline.hub.api.fairness import Gate, Level
+from towline.hub.api.fairness import Gate
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.openapi import OpenAPI
 from towline.hub.api.paths import Attributes
@@ -52,6 +64,8 @@ Route = Callable[[User | None, bytes], Awaitable[Reply]]
 
 HEALTH = ("/livez", "/readyz", "/healthz")
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
+_SUBRESOURCES = frozenset({"", "status", "scale", "finalize"})
 _STOP_SECONDS = 5.0
 
 
@@ -93,17 +107,24 @@ class ApiServer:
         self._ready = ready
         self._documents = dict(documents or {})
         self._discovery = Discovery(kinds, self.engine.actions)
-        self._openapi = OpenAPI(kinds)
+        self._openapi = OpenAPI(kinds, [a.kind for (_, _, below), a in offered.items() if not below])
         self._definitions = Definitions(self.engine)
         self._cleanup = Cleanup(self.engine, namespaces=cleans_namespaces)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._rendering = asyncio.Lock()
-        self._gate = Gate(_levels(limits), limits.queue_seconds)
+        levels = fairness.levels(limits)
+        self._gate = Gate(levels, limits.queue_seconds)
+        for level in levels:
+            self.metrics.follow(level, functools.partial(self._gate.levels.load, level))
         self._turn = asyncio.Lock()
+        in_flight = self.metrics.in_flight
+        self._in_flight = {True: in_flight.labels("mutating"), False: in_flight.labels("readOnly")}
         self._watches_of: Counter[str] = Counter()
         self._stopping = False
+        self._forget: Callable[[], None] = lambda: None
         self._server: web.Server | None = None
+        self._connections: Connections | None = None
         self._listener: asyncio.Server | None = None
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -112,19 +133,18 @@ class ApiServer:
         """Listen; answers the address that it came to (`port` 0 takes a free one). The cache must be loaded."""
         limits = self.engine.limits
         self._definitions.start()
+        self._forget = self.engine.cache.subscribe(self.engine.bodies.changed)
         self._own(self._cleanup.run())
-        self._server = web.Server(
-            self._handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,  # as Kubernetes: a compressed body is no JSON, and cannot grow here
-            max_line_size=limits.url_bytes,
-            max_field_size=limits.header_bytes,
-            max_headers=limits.headers,
-            lingering_time=2.0,
+        self._server = web.Server(self._handle, handler_cancellation=True)
+        self._connections = Connections(self._server, limits)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connections,
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=limits.header_seconds if tls is not None else None,
+            backlog=1024,
         )
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, host, port, ssl=tls, backlog=1024)
         address = self._listener.sockets[0].getsockname()
         return address[0], address[1]
 
@@ -132,6 +152,7 @@ class ApiServer:
         """End watches, finish what is under way, close connections."""
         self._stopping = True
         self._definitions.stop()
+        self._forget()
         self._cleanup.stop()
         if self._listener is not None:
             self._listener.close()
@@ -153,6 +174,8 @@ class ApiServer:
     # --- one request -----------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, Connection):
+            request.protocol.asked()
         if request.path in HEALTH:
             return self._health(request.path)
         headers = request.headers
@@ -164,35 +187,35 @@ class ApiServer:
             Attributes(request.method.lower(), request.path),
         )
         code = 0
+        write_seconds = self.engine.limits.write_seconds
         try:
-            response = await self._answer(request, asked)
-            code = response.status
-        except StatusError as error:
-            code = error.code
-            response = _response(
-                request, Reply(error.encoded(), code, warnings=error.warnings, headers=error.headers)
-            )
+            try:
+                response = await self._answer(request, asked)
+                code = response.status
+            except StatusError as error:
+                code = error.code
+                response = answers.response(requests.failed(error, headers.get("Accept", "")))
+            except ConnectionError:
+                raise
+            except Exception:
+                code = 500
+                incident = self._incident(request)
+                response = answers.response(Reply(status.internal(incident).encoded(), code))
+            return await answers.deliver(request, response, asked.audit_id, write_seconds)
         except ConnectionError:
             return web.Response(status=499)  # nobody reads it
-        except Exception:
-            code = 500
-            incident = self._incident(request)
-            response = _response(request, Reply(status.internal(incident).encoded(), code))
         finally:
             if code:
                 self._count(asked, code)
             if not asked.carried:
                 self._note(asked, code or 499)
-        if not response.prepared:
-            response.headers["Audit-Id"] = _header(asked.audit_id)
-        return response
 
     async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         asked.asker = asker = await self._authenticate(request)
         asked.user = user = self._acting(request, asker, asked)
         route = self._routes.get((request.method, asked.at.path))
         if route is not None:
-            return _response(request, await self._run(route(user, await self._body(request))))
+            return answers.response(await self._run(route(user, await self._body(request))))
         if user is None:
             raise status.unauthorized()
         query = request.query
@@ -206,13 +229,17 @@ class ApiServer:
         return await self._bounded(request, user, asked, query)
 
     def _count(self, asked: Asked, code: int) -> None:
+        """Labels hold only what is known here: a client could fill the memory with names of its own."""
         at = asked.at
-        group, resource = (at.group, at.resource) if at.resource_request else ("", "")
-        known = code != 404 or self.engine.kinds.resource(group, at.version, resource) is not None
-        shown = (group, resource, at.subresource) if known else ("", "", "")
-        self.metrics.answered(at.verb, *shown, code)
-        if at.verb != "watch":
-            self.metrics.took(at.verb, *shown[:2], asyncio.get_running_loop().time() - asked.started)
+        shown, verb = ("", "", ""), at.verb
+        if not at.resource_request:
+            verb = verb if verb in _METHODS else "other"
+        elif self.engine.kinds.resource(at.group, at.version, at.resource) is not None:
+            subresource = at.subresource if at.subresource in _SUBRESOURCES else "other"
+            shown = (at.group, at.resource, subresource)
+        self.metrics.answered(verb, *shown, code)
+        if verb != "watch":
+            self.metrics.took(verb, *shown[:2], asyncio.get_running_loop().time() - asked.started)
 
     def _note(self, asked: Asked, code: int, stage: str = "ResponseComplete") -> None:
         self._audit(asked.line(code, asyncio.get_running_loop().time(), stage))
@@ -270,12 +297,15 @@ class ApiServer:
                 headers.get("Content-Type", ""),
                 headers.get("User-Agent", ""),
                 await self._body(request) if request.can_read_body else b"",
+                asked.annotations,
             )
             if at.verb in _WRITES:
                 asked.carried = True
-                return _response(request, await self._run(self._write(call, asked, held.pop_all())))
+                return answers.response(await self._run(self._write(call, asked, held.pop_all())))
             reply = await requests.answer(self.engine, call)
-            return await self._sized(request, reply)
+            # The seats are held until it is written: what a slow reader keeps in memory is bounded with them.
+            response = await answers.sized(request, reply, self.engine.limits)
+            return await answers.deliver(request, response, asked.audit_id, self.engine.limits.write_seconds)
 
     async def _seated(
         self, held: AsyncExitStack, user: User, at: Attributes, query: Mapping[str, str]
@@ -284,12 +314,15 @@ class ApiServer:
         seats = 1
         if at.verb in fairness.READS_MANY and not at.name:
             objects = self.engine.cache.counts().get((at.group, at.resource), 0)
-            seats = fairness.cost(at, objects, paths.number(query, "limit"))
+            seats = fairness.cost(at, objects, paths.limit(query))
         level = fairness.level_of(user, at)
-        if not await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats)):
+        refusal = await held.enter_async_context(self._gate.seat(level, (user.name, at.namespace), seats))
+        if refusal:
+            self.metrics.rejected(level, refusal)
             raise status.too_many_requests("Too many requests, please try again later.")
-        self.metrics.in_flight.inc()
-        held.callback(self.metrics.in_flight.dec)
+        in_flight = self._in_flight[at.verb in _WRITES]
+        in_flight.inc()
+        held.callback(in_flight.dec)
         if seats > 1:
             # Long answers start one a turn of the event loop, so that sessions and short requests run between them.
             async with self._turn:
@@ -348,7 +381,7 @@ class ApiServer:
         if at.verb not in ("get", "head"):
             raise status.method_not_allowed(f"{request.method} cannot be used on {at.path}")
         if at.path == "/metrics":
-            return _response(request, Reply(self.metrics.render(), content_type="text/plain"))
+            return answers.response(Reply(self.metrics.render(), content_type="text/plain"))
         accept = request.headers.get("Accept", "")
         found = self._documents.get(at.path) or self._discovery.get(at.path, accept)
         if found is None and at.path.startswith("/openapi/"):
@@ -361,21 +394,15 @@ class ApiServer:
             headers["Cache-Control"] = "public, immutable"
         if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
-        body = found.body
+        if found.content_type == bodies.JSON and "openapi" not in at.path and bodies.accepted(accept).yaml:
+            reply = Reply(reads.as_yaml(found.body), content_type=bodies.YAML, headers=headers)
+            return answers.response(reply)
         if found.compressed and "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return _response(request, Reply(body, content_type=found.content_type, headers=headers))
-        if found.compressed:
-            body = gzip.decompress(body)
-        return await self._sized(request, Reply(body, content_type=found.content_type, headers=headers))
-
-    async def _sized(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-        """Large answers are compressed, beside the event loop."""
-        large = len(reply.body) >= self.engine.limits.gzip_bytes
-        if large and "gzip" in request.headers.get("Accept-Encoding", ""):
-            reply.body = await asyncio.to_thread(gzip.compress, reply.body, 1)
-            reply.headers["Content-Encoding"] = "gzip"
-        return _response(request, reply)
+            return answers.response(Reply(found.body, content_type=found.content_type, headers=headers))
+        body = gzip.decompress(found.body) if found.compressed else found.body
+        reply = Reply(body, content_type=found.content_type, headers=headers)
+        return await answers.sized(request, reply, self.engine.limits)
 
     # --- watches ---------------------------------------------------------------------------------------------
 
@@ -386,17 +413,18 @@ class ApiServer:
         kind = requests.kind_of(self.engine, at)
         query = request.query
         chosen = reads.selection(kind, at, query)
-        accept = bodies.accepted(request.headers.get("Accept", ""))
+        accept = bodies.accepted(request.headers.get("Accept", ""), at.verb)
         feed = watching.Feed(self.engine, kind, chosen, accept, query)
         seconds = watching.seconds(self.engine, query)
         response = web.StreamResponse(
             headers={
                 "Content-Type": bodies.JSON,
                 "Cache-Control": "no-cache, private",
-                "Audit-Id": _header(asked.audit_id),
-                **({"Warning": _warning(kind.deprecation)} if kind.deprecation else {}),
+                "Audit-Id": answers.header(asked.audit_id),
             }
         )
+        if kind.deprecation:
+            response.headers["Warning"] = answers.warning(kind.deprecation)
         response.enable_chunked_encoding()
         try:
             async with AsyncExitStack() as held:
@@ -412,7 +440,9 @@ class ApiServer:
         self._watches.add(feed.watch)
         self._watches_of[user.name] += 1
         self._note(asked, 200, "ResponseStarted")
-        self.metrics.watches.inc()
+        scope = "resource" if at.name else "namespace" if at.namespace else "cluster"
+        open_watches = self.metrics.watches.labels("WATCH", at.group, at.version, at.resource, scope)
+        open_watches.inc()
         self.metrics.answered(at.verb, at.group, at.resource, at.subresource, 200)
         try:
             await response.prepare(request)
@@ -431,7 +461,7 @@ class ApiServer:
             self._watches_of[user.name] -= 1
             if not self._watches_of[user.name]:
                 del self._watches_of[user.name]
-            self.metrics.watches.dec()
+            open_watches.dec()
         return response
 
     async def _follow(
@@ -457,44 +487,5 @@ class ApiServer:
             await self._send(request, response, feed.lines(events))
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, lines: bytes) -> None:
-        if not lines:
-            return
-        try:
-            async with asyncio.timeout(self.engine.limits.write_seconds):
-                await response.write(lines)
-        except TimeoutError:
-            # A client that takes nothing would keep its events in memory for ever.
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the watcher does not read") from None
-
-
-def _response(request: web.BaseRequest, reply: Reply) -> web.Response:
-    headers = CIMultiDict(reply.headers)
-    headers["Content-Type"] = reply.content_type
-    headers.setdefault("Cache-Control", "no-cache, private")
-    for warning in reply.warnings:
-        headers.add("Warning", _warning(warning))
-    return web.Response(body=reply.body, status=reply.code, headers=headers)
-
-
-def _levels(limits: Limits) -> dict[str, Level]:
-    seats, waiting = limits.in_flight, limits.queued
-    flow_seats, flow_waiting = min(limits.flow_seats, seats), min(limits.flow_queued, waiting)
-    return {
-        # Administrators never wait; the process is still protected.
-        fairness.EXEMPT: Level(seats, seats, 0, 0, request_seats=1),
-        fairness.LEADER_ELECTION: Level(seats, flow_seats, waiting, flow_waiting),
-        fairness.EVERYBODY: Level(seats, flow_seats, waiting, flow_waiting),
-    }
-
-
-def _header(text: str) -> str:
-    """Text from a client, as a header may carry it."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-
-
-def _warning(text: str) -> str:
-    """A warning as the header says it: quoted, and without what would end the header."""
-    quoted = _header(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
+        if lines:
+            await answers.write(request, response, lines, self.engine.limits.write_seconds)

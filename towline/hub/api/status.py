@@ -18,7 +18,8 @@ from towline.kube.schemas import FieldError
 
 
 class StatusError(Exception):
-    """An answer that is not a success. `details` is the Status' details; `headers` go into the HTTP answer."""
+    """An answer that is not a success. `details` is the Status' details; `headers` and `warnings` go into
+    the HTTP answer. Only what a webhook answers may lack a reason."""
 
     def __init__(
         self,
@@ -44,8 +45,9 @@ class StatusError(Exception):
             "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details:
             status["details"] = self.details
         status["code"] = self.code
@@ -134,9 +136,17 @@ def invalid_patch(message: str) -> StatusError:
 def invalid_options(kind: str, option: str, reason: str, message: str) -> StatusError:
     """422 for an option of a request in the query or, of a delete, in the body. `kind` is the options' own:
     CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, ListOptions."""
-    cause = {"reason": reason, "message": message, "field": option}
-    details = {"group": "meta.k8s.io", "kind": kind, "causes": [cause]}
-    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {option}: {message}', details)
+    return all_invalid(kind, (FieldError(option, reason, message),))
+
+
+def all_invalid(kind: str, found: Sequence[FieldError]) -> StatusError:
+    """422 for several options of a request."""
+    causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in found]
+    told = ", ".join(f"{e.path}: {e.message}" for e in found)
+    if len(found) > 1:
+        told = f"[{told}]"
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": causes}
+    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {told}', details)
 
 
 # --- the client is not allowed to ------------------------------------------------------------------------------
@@ -240,6 +250,12 @@ def too_large_revision(wanted: int, current: int) -> StatusError:
 def internal(incident: str) -> StatusError:
     """Our own fault. `incident` is the id under which the log has the cause."""
     return StatusError(500, "InternalError", f"Internal error occurred: see the hub's log for {incident}")
+
+
+def internal_error(why: str) -> StatusError:
+    """Something that this server needs for its answer failed, and the client may know it."""
+    message = f"Internal error occurred: {why}"
+    return StatusError(500, "InternalError", message, {"causes": [{"message": why}]})
 
 
 def _of(kind: Kind, name: str, noun: str) -> dict[str, Any]:

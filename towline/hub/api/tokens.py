@@ -13,7 +13,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -49,6 +49,15 @@ class Keys(Protocol):
     def jwks(self) -> dict[str, Any]: ...
 
 
+class _Known(NamedTuple):
+    """A token whose signature is right, as it was read."""
+
+    said: Mapping[str, Any]
+    account: Account
+    user: User
+    audiences: tuple[str, ...]
+
+
 class ServiceAccountTokens:
     """`audiences` are the API's own, the issuer when there are none. `seconds_max` shortens what is requested; 0: not."""
 
@@ -70,7 +79,7 @@ class ServiceAccountTokens:
         self._seconds_max = seconds_max
         self._now = now
         self._new_uid = new_uid
-        self._verified: OrderedDict[bytes, Mapping[str, Any]] = OrderedDict()
+        self._verified: OrderedDict[bytes, _Known] = OrderedDict()
 
     def actions(self, others: Sequence[Verify] = ()) -> Actions:
         """What the API server offers. `others` verify what is no ServiceAccount's token; they know no audiences."""
@@ -107,41 +116,49 @@ class ServiceAccountTokens:
     def check(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]] | None:
         """The user of a token, and for which of `audiences` it is. None for what is no ServiceAccount's token; raises
         InvalidToken."""
-        if len(token) > TOKEN_BYTES_MAX or unverified_issuer(token) not in (
-            self._issuer,
-            tokens.LEGACY_ISSUER,
-        ):
+        if len(token) > TOKEN_BYTES_MAX:
             return None
         try:
-            said = self._claims(token)
-            own = tokens.audiences_of(said) or list(self.audiences)
-            common = [audience for audience in own if audience in audiences]
+            known = self._known(token)
+            if known is None:
+                return None
+            common = [audience for audience in known.audiences if audience in audiences]
             if not common:
                 raise Refused(
-                    f"token audiences {_quoted(own)} is invalid for the target audiences {_quoted(audiences)}"
+                    f"token audiences {_quoted(known.audiences)} is invalid for the target audiences "
+                    f"{_quoted(audiences)}"
                 )
-            account = self._account(said, token)
+            self._check_now(token, known)
         except ValueError as error:
             raise InvalidToken(str(error)) from None
-        return User(account.username, (*account.groups, AUTHENTICATED), account.uid, account.extra()), common
+        return known.user, common
 
-    def _claims(self, token: str) -> Mapping[str, Any]:
+    def _known(self, token: str) -> _Known | None:
         digest = hashlib.sha256(token.encode()).digest()
-        said = self._verified.get(digest)
-        if said is None:
-            said = self._verified[digest] = self._keys.claims(token)
-            if len(self._verified) > VERIFIED_MAX:
-                self._verified.popitem(last=False)
-        else:
+        known = self._verified.get(digest)
+        if known is not None:
             self._verified.move_to_end(digest)
-        return said
+            return known
+        if unverified_issuer(token) not in (self._issuer, tokens.LEGACY_ISSUER):
+            return None
+        said = self._keys.claims(token)
+        account = tokens.account_of(said)
+        groups = (*account.groups, AUTHENTICATED)
+        user = User(account.username, groups, account.uid, account.extra())
+        known = _Known(said, account, user, tuple(tokens.audiences_of(said)) or self.audiences)
+        self._verified[digest] = known
+        if len(self._verified) > VERIFIED_MAX:
+            self._verified.popitem(last=False)
+        return known
 
-    def _account(self, said: Mapping[str, Any], token: str) -> Account:
-        if said.get("iss") != tokens.LEGACY_ISSUER:
-            return tokens.check(said, self._now(), self._look)
-        entry = self._cache.get(tokens.secret_of(said))
+    def _check_now(self, token: str, known: _Known) -> None:
+        """Raises Refused when the token's time is over, or something that it needs is gone."""
+        if known.said.get("iss") != tokens.LEGACY_ISSUER:
+            tokens.check(known.said, known.account, self._now(), self._look)
+            return
+        entry = self._cache.get(tokens.secret_of(known.said))
         secret = None if entry is None else entry.object
-        return tokens.check_legacy(said, secret, self._look, _holds(secret, token))
+        tokens.check_legacy(known.account, secret, _holds(secret, token), self._look)
 
     def _look(self, key: Key) -> Meta | None:
         entry = self._cache.get(key)
@@ -271,7 +288,7 @@ def _holds(secret: Mapping[str, Any] | None, token: str) -> bool:
 
 def _kind(name: str) -> Kind:
     schema = schemas.builtin(f"io.k8s.api.authentication.{VERSION}.{name}")
-    return Kind(GROUP, VERSION, name, f"{name.lower()}s", namespaced=False, schema=schema)
+    return Kind(GROUP, VERSION, name, f"{name.lower()}s", namespaced=False, schema=schema, verbs=("create",))
 
 
 def _conflict(group: str, kind: str, name: str, why: str) -> status.StatusError:

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
 
-from towline.hub.api import paths, reads, status, tables
+from towline.hub.api import list_options, paths, reads, status, tables
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.engine import Engine
 from towline.hub.api.reads import Selection
 from towline.hub.api.versions import as_version, current, is_outdated
 from towline.hub.store.watch import Entry, Gone, Watch, WatchEvent
-from towline.kube import errors
 from towline.kube.kinds import Kind
 from towline.kube.objects import with_annotations
 
@@ -37,8 +36,9 @@ class Feed:
         self.accept = accept
         self.bookmarks = paths.flag(query, "allowWatchBookmarks")
         self.include = reads.included(query)
-        self._initial = _initial_events(query)
-        self._after = reads.revision(query)
+        list_options.check(query, watch=True)
+        self._initial = list_options.initial_events(query)
+        self._after = list_options.revision(query)
         self._plain = accept.form == "plain"
         self._headers = True
         self._shared = self._plain and chosen.everything and kind is engine.storage(kind)
@@ -172,20 +172,3 @@ def seconds(engine: Engine, query: Mapping[str, str]) -> float:
     bound = engine.limits.watch_seconds
     spread = int(engine.new_uid()[:4], 16) / 0xFFFF
     return min(asked, bound) if asked else bound * (0.5 + spread / 2)
-
-
-def _initial_events(query: Mapping[str, str]) -> str:
-    """Which state comes first: "" none, "plain" all objects, "bookmarked" all objects and a bookmark behind them."""
-    wanted = query.get("sendInitialEvents")
-    match = query.get("resourceVersionMatch")
-    if wanted is not None:
-        if match != "NotOlderThan":
-            told = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise reads.match_refused(errors.forbidden("", told))
-        if not paths.flag(query, "sendInitialEvents"):
-            return ""
-        return "bookmarked" if paths.flag(query, "allowWatchBookmarks") else "plain"
-    if match is not None:
-        told = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        raise reads.match_refused(errors.forbidden("", told))
-    return "" if reads.revision(query) else "plain"

@@ -32,13 +32,16 @@ _SYSTEM_METADATA = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write is done. `validation` is fieldValidation; `force` belongs to apply."""
+    """How a write is done. `validation` is fieldValidation; `force` belongs to apply; `sent` are the fields of
+    CreateOptions or UpdateOptions as the client said them; `annotations` take what plugins tell the audit log."""
 
     manager: str = "towline"
     dry_run: bool = False
     validation: str = "Warn"
     force: bool = False
     user: User = SYSTEM
+    sent: Object | None = None
+    annotations: dict[str, str] | None = None
 
 
 class Written(NamedTuple):
@@ -57,11 +60,11 @@ class Patch(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """What a write leads to. `full` is what the kind's rules look at; None for the hub's own changes, which none looks at."""
+    """What a write leads to. `prepared` is what the kind's rules look at; None for the hub's own changes, which none looks at."""
 
     object: Object
     warnings: tuple[str, ...]
-    full: Object | None = None
+    prepared: admission.Prepared | None = None
 
 
 # --- create ----------------------------------------------------------------------------------------------------
@@ -106,7 +109,7 @@ async def _create(engine: Engine, kind: Kind, namespace: str, obj: Object, optio
     )
     # What the server itself adds belongs to nobody.
     new = with_metadata(prepared.object, managedFields=tracked["metadata"].get("managedFields"))
-    return await _insert(engine, kind, key, Changed(new, prepared.warnings, prepared.full), options)
+    return await _insert(engine, kind, key, Changed(new, prepared.warnings, prepared), options)
 
 
 def _without_finalizers(namespace: Object) -> Object:
@@ -167,7 +170,7 @@ async def update(
         claims.in_namespace(kind, admission.check_envelope(kind, obj), key.namespace), key
     )
     named = claims.named_revision(obj)
-    if not named and kind.custom:
+    if not named and not kind.unconditional:
         told = "Invalid value: 0x0: must be specified for an update"
         error = FieldError("metadata.resourceVersion", "FieldValueInvalid", told)
         refusal = status.invalid(kind, key.name, [error])
@@ -282,7 +285,7 @@ async def _apply(
         prepared = _prepare_new(engine, kind, merged, replace(options, validation="Ignore"))
         try:
             return await _insert(
-                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared.full), options
+                engine, kind, key, Changed(prepared.object, prepared.warnings, prepared), options
             )
         except status.StatusError as error:
             if error.reason != "AlreadyExists" or options.dry_run:
@@ -354,7 +357,7 @@ async def change_stored(
         claims.check_revision(engine, kind, key, old, named)
         changed = change(old)
         new, warnings = changed.object, changed.warnings
-        if changed.full is not None:
+        if changed.prepared is not None:
             request = _request(kind, key, options, new, old, subresource)
             new, warnings = await _admitted(engine, request, changed)
         settled = present is entry and entry.object["apiVersion"] == engine.storage(kind).api_version
@@ -380,24 +383,38 @@ def _request(
     kind: Kind, key: Key, options: Options, new: Object, old: Object | None, subresource: str = ""
 ) -> AdmissionRequest:
     operation = "CREATE" if old is None else "UPDATE"
-    return AdmissionRequest(options.user, kind, operation, key, subresource, new, old, options.dry_run)
+    return AdmissionRequest(
+        options.user,
+        kind,
+        operation,
+        key,
+        subresource,
+        new,
+        old,
+        options.dry_run,
+        options.sent,
+        options.annotations,
+    )
 
 
 async def _admitted(
     engine: Engine, request: AdmissionRequest, changed: Changed
 ) -> tuple[Object, tuple[str, ...]]:
     """What plugins and the kind's rules let through, and all warnings. Raises StatusError."""
-    kind, old, full = request.kind, request.old, changed.full
+    kind, old, prepared = request.kind, request.old, changed.prepared
+    assert prepared is not None, "the hub's own changes are not admitted"
     new, warnings = changed.object, changed.warnings
     if engine.plugins:
         admitted, told = await plugins.admit(engine.plugins, request)
         warnings += told
         if admitted is not None and admitted is not new:
             settled = _settled(engine, kind, old or new, admitted, request.subresource, "Ignore", ())
-            new, full = settled.object, settled.full
+            new, prepared = settled.object, settled.prepared or prepared
+            if old is None and kind.generation:
+                new = with_metadata(new, generation=1)  # what changes before the first commit does not count
             request = replace(request, object=new)
     if new is not old:
-        admission.check(kind, new if full is None else full, old)
+        admission.check(kind, prepared, old)
     if engine.plugins:
         warnings += await plugins.validate(engine.plugins, request)
     return new, warnings
@@ -462,10 +479,10 @@ def _settled(
     )
     new = engine.shaped(kind, prepared.object, old)
     if new == old:
-        return Changed(old, prepared.warnings, prepared.full)
+        return Changed(old, prepared.warnings, prepared)
     if kind.generation and _counts(kind, old, new):
         new = with_metadata(new, generation=int(before.get("generation") or 0) + 1)
-    return Changed(new, prepared.warnings, prepared.full)
+    return Changed(new, prepared.warnings, prepared)
 
 
 def _replicas_owned(kind: Kind, obj: Object) -> bool:

@@ -1,0 +1,62 @@
+"""`towline hub` under cProfile, and its figures by part. `python -m bench.profiling FILE hub ...` runs it and writes FILE."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench.tables import Row
+from towline.cli.main import main as towline
+
+_PARTS = (
+    ("TLS and HTTP", ("aiohttp/", "uvloop", "ssl.py", "multidict", "yarl", "asyncio/", "urllib/")),
+    ("authenticate, authorize", ("api/authentic", "api/authoriz", "api/impersonation", "kube/rbac")),
+    ("fairness, metrics, audit", ("api/fairness", "prometheus", "api/metrics", "hub/audit", "api/asked")),
+    ("decode", ("api/bodies",)),
+    ("admit", ("api/admission", "api/claims", "kube/schemas", "kube/builtin", "kube/names", "kube/field_errors")),
+    ("managed fields", ("kube/apply", "kube/fields", "kube/merging", "kube/structure")),
+    ("encode", ("kube/objects", "api/reads", "api/pages")),
+    ("commit and cache", ("hub/store/",)),
+    ("controllers", ("hub/controllers/", "hub/decide/")),
+    ("the rest of the API", ("hub/api/",)),
+)  # fmt: skip
+
+
+def parts(path: Path) -> list[Row]:
+    """Thread time by part, without what was spent before the first request (start, imports). C code counts for its caller."""
+    spent: Counter[str] = Counter()
+    for function, (_, _, own, _, callers) in pstats.Stats(str(path)).stats.items():  # type: ignore[attr-defined]
+        if function[0] != "~" or not callers:
+            spent[_part(function[0], function[2])] += own
+            continue
+        for caller, figures in callers.items():
+            spent[_part(caller[0], caller[2])] += figures[2]
+    whole = sum(spent.values())
+    rows: list[Row] = [("part", "seconds", "share")]
+    return rows + [
+        (part, f"{seconds:.2f}", f"{seconds / whole:.0%}")
+        for part, seconds in spent.most_common()
+        if seconds > whole / 200
+    ]
+
+
+def _part(file: str, function: str) -> str:
+    where = f"{file}:{function}"
+    return next((part for part, names in _PARTS if any(name in where for name in names)), "other")
+
+
+def main() -> None:
+    path, sys.argv = sys.argv[1], ["towline", *sys.argv[2:]]
+    profile = cProfile.Profile(time.thread_time)
+    try:
+        profile.runcall(towline)
+    finally:
+        profile.dump_stats(path)
+
+
+if __name__ == "__main__":
+    main()
