@@ -302,6 +302,36 @@ async def test_waiting(kubectl: Kubectl) -> None:
     await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=5s")
 
 
+async def test_a_crd_in_two_versions(kubectl: Kubectl) -> None:
+    made = crd("lifts.example.com", "lifts", "Lift", selectableFields=[{"jsonPath": ".spec.colour"}])
+    (stored,) = made["spec"]["versions"]
+    old = {**stored, "name": "v1beta1", "storage": False, "deprecated": True, "subresources": {"status": {}}}
+    made["spec"]["versions"].append(old)
+    assert "created" in await kubectl("create", "-f", "-", stdin=made)
+    for name, colour in (("one", "blue"), ("two", "red")):
+        lift = {"apiVersion": "lifts.example.com/v1", "kind": "Lift", "metadata": {"name": name}}
+        await kubectl("create", "-f", "-", stdin={**lift, "spec": {"size": 1, "colour": colour}})
+    assert (
+        await kubectl("get", "lifts", "-o", "name", "--field-selector", "spec.colour=red")
+        == "lift.lifts.example.com/two\n"
+    )
+    shown = await kubectl.run("get", "lifts.v1beta1.lifts.example.com", "one")
+    assert "Warning: lifts.example.com/v1beta1 Lift is deprecated; use lifts.example.com/v1 Lift" in shown.err
+    spec = stored["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["floor"] = {"type": "integer", "default": 3}
+    await kubectl("apply", "-f", "-", stdin=made)
+    assert await kubectl("get", "lift", "one", "-o", "jsonpath={.spec.floor}") == "3"
+    spec["x-kubernetes-validations"] = [{"rule": "self.colour.matches(self.colour + self.colour)"}]
+    refused = await kubectl.run("apply", "-f", "-", stdin=made)
+    assert refused.code == 0  # an enum bounds the text
+    spec["properties"]["note"] = {"type": "string"}
+    spec["x-kubernetes-validations"] = [{"rule": "self.note.matches(self.note)"}]
+    refused = await kubectl.run("apply", "-f", "-", stdin=made)
+    assert refused.code == 1
+    assert "estimated rule cost exceeds budget by factor of more than 100x" in refused.err
+    await kubectl("delete", "crd", "lifts.lifts.example.com")
+
+
 async def test_api_resources_and_versions(kubectl: Kubectl) -> None:
     shown = await kubectl("api-resources")
     for line in (

@@ -350,7 +350,12 @@ def changes() -> Scenario:
     def door(name: str = "old", **spec: Any) -> dict[str, Any]:
         return obj(f"{GROUP}/v1", "Door", name, spec=spec)
 
-    long = {"a": "too long", "list": ["long one"], "keyed": [{"k": "x", "v": "long too"}], "n": 9}
+    long: dict[str, Any] = {
+        "a": "too long",
+        "list": ["long one"],
+        "keyed": [{"k": "x", "v": "long too"}],
+        "n": 9,
+    }
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
     return Scenario(
         at.name,

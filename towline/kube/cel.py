@@ -29,16 +29,25 @@ class CelError(Exception):
     """An expression that does not compile, or did not come to a value. The text is for its author."""
 
 
+class Bound:
+    """Values of variables that several programs look at: the engine converts them once."""
+
+    __slots__ = ("activation",)
+
+    def __init__(self, bindings: Mapping[str, Any]) -> None:
+        self.activation = _running(tuple(sorted(bindings))).Activation(data=dict(bindings))
+
+
 class Program:
     """A compiled expression. `tree` is its syntax tree, for `cel_costs.cost`."""
 
     __slots__ = ("_run", "tree")
 
-    def __init__(self, run: Callable[[Mapping[str, Any]], Any], tree: bytes = b"") -> None:
+    def __init__(self, run: Callable[[Mapping[str, Any] | Bound], Any], tree: bytes = b"") -> None:
         self._run = run
         self.tree = tree
 
-    def evaluate(self, bindings: Mapping[str, Any]) -> Any:
+    def evaluate(self, bindings: Mapping[str, Any] | Bound) -> Any:
         """The value of the expression, in Python's types. Raises CelError."""
         return self._run(bindings)
 
@@ -61,9 +70,10 @@ def compile(
     return Program(lambda bindings: _evaluate(ready, bindings), checked.serialize())
 
 
-def _evaluate(ready: Any, bindings: Mapping[str, Any]) -> Any:
+def _evaluate(ready: Any, bindings: Mapping[str, Any] | Bound) -> Any:
+    bound = bindings if isinstance(bindings, Bound) else Bound(bindings)
     try:
-        value = ready.eval(data=dict(bindings))
+        value = ready.eval(activation=bound.activation)
         failed = value.type().name() == "ERROR"
         plain = value.value() if failed else value.plain_value()
     except (RuntimeError, ValueError, TypeError) as error:

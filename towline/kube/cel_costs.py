@@ -258,7 +258,7 @@ def _own_cost(name: str, sizes: Sequence[Size]) -> int:
     if name in _HALF_COST:
         return _tenth(other.length)
     if name in _WHOLE_LISTS:
-        return _sum(first.length, first.traversal())
+        return _sum(4 * first.length, first.traversal())  # they are Python's, each item is converted
     if name in _PAIRS:
         return _product(first.length, other.length if len(sizes) > 1 else first.length)
     if name in ("size", "_[_]", "_?._", "_[?_]", "!_", "-_", "type", "dyn") or name.startswith("optional"):

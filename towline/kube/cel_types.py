@@ -65,11 +65,11 @@ class Types:
 
     def pool(self) -> Any:
         """Everything that `of` has named, for cel.compile."""
-        pool = descriptor_pool.DescriptorPool()
-        for module in _WELL_KNOWN:
-            pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-        pool.AddSerializedFile(self._file.SerializeToString())
-        return pool
+        return pool_of(self.encoded())
+
+    def encoded(self) -> bytes:
+        """The same for `pool_of`: equal for equal schemas."""
+        return self._file.SerializeToString(deterministic=True)
 
     def _message(self, schema: Schema, *, root: bool) -> str:
         name = f"Object{len(self._file.message_type)}"
@@ -108,6 +108,14 @@ class Types:
             _wire(entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL), values)
             kind = f"{_PACKAGE}.{message.name}.{entry_name}"
         return _wire(field, kind)
+
+
+def pool_of(encoded: bytes) -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    for module in _WELL_KNOWN:
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(encoded)
+    return pool
 
 
 def _entry(name: str) -> str:

@@ -191,6 +191,8 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     found += _names(table(spec.get("names")))
     versions = maps(spec.get("versions"))
     found += _versions(versions)
+    if crowded := rules.too_many(_different_schemas(versions), "spec.versions"):
+        return found + crowded
     for n, version in enumerate(versions):
         found += _version(version, f"spec.versions[{n}]", versions)
     strategy = at(spec, "conversion", "strategy")
@@ -204,6 +206,15 @@ def validate_crd(crd: Object, old: Object | None = None) -> list[FieldError]:
     if spec.get("preserveUnknownFields"):
         found.append(errors.invalid("spec.preserveUnknownFields", True, "must be false"))
     return found + _fixed(crd, old)
+
+
+def _different_schemas(versions: list[Mapping[str, Any]]) -> list[Schema]:
+    nodes: list[Any] = []
+    for version in versions:
+        node = at(version, "schema", "openAPIV3Schema")
+        if isinstance(node, Mapping) and node not in nodes[-1:]:
+            nodes.append(node)
+    return [Schema.of_kind(node) for node in nodes]
 
 
 def _names(said: Mapping[str, Any]) -> list[FieldError]:

@@ -6,16 +6,15 @@ kind; objects are then walked along the nodes that have rules.
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from google.protobuf import duration_pb2, timestamp_pb2
-
 from towline.kube import cel, cel_costs, errors
-from towline.kube.cel_types import Types, escaped, is_open
-from towline.kube.cells import maps, table
+from towline.kube.cel_types import Types, pool_of
+from towline.kube.cel_values import shown_value
+from towline.kube.cells import maps
 from towline.kube.field_errors import FieldError, join, shown
 from towline.kube.objects import Object
 from towline.kube.structure import Schema
@@ -37,10 +36,12 @@ OBJECT_COST_MAX = 2_000_000
 """What the rules may cost with one object that is there: about a tenth of a second. Kubernetes allows five times that."""
 CHEAP = 1_000
 """An evaluation that costs no more with any object is not estimated again with the one that is there."""
+RULES_MAX, RULES_CHARACTERS_MAX = 500, 128 * 1024
+"""Rules of a CRD, and how long they are together: checking them takes some milliseconds each."""
+PROGRAMS_KEPT = 2 * RULES_MAX
 MESSAGE_MAX = 5 * 1024
 
 _REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
-_FORMATS = frozenset({"date-time", "date", "duration", "byte"})
 _NAMES = ("self", "oldSelf", "oldValue")
 
 
@@ -85,6 +86,23 @@ def validator(
         return found
 
     return validate
+
+
+def too_many(all_schemas: Iterable[Schema], path: str) -> list[FieldError]:
+    """Whether the schemas of all versions of a CRD have more rules than can be checked while others wait."""
+    texts = [text for schema in all_schemas for text in _texts(schema)]
+    characters = sum(map(len, texts))
+    if len(texts) <= RULES_MAX and characters <= RULES_CHARACTERS_MAX:
+        return []
+    message = f"Too many: {len(texts)} rules of {characters} characters: at most {RULES_MAX} of {RULES_CHARACTERS_MAX}"
+    return [FieldError(path, "FieldValueTooMany", message)]
+
+
+def _texts(schema: Schema) -> Iterator[str]:
+    for source in maps(schema.node.get(RULES)):
+        yield f"{source.get('rule')}{source.get('messageExpression')}"
+    for _, child in _children(schema):
+        yield from _texts(child)
 
 
 def problems(schema: Schema, path: str) -> list[FieldError]:
@@ -150,8 +168,8 @@ def _compiled(schema: Schema, source: Mapping[str, Any], root: bool) -> Rule | N
     return Rule(source, program, message, transition, optional, cost)
 
 
-def _refusal(error: cel.CelError) -> Callable[[Mapping[str, Any]], Any]:
-    def refuse(_: Mapping[str, Any]) -> Any:
+def _refusal(error: cel.CelError) -> Callable[[Any], Any]:
+    def refuse(_: Any) -> Any:
         raise cel.CelError(f"the rule does not compile: {error}")
 
     return refuse
@@ -163,21 +181,27 @@ def _program(
     """(program, whether it looks at oldSelf)."""
     types = Types()
     kind = types.of(schema, root=root)
-    pool = types.pool()
+    encoded = types.encoded()
     try:
-        return cel.compile(text, {"self": kind}, result, messages=pool), False
+        return _compile(text, (("self", kind),), result, encoded), False
     except cel.CelError:
         if "oldSelf" not in text:
             raise
     old = cel.DYN if optional else kind
-    program = cel.compile(text, {"self": kind, "oldSelf": old}, result, messages=pool)
+    program = _compile(text, (("self", kind), ("oldSelf", old)), result, encoded)
     if optional:
         # an optional value cannot be bound from outside; a loop over one makes it
         made = "(hasOldSelf ? optional.of(oldValue) : optional.none())"
         looped = f"[{made}].map(oldSelf, {text}\n)[0]"
-        bound = {"self": kind, "oldValue": kind, "hasOldSelf": cel.BOOL}
-        program = cel.compile(looped, bound, result, messages=pool)
+        bound = (("self", kind), ("oldValue", kind), ("hasOldSelf", cel.BOOL))
+        program = _compile(looped, bound, result, encoded)
     return program, True
+
+
+@lru_cache(maxsize=PROGRAMS_KEPT)
+def _compile(text: str, variables: tuple[tuple[str, str], ...], result: str, encoded: bytes) -> cel.Program:
+    """Compiling takes milliseconds; a CRD that is written again says mostly the same, and its objects follow."""
+    return cel.compile(text, dict(variables), result, messages=pool_of(encoded))
 
 
 # --- the rules of a CRD --------------------------------------------------------------------------------------
@@ -274,7 +298,7 @@ def _too_dear(costs: Mapping[str, int], path: str) -> Iterator[FieldError]:
     if total <= COSTS_MAX:
         return
     for at, cost in sorted(costs.items(), key=lambda item: -item[1])[:4]:
-        if cost >= COSTS_MAX // 100:
+        if COSTS_MAX // 100 <= cost <= COST_MAX:  # of one above it is said already
             message = "contributes to the cost of all rules of the schema, which exceeds its limit"
             yield errors.forbidden(at, message)
     yield errors.forbidden(
@@ -341,26 +365,21 @@ class _Walk:
                 )
 
     def _evaluate(self, node: Node, value: Any, old: Any, path: str, same: bool) -> None:
-        bindings = {"self": _value(node.schema, value, root=node.root)}
-        if old is not None and any(rule.transition for rule in node.rules):
-            bindings["oldSelf"] = _value(node.schema, old, root=node.root)
+        bindings = {"self": shown_value(node.schema, value, root=node.root)}
+        if any(rule.transition for rule in node.rules):
+            before = None if old is None else shown_value(node.schema, old, root=node.root)
+            bindings |= {"oldSelf": before, "oldValue": before, "hasOldSelf": old is not None}
+        bound = cel.Bound(bindings)
         for rule in node.rules:
             if rule.transition and old is None and not rule.optional:
                 continue
             self._left -= 1
             if self._left < 0:
                 return self._exhausted(path or NO_PATH) if self._left == -1 else None
-            given = bindings
-            if rule.optional:
-                given = {
-                    "self": bindings["self"],
-                    "hasOldSelf": old is not None,
-                    "oldValue": bindings.get("oldSelf"),
-                }
-            self._budget -= rule.cost if rule.cost <= CHEAP else _present_cost(rule, given)
+            self._budget -= rule.cost if rule.cost <= CHEAP else _present_cost(rule, bindings)
             if self._budget < 0:
                 return self._exhausted(path or NO_PATH)
-            error = _failure(rule, given, value, path or NO_PATH)
+            error = _failure(rule, bound, value, path or NO_PATH)
             if error is not None and (rule.transition or not same):
                 self._found.append(error)
         return None
@@ -378,16 +397,16 @@ def _present_cost(rule: Rule, bindings: Mapping[str, Any]) -> int:
     return spent if rule.message is None else spent + cel_costs.cost(rule.message.tree, sizes)
 
 
-def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> FieldError | None:
+def _failure(rule: Rule, bound: cel.Bound, value: Any, path: str) -> FieldError | None:
     source = rule.source
     said = str(source.get("message") or "").strip()
     named = said or str(source.get("rule")).strip()
     try:
-        if rule.program.evaluate(bindings) is True:
+        if rule.program.evaluate(bound) is True:
             return None
     except cel.CelError as error:
         return FieldError(path, "FieldValueInvalid", f"Invalid value: {error} evaluating rule: {named}")
-    detail = _message(rule, bindings) or said or f"failed rule: {named}"
+    detail = _message(rule, bound) or said or f"failed rule: {named}"
     reason = str(source.get("reason") or "FieldValueInvalid")
     where = str(source.get("fieldPath") or "")
     if where:
@@ -403,12 +422,12 @@ def _failure(rule: Rule, bindings: Mapping[str, Any], value: Any, path: str) -> 
     return FieldError(path, "FieldValueInvalid", f"Invalid value: {shows}{detail}")
 
 
-def _message(rule: Rule, bindings: Mapping[str, Any]) -> str:
+def _message(rule: Rule, bound: cel.Bound) -> str:
     """What messageExpression says; "" if it fails or says nothing that fits a line."""
     if rule.message is None:
         return ""
     try:
-        said = str(rule.message.evaluate(bindings)).strip()
+        said = str(rule.message.evaluate(bound)).strip()
     except cel.CelError:
         return ""
     return said if "\n" not in said and len(said.encode()) <= MESSAGE_MAX else ""
@@ -425,65 +444,3 @@ def _key(schema: Schema, item: Any) -> Any:
     if schema.list_type != "map" or not isinstance(item, dict):
         return None
     return tuple(shown(item.get(key)) for key in schema.list_map_keys)
-
-
-# --- values --------------------------------------------------------------------------------------------------
-
-
-def _value(schema: Schema, value: Any, *, root: bool = False) -> Any:
-    """`value` as rules see it: fields that the schema names, under names that are identifiers; times as times."""
-    if isinstance(value, dict):
-        return _fields(schema, value, root=root)
-    if isinstance(value, list):
-        items = schema.items
-        return [_value(items, item) for item in value] if items is not None else value
-    if schema.type == "number" and isinstance(value, int) and not schema.int_or_string:
-        return float(value)
-    if schema.type == "string" and isinstance(value, str) and schema.node.get("format") in _FORMATS:
-        return _formatted(str(schema.node["format"]), value)
-    return value
-
-
-def _fields(schema: Schema, value: Mapping[str, Any], *, root: bool) -> dict[str, Any]:
-    if not schema.properties and not root:
-        values = schema.additional
-        if values is None:
-            return {}
-        return {key: _value(values, item) for key, item in value.items()}
-    shown_fields: dict[str, Any] = {}
-    for field, item in value.items():
-        child = schema.properties.get(field)
-        if root and field == "metadata":
-            metadata = table(item)
-            shown_fields[field] = {k: metadata[k] for k in ("name", "generateName") if k in metadata}
-        elif child is not None and (name := escaped(field)) and not is_open(child):
-            shown_fields[name] = _value(child, item, root=child.embedded)
-    return shown_fields
-
-
-def _formatted(name: str, text: str) -> Any:
-    """A timestamp, duration or bytes; the text itself if it is none (the schema's own check has said so)."""
-    try:
-        if name == "byte":
-            return base64.b64decode(text)
-        if name == "duration":
-            return _duration(text)
-        time = timestamp_pb2.Timestamp()
-        time.FromJsonString(f"{text}T00:00:00Z" if name == "date" else text)
-        return time
-    except ValueError:
-        return text
-
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-def _duration(text: str) -> Any:
-    """`1h30m`."""
-    parts = re.findall(r"([0-9.]+)(ms|us|µs|ns|h|m|s)", text)
-    if not parts or "".join(n + unit for n, unit in parts) != text.lstrip("+-"):
-        raise ValueError(text)
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in parts) * (-1 if text.startswith("-") else 1)
-    made = duration_pb2.Duration()
-    made.FromNanoseconds(round(seconds * 1e9))
-    return made
