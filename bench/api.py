@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -165,18 +166,21 @@ def profile(store: str) -> None:
             folder = Path(name)
             with hub(folder, store, profiled=folder / "profile") as fleet:
                 target = client.target_of(fleet.hub_data / "admin.kubeconfig")
-                run(_profiled(target, what))
+                run(_profiled(target, what, fleet.processes["hub"].pid))
                 fleet.processes["hub"].stop()
                 print(f"{what}:")
                 show(profiling.parts(folder / "profile"))
                 print()
 
 
-async def _profiled(target: Target, what: str) -> None:
+async def _profiled(target: Target, what: str, pid: int) -> None:
     await client.ask(target, request("POST", NAMESPACES, {"metadata": {"name": "some"}}))
-    await client.run(target, 64, creates(SOME, 2000 if what == "create" else LISTED))
-    if what == "list":
-        await client.run(target, 4, repeated(request("GET", SOME), 1000))
+    await client.run(target, 16, creates(SOME, LISTED))
+    os.kill(pid, signal.SIGUSR1)
+    if what == "create":
+        await client.run(target, 64, creates(SOME, 2000, "more-"))
+    else:
+        await client.read_large(target, 4, repeated(request("GET", SOME), 1000))
 
 
 # --- the floor -------------------------------------------------------------------------------------------------

@@ -79,6 +79,12 @@ def header(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
+def warning(text: str) -> str:
+    """A warning as the header says it: quoted, and without what would end the header."""
+    quoted = header(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'
+
+
 @asynccontextmanager
 async def _in_time(request: web.BaseRequest, seconds: float) -> AsyncIterator[None]:
     try:
@@ -88,9 +94,3 @@ async def _in_time(request: web.BaseRequest, seconds: float) -> AsyncIterator[No
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("the client does not read") from None
-
-
-def warning(text: str) -> str:
-    """A warning as the header says it: quoted, and without what would end the header."""
-    quoted = header(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
