@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from towline.hub.api import deletes, writes
+from towline.hub.api import deletes, patching, writes
 from towline.hub.api.claims import NAMESPACES
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.engine import Engine
+from towline.hub.api.patching import Patch
 from towline.hub.api.status import StatusError, unknown_resource
-from towline.hub.api.writes import Options, Patch
+from towline.hub.api.writes import Options
 from towline.kube import default_roles
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, decode, namespace_of, revision_of
@@ -43,7 +44,7 @@ class Local:
         kind = self._kind(obj)
         options = Options(manager=self._options.manager, validation="Strict", force=force)
         patch = Patch("apply", obj)
-        return _object(await writes.patch(self._engine, kind, kind.key_of(obj), patch, options))
+        return _object(await patching.patch(self._engine, kind, kind.key_of(obj), patch, options))
 
     async def delete(self, key: Key) -> None:
         """Delete, or mark where finalizers hold. An object that is not there is no error."""

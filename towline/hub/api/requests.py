@@ -18,6 +18,7 @@ from towline.hub.api import (
     bodies,
     claims,
     deletes,
+    patching,
     paths,
     reads,
     scale,
@@ -28,9 +29,10 @@ from towline.hub.api.actions import Action
 from towline.hub.api.bodies import Accepted
 from towline.hub.api.deletes import DeleteOptions
 from towline.hub.api.engine import Engine
+from towline.hub.api.patching import Patch
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
-from towline.hub.api.writes import Options, Patch, Written
+from towline.hub.api.writes import Options, Written
 from towline.kube.kinds import Kind
 from towline.kube.objects import Object
 
@@ -192,7 +194,7 @@ async def _patch(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Re
     key = kind.key(at.namespace, at.name)
     if at.subresource == "scale":
         return await _scaled(scale.patch(engine, kind, key, patch, options))
-    written = await writes.patch(engine, kind, key, patch, options, at.subresource)
+    written = await patching.patch(engine, kind, key, patch, options, at.subresource)
     return _written(engine, kind, call, accept, written)
 
 

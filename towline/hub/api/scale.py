@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from towline.hub.api import claims, status, writes
+from towline.hub.api import claims, patching, status, writes
 from towline.hub.api.engine import Engine
+from towline.hub.api.patching import Patch
 from towline.hub.api.versions import current
-from towline.hub.api.writes import Changed, Options, Patch
+from towline.hub.api.writes import Changed, Options
 from towline.kube import jsonpath, selectors
 from towline.kube.kinds import Kind, Scale
 from towline.kube.objects import Key, Object, decode
@@ -55,7 +56,7 @@ async def patch(
         return await _apply(engine, kind, key, patch.content, options)
 
     def changed(current: Object) -> Object:
-        sent = writes.patched(KIND, current, patch, key.name)
+        sent = patching.patched(KIND, current, patch, key.name)
         named = _checked(key, sent)
         if named and named != int(current["metadata"]["resourceVersion"]):
             raise status.conflict(kind, key.name)
@@ -77,7 +78,7 @@ async def _apply(
 
     def change(old: Object) -> Changed:
         claims.check_identity(kind, key, old, {"metadata": sent.get("metadata") or {}})
-        merged = writes.merge_applied(engine, kind, old, applied, options, "scale")
+        merged = patching.merge_applied(engine, kind, old, applied, options, "scale")
         if merged is old:
             return Changed(old, ())
         return writes.next_object(engine, kind, old, merged, options, "scale", unknown=())
