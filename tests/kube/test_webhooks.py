@@ -188,8 +188,8 @@ def test_who_is_asked_again(told: str, again: str) -> None:
     """`a!`: a was asked and changed the object. c has the policy Never."""
     hooks = {name: replace(hook(), name=name, reinvoked=name != "c") for name in "abc"}
     order = Round()
-    for name, mark in told.split():
-        order.told(hooks[name], changed=mark == "!")
+    for step in told.split():
+        order.told(hooks[step[0]], changed=step.endswith("!"))
     assert "".join(name for name, one in hooks.items() if order.due(one)) == again
 
 
