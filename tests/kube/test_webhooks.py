@@ -159,6 +159,20 @@ def test_conditions(expressions: list[str], ignore: bool, expected: bool | None)
         assert (webhooks.asked_as(webhook, WRITE) is not None) is expected
 
 
+@pytest.mark.parametrize("ignore", [False, True])
+def test_conditions_have_a_budget(ignore: bool) -> None:
+    """What an object costs depends on who sends it; it ends long before it could stop the server."""
+    large = {**OBJECT, "data": {f"key-{n}": "x" * 1000 for n in range(1000)}}
+    costly = "object.data.all(k, object.data.all(l, object.data[k].contains(object.data[l])))"
+    webhook = hook(conditions=(costly,), ignore=ignore)
+    assert webhooks.asked_as(webhook, replace(WRITE, object={**OBJECT, "data": {"a": "b"}})) is not None
+    if ignore:
+        assert webhooks.asked_as(webhook, replace(WRITE, object=large)) is None
+        return
+    with pytest.raises(ConditionError, match="cost budget"):
+        webhooks.asked_as(webhook, replace(WRITE, object=large))
+
+
 @pytest.mark.parametrize(
     ("told", "again"),
     [
@@ -174,8 +188,8 @@ def test_who_is_asked_again(told: str, again: str) -> None:
     """`a!`: a was asked and changed the object. c has the policy Never."""
     hooks = {name: replace(hook(), name=name, reinvoked=name != "c") for name in "abc"}
     order = Round()
-    for name, mark in told.split():
-        order.told(hooks[name], changed=mark == "!")
+    for step in told.split():
+        order.told(hooks[step[0]], changed=step.endswith("!"))
     assert "".join(name for name, one in hooks.items() if order.due(one)) == again
 
 

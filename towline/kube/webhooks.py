@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from towline.kube import cel, selectors
+from towline.kube import cel, cel_costs, selectors
 from towline.kube.objects import Object
 from towline.kube.selectors import Selector
 
@@ -23,6 +23,8 @@ GROUP = "admissionregistration.k8s.io"
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
 REVIEW_VERSIONS = ("v1", "v1beta1")
 """Versions of AdmissionReview that are spoken."""
+CONDITIONS_COST_MAX = 2_500_000
+"""What the conditions of one webhook may cost together (`cel_costs`)."""
 CONDITION_VARIABLES = {"object": cel.DYN, "oldObject": cel.DYN, "request": cel.DYN}
 
 TOLD_MAX, TEXT_MAX = 16, 256
@@ -204,10 +206,17 @@ def _conditions_hold(webhook: Webhook, request: Request, resource: Resource) -> 
         "oldObject": _in_version(request, request.old, resource),
         "request": _shown(request, resource),
     }
+    sizes = {name: cel_costs.ValueSize([value]) for name, value in variables.items()}
+    budget = CONDITIONS_COST_MAX
     failed: list[str] = []
     for expression in webhook.conditions:
         try:
-            if _program(expression).evaluate(variables) is not True:
+            program = _program(expression)
+            budget -= cel_costs.cost(program.tree, sizes)
+            if budget < 0:
+                failed.append("validation failed due to running out of cost budget")
+                break
+            if program.evaluate(variables) is not True:
                 return False
         except cel.CelError as error:
             failed.append(f"expression '{expression}' resulted in error: {error}")
