@@ -167,7 +167,7 @@ def apply_ownership() -> Scenario:
             apply("c_dropped", c, conf(a="1"), ssa),
             apply("c_changed", c, conf(a="2"), ssa),
             get("c_read", c),
-            *(patch(f"by_{n}", f"{c}?fieldManager=m{n}", {"data": {f"k{n}": "1"}}) for n in range(1, 14)),
+            *(patch(f"by_{n}", f"{c}?fieldManager=m{n:02}", {"data": {f"k{n}": "1"}}) for n in range(1, 14)),
             get("many", c),
             patch("reset", c, {"metadata": {"managedFields": [{}]}}),
             patch("untracked", f"{c}?fieldManager=late", {"data": {"late": "1"}}),
