@@ -35,7 +35,7 @@ SELECTIONS: tuple[Query, ...] = (
     {"fieldSelector": "metadata.name=a"}, {"labelSelector": "k", "fieldSelector": "metadata.namespace!=s"},
 )  # fmt: skip
 WRITES = st.tuples(
-    st.sampled_from(("s", "s-t")), st.sampled_from("abcd"), st.sampled_from(("x", "y", "", "delete"))
+    st.sampled_from(("s", "s-t")), st.sampled_from(("a", "a-b", "b", "c")), st.sampled_from(("x", "y", "", "delete"))
 )
 CHECKS = st.tuples(
     st.sampled_from(("pages", "exact", "exact pages", "watch", "initial")),
