@@ -332,6 +332,16 @@ async def test_explain(kubectl: Kubectl, path: str, says: str) -> None:
     assert says in await kubectl("explain", path)
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("deployment.spec.template.spec.containers", "imagePullPolicy"), ("propagationpolicy.spec", "placement"),
+     ("crd.spec.names", "shortNames")],
+)  # fmt: skip
+async def test_explain_by_the_older_document(kubectl: Kubectl, path: str, says: str) -> None:
+    """Which Go clients take only in protobuf."""
+    assert says in await kubectl("explain", path, "--output=plaintext-openapiv2")
+
+
 async def test_explain_recursively(kubectl: Kubectl) -> None:
     assert "imagePullPolicy" in await kubectl("explain", "deployment", "--recursive")
 

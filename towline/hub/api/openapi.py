@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from towline.hub.api import openapi_protobuf
 from towline.hub.api.bodies import JSON, media_type, patch_types
 from towline.hub.api.discovery import Document, group_versions, version
 from towline.hub.api.status import not_acceptable
@@ -59,10 +60,10 @@ class OpenAPI:
         self._created_only = created_only
         self._generation = -1
         self._groups: dict[str, list[Kind]] = {}
-        self._documents: dict[str, Document] = {}
+        self._documents: dict[tuple[str, str], Document] = {}
 
     def get(self, path: str, accept: str) -> Document | None:
-        """None for a path that is not here. Raises 406 where only protobuf is taken. May render for a tenth of a second;
+        """None for a path that is not here. Raises 406 where no form fits. May render for a tenth of a second;
         not to be called by two threads at once."""
         if self._generation != self._kinds.generation:
             self._generation = self._kinds.generation
@@ -74,24 +75,35 @@ class OpenAPI:
             return Document(body, JSON, _etag(hashlib.sha256(body).hexdigest()))
         if name != "v2" and name.removeprefix("v3/") not in self._groups:
             return None
-        if accept and not any(media_type(c) in (JSON, "*/*", "application/*") for c in accept.split(",")):
-            raise not_acceptable((JSON,))
-        found = self._documents.get(name)
+        form = _form(accept, (JSON, openapi_protobuf.MEDIA_TYPE) if name == "v2" else (JSON,))
+        found = self._documents.get((name, form))
         if found is None:
-            if name == "v2":
-                document, digest = document_v2(self._rows()), _hash(self._rows())
-            else:
-                kinds = self._groups[name.removeprefix("v3/")]
-                document, digest = document_v3(kinds), _hash(kinds)
-            body = gzip.compress(orjson.dumps(document), 6)
-            found = self._documents[name] = Document(body, JSON, _etag(digest), compressed=True)
+            found = self._documents[name, form] = self._rendered(name, form)
         return found
+
+    def _rendered(self, name: str, form: str) -> Document:
+        kinds = self._rows() if name == "v2" else self._groups[name.removeprefix("v3/")]
+        document = document_v2(kinds) if name == "v2" else document_v3(kinds)
+        body = orjson.dumps(document) if form == JSON else openapi_protobuf.encode(document)
+        form_mark = "" if form == JSON else "P"
+        return Document(gzip.compress(body, 6), form, _etag(_hash(kinds) + form_mark), compressed=True)
 
     def _rows(self) -> list[Kind]:
         return [*self._kinds, *self._created_only]
 
     def _link(self, at: str, kinds: list[Kind]) -> dict[str, str]:
         return {"serverRelativeURL": f"/openapi/v3/{at}?hash={_hash(kinds)}"}
+
+
+def _form(accept: str, offered: Sequence[str]) -> str:
+    """Which of `offered` an Accept header takes; the first for those who take any. Raises 406."""
+    for clause in (accept or "*/*").split(","):
+        kind = media_type(clause).replace(openapi_protobuf.OLD_NAME, openapi_protobuf.MEDIA_TYPE)
+        if kind in offered:
+            return kind
+        if kind in ("*/*", "application/*"):
+            return offered[0]
+    raise not_acceptable(offered)
 
 
 def document_v3(kinds: Iterable[Kind]) -> dict[str, Any]:
