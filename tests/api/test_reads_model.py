@@ -63,7 +63,7 @@ class Reader:
 
     async def look(self) -> None:
         told = await self.list({})
-        self.states[int(told["metadata"]["resourceVersion"])] = by_key(told["items"])
+        self.states[int(told["metadata"]["resourceVersion"])] = ordered(told["items"])
 
     async def check(
         self, check: tuple[str, int, Query, int, int], write: Callable[[], Awaitable[None]]
@@ -84,7 +84,7 @@ class Reader:
         exact = {"resourceVersion": str(revision), "resourceVersionMatch": "Exact"}
         if what == "exact":
             told = await self.list({**selection, **exact}, space)
-            assert by_key(told["items"]) == self.selected(revision, selection, space)
+            assert ordered(told["items"]) == self.selected(revision, selection, space)
         elif what == "watch":
             await self.replay(revision, selection, space)
         elif what == "initial":
@@ -109,8 +109,7 @@ class Reader:
             assert int(told["metadata"]["resourceVersion"]) == revision
             assert 0 < len(told["items"]) <= limit
             found += told["items"]
-        assert by_key(found) == self.selected(revision, selection, space)
-        assert len(by_key(found)) == len(found)
+        assert ordered(found) == self.selected(revision, selection, space)
 
     async def replay(self, revision: int, selection: Query, space: str) -> None:
         newest = max(self.states)
@@ -167,6 +166,14 @@ class Reader:
             return by_label and by_field and space in ("", key[0])
 
         return {key: obj for key, obj in self.states[revision].items() if holds(key, obj)}
+
+
+def ordered(objects: list[Any]) -> Objects:
+    """`by_key` of what a list shows: in the order of paths, `a-b/x` before `a/x`, and each once."""
+    found = by_key(objects)
+    assert len(found) == len(objects)
+    assert list(found) == sorted(found, key="/".join)
+    return found
 
 
 def by_key(objects: list[Any]) -> Objects:

@@ -104,7 +104,7 @@ async def test_two_caches_of_one_store_show_the_same(backend: Backend) -> None:
         assert shown(one) == shown(two) and len(shown(one)) == 50
 
 
-async def test_lists_are_sorted_by_namespace_and_name() -> None:
+async def test_lists_are_sorted_by_path() -> None:
     names = [
         key(name, namespace) for namespace in ("a", "a-b", "ab", "b", "") for name in ("z", "a", "m-1", "m")
     ]
@@ -113,7 +113,7 @@ async def test_lists_are_sorted_by_namespace_and_name() -> None:
     async with running(store) as cache:
         for at in reversed(names[1::2]):
             await cache.commit([put(at)])
-        assert list(shown(cache)) == sorted(names)
+        assert list(shown(cache)) == sorted(names, key=Key.path)
         for namespace in ("a", "a-b", "", "none"):
             assert list(shown(cache, namespace=namespace)) == sorted(
                 at for at in names if at.namespace == namespace

@@ -33,6 +33,11 @@ class Key(NamedTuple):
         """The store's key: `/towline/<group>/<plural>/<namespace>/<name>`."""
         return f"{STORE_PREFIX}{self.group or CORE_GROUP}/{self.resource}/{self.namespace}/{self.name}"
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Sorts objects of one resource as Kubernetes lists them, by path: `a-b/x` comes before `a/x`."""
+        return self.namespace + "/", self.name
+
     def __str__(self) -> str:
         where = f"{self.namespace}/{self.name}" if self.namespace else self.name
         return f"{self.resource}.{self.group} {where}" if self.group else f"{self.resource} {where}"

@@ -115,12 +115,12 @@ def _encode(start: str, revision: int) -> str:
 def _place(start: str, namespace: str | None) -> tuple[str, str]:
     first, slash, rest = start.removeprefix("/").partition("/")
     if namespace is not None:
-        return namespace, first
-    return (first, rest) if slash else ("", first)
+        return namespace + "/", first
+    return first + slash, rest
 
 
 def _place_of(entry: Entry) -> tuple[str, str]:
-    return entry.key.namespace, entry.key.name
+    return entry.key.place
 
 
 def _invalid(why: str) -> StatusError:

@@ -54,7 +54,7 @@ Changes: TypeAlias = list[Change]  # `list` is a method's name in the class belo
 
 
 class Shelf:
-    """The entries of one resource, sorted. A list that nothing changed since it was asked for is the same tuple."""
+    """The entries of one resource, in the order of `Key.place`. A list that nothing changed since it was asked for is the same tuple."""
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
@@ -68,20 +68,20 @@ class Shelf:
     def fill(self, entries: Iterable[Entry]) -> None:
         """Many new entries at once: sorted once."""
         self._entries.update(((entry.key.namespace, entry.key.name), entry) for entry in entries)
-        self._sorted = sorted(self._entries)
+        self._sorted = sorted(self._entries, key=_place)
         self._listed.clear()
 
     def put(self, entry: Entry) -> None:
         at = (entry.key.namespace, entry.key.name)
         if at not in self._entries:
-            insort(self._sorted, at)
+            insort(self._sorted, at, key=_place)
         self._entries[at] = entry
         self._changed(at[0])
 
     def remove(self, key: Key) -> None:
         at = (key.namespace, key.name)
         del self._entries[at]
-        del self._sorted[bisect_left(self._sorted, at)]
+        del self._sorted[bisect_left(self._sorted, _place(at), key=_place)]
         self._changed(at[0])
 
     def list(self, namespace: str | None) -> tuple[Entry, ...]:
@@ -89,7 +89,8 @@ class Shelf:
         if listed is None:
             keys = self._sorted
             if namespace is not None:
-                keys = keys[bisect_left(keys, (namespace, "")) : bisect_left(keys, (namespace + "\0", ""))]
+                start = bisect_left(keys, (namespace + "/", ""), key=_place)
+                keys = keys[start : bisect_left(keys, (namespace + "/\0", ""), key=_place)]
             listed = tuple([self._entries[at] for at in keys])
             if listed:
                 self._listed[namespace] = listed
@@ -102,6 +103,11 @@ class Shelf:
         if self._listed:
             self._listed.pop(None, None)
             self._listed.pop(namespace, None)
+
+
+def _place(at: tuple[str, str]) -> tuple[str, str]:
+    """`Key.place` of a namespace and a name."""
+    return at[0] + "/", at[1]
 
 
 class CacheSnapshot:

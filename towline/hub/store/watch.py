@@ -96,7 +96,7 @@ class Source(Protocol):
     def get(self, key: Key) -> Entry | None: ...
 
     def list(self, group: str, resource: str, namespace: str | None = None) -> Sequence[Entry]:
-        """Sorted by (namespace, name). Not to be changed."""
+        """In the order of `Key.place`. Not to be changed."""
 
     def at(self, group: str, resource: str, namespace: str | None, revision: int) -> Sequence[Entry]:
         """`list` as it was at `revision`, which is shown here. Raises Gone when that is not known any more."""
@@ -160,7 +160,7 @@ class Ring:
         if not before:
             return entries
         kept = [entry for entry in entries if entry.key not in before]
-        return sorted(kept + [entry for entry in before.values() if entry is not None], key=_key_of)
+        return sorted(kept + [entry for entry in before.values() if entry is not None], key=_place_of)
 
     def clear(self, floor: int) -> None:
         """Forget all events and cut off who has not read them, and who has: history starts again."""
@@ -240,8 +240,8 @@ def _revision_of(event: WatchEvent) -> int:
     return event.entry.revision
 
 
-def _key_of(entry: Entry) -> Key:
-    return entry.key
+def _place_of(entry: Entry) -> tuple[str, str]:
+    return entry.key.place
 
 
 _DROPPED = WatchEvent("DELETED", Entry(Key("", "", "", ""), b"{}", 0, Meta(), ParsedObjects(0)), None)

@@ -238,7 +238,7 @@ class WorkView:
             entry = self._entry(cluster, name, record)
             if entry is not None:
                 found[entry.key] = entry
-        return [found[key] for key in sorted(found)]
+        return sorted(found.values(), key=lambda entry: entry.key.place)
 
     def at(self, group: str, resource: str, namespace: str | None, revision: int) -> Sequence[Entry]:
         return self._ring.undo(self.list(group, resource, namespace), namespace, revision)
