@@ -96,7 +96,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "A CRD is established at once, in the commit that creates it, and with the finalizer that guards its objects.",
     ),
     ("custom-resources/established: *", "The same; Kubernetes' controllers own what they add."),
-    ("crd-*/crd: *", "The same."),
+    ("crd-*/crd: body.[ms]*", "The same."),
     ("crd-*/crd_deleted: *", "The same."),
     ("crd-versions/storage: body.m*", "The same."),
     ("crd-versions/unserve: body.m*", "The same."),

@@ -287,3 +287,17 @@ def test_identity_never_changes_once_served() -> None:
 )
 def test_nonsense_is_an_error_and_no_exception(part: Any) -> None:
     assert crds.validate_crd({"metadata": {"name": "a"}, "spec": part}) != []
+
+
+def test_formats_that_mean_nothing_are_told_once() -> None:
+    node = {
+        "type": "object",
+        "properties": {f: {"type": "string", "format": f} for f in ("date", "odd", "uuid4")},
+    }
+    old = {"type": "object", "properties": {"a": {"type": "integer", "format": "odd"}}}
+    assert crds.warnings(crd(versions=[schema_of(**node)]), None) == ('unrecognized format "odd"',)
+    assert crds.warnings(crd(versions=[schema_of(**node)]), crd(versions=[schema_of(**old)])) == ()
+    assert (
+        crds.warnings({"spec": {"versions": [{"schema": {"openAPIV3Schema": {"format": ["x"]}}}, 1]}}, None)
+        == ()
+    )

@@ -139,6 +139,7 @@ def _stored_form(conversion: Conversion, validate: Validation) -> Validation:
     return checked
 
 
+_WARNINGS = {"CustomResourceDefinition": crds.warnings}
 _VALIDATIONS = {**builtin_validation.VALIDATIONS, "CustomResourceDefinition": crds.validate_crd}
 _DEFINITION_PREFIXES = {
     "": "io.k8s.api.core",
@@ -168,7 +169,7 @@ def _row(
         short_names=short_names,
         columns=COLUMNS.get(kind, ()),
         field_labels=FIELD_LABELS.get(kind, {}),
-        strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), _VALIDATIONS.get(kind)),
+        strategy=Strategy(builtin_defaults.DEFAULTS.get(kind), _VALIDATIONS.get(kind), _WARNINGS.get(kind)),
         typed_items=False,
     )
     return replace(row, **fields)

@@ -172,6 +172,17 @@ def _merged(present: list[Mapping[str, Any]], wanted: tuple[Object, ...], now: s
     return list(found.values())
 
 
+def warnings(crd: Object, old: Object | None) -> tuple[str, ...]:
+    """Formats that mean nothing, of those that `old` does not name."""
+    known = _unknown_formats(old or {})
+    return tuple(f'unrecognized format "{name}"' for name in _unknown_formats(crd) if name not in known)
+
+
+def _unknown_formats(crd: Object) -> list[str]:
+    roots = [at(version, "schema", "openAPIV3Schema") for version in maps(at(crd, "spec", "versions"))]
+    return list(dict.fromkeys(name for root in roots for name in structural.unknown_formats(root)))
+
+
 # --- validation ----------------------------------------------------------------------------------------------
 
 

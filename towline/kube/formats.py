@@ -85,9 +85,10 @@ CHECKS: Final[Mapping[str, Callable[[str], bool]]] = {
 }  # fmt: skip
 """What says of a text whether it has the format."""
 
-KNOWN: Final = frozenset(
-    {*CHECKS, "date", "date-time", "datetime", "email", "hostname", "ipv4", "ipv6", "password", "uri", "int32", "int64",
-     "float", "double"}
-)  # fmt: skip
-"""Formats that Kubernetes knows; others mean nothing, which a CRD's author is told."""
 CHECKED: Final = frozenset({*CHECKS, "date", "date-time", "email", "hostname", "ipv4", "ipv6", "uri"})
+KNOWN: Final[Mapping[str, frozenset[str]]] = {
+    "string": CHECKED | {"datetime", "password"},
+    "integer": frozenset({"int32", "int64"}),
+    "number": frozenset({"float", "double"}),
+}
+"""By type. Others mean nothing, which the author of a CRD is told."""

@@ -55,10 +55,12 @@ class Strategy:
     default(new, old, now, uid) -> the object to store, with defaults that the schema cannot express;
     `old` is None on create; `now` an RFC 3339 time; `uid` a fresh random UUID for ids that the kind needs.
     validate(new, old) -> errors.
+    warn(new, old) -> what the client is told of what is accepted.
     """
 
     default: Callable[[Object, Object | None, str, str], Object] | None = None
     validate: Callable[[Object, Object | None], list[FieldError]] | None = None
+    warn: Callable[[Object, Object | None], tuple[str, ...]] | None = None
 
 
 class Outdated(NamedTuple):

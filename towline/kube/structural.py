@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from towline.kube import errors, rules, schemas
+from towline.kube import errors, formats, rules, schemas
 from towline.kube.cells import maps, table
 from towline.kube.field_errors import FieldError
 from towline.kube.schemas import Schema
@@ -342,6 +342,25 @@ def _defaults(node: Mapping[str, Any], path: str, *, root: bool = False) -> list
         if isinstance(node.get(word), Mapping):
             found += _defaults(node[word], f"{path}.{word}")
     return found
+
+
+# --- formats -----------------------------------------------------------------------------------------------------------
+
+
+def unknown_formats(node: Any, depth: int = 0) -> Iterator[str]:
+    """Formats in the schema that mean nothing to Kubernetes."""
+    if not isinstance(node, Mapping) or depth > DEPTH_MAX:
+        return
+    said = node.get("format")
+    if isinstance(said, str) and said not in ("", *formats.KNOWN.get(str(node.get("type") or "string"), ())):
+        yield said
+    for child in table(node.get("properties")).values():
+        yield from unknown_formats(child, depth + 1)
+    for word in ("items", "additionalProperties", "not"):
+        yield from unknown_formats(node.get(word), depth + 1)
+    for word in _JUNCTORS:
+        for part in maps(node.get(word)):
+            yield from unknown_formats(part, depth + 1)
 
 
 # --- fields by path ------------------------------------------------------------------------------------------------

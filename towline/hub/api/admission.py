@@ -114,6 +114,8 @@ def prepare(
     warnings = reported(kind, unknown, validation)
     if kind.unserved:
         warnings += (kind.unserved,)
+    if kind.strategy.warn is not None:
+        warnings += kind.strategy.warn(pruned, old)
     obj = schemas.default(kind.schema, pruned)
     errors = schemas.validate(kind.schema, obj)
     told: tuple[FieldError, ...] | None = tuple(errors)
