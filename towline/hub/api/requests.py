@@ -91,7 +91,8 @@ async def _done(engine: Engine, kind: Kind, call: Call, accept: Accepted) -> Rep
     try:
         reply = await _VERBS[call.attributes.verb](engine, kind, call, accept)
     except status.StatusError as error:
-        error.warnings = (kind.deprecation,) if kind.deprecation else ()
+        if kind.deprecation:
+            error.warnings = (kind.deprecation, *error.warnings)
         raise
     if kind.deprecation:
         reply.warnings = (kind.deprecation, *reply.warnings)
