@@ -23,7 +23,7 @@ _PARTS = (
     ("admit", ("api/admission", "api/claims", "kube/schemas", "kube/builtin", "kube/names", "kube/field_errors")),
     ("managed fields", ("kube/apply", "kube/fields", "kube/merging", "kube/structure")),
     ("encode", ("kube/objects", "api/reads", "api/pages")),
-    ("commit and cache", ("hub/store/",)),
+    ("commit and cache", ("hub/store/", "grpc/")),
     ("controllers", ("hub/controllers/", "hub/decide/")),
     ("the rest of the API", ("hub/api/",)),
 )  # fmt: skip
