@@ -136,6 +136,11 @@ async def test_large_answers_are_compressed_for_those_who_ask(api: Served) -> No
             body = await answer.read()
         async with session.get(api.url + CONFIGMAPS, headers={"Accept-Encoding": "identity"}) as plain:
             assert "Content-Encoding" not in plain.headers and await plain.read() == gzip.decompress(body)
+        async with session.get(api.url + CONFIGMAPS, headers=headers) as again:
+            assert await again.read() == body
+        await api.patch(f"{CONFIGMAPS}/c", {"data": {"b": "new"}})
+        async with session.get(api.url + CONFIGMAPS, headers=headers) as changed:
+            assert b'"b":"new"' in gzip.decompress(await changed.read())
 
 
 @pytest.mark.parametrize(
@@ -414,3 +419,16 @@ def test_kept_lists_are_bounded_and_dropped_with_the_first_change() -> None:
     assert bodies.get(at[1], lists[1], b"1:") is None
     bodies.keep(at[1], lists[1], b"1:", b"1:" + b"b" * 20)
     assert bodies.get(at[1], lists[1], b"1:") is None, "too large by itself"
+
+
+def test_a_compressed_list_is_kept_beside_its_body_and_counts() -> None:
+    entry = Entry(Key("", "as", "shop", "a"), b"{}", 1, Meta(), ParsedObjects(0))
+    at, listed, body = ("", "as", "v1", None, 0), (entry,), b"1:aaaa"
+    bodies = ListBodies(10)
+    bodies.keep(at, listed, b"1:", body)
+    bodies.keep_packed(b"".join((b"1:", b"aaaa")), b"zz")
+    assert bodies.packed(body) == b"", "equal bytes are not the body that is kept"
+    bodies.keep_packed(body, b"zz")
+    assert bodies.packed(body) == b"zz"
+    bodies.keep_packed(body, b"z" * 5)
+    assert bodies.get(at, listed, b"1:") is None, "both together are too large"

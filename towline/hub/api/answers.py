@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from multidict import CIMultiDict
 
-from towline.hub.api.engine import Limits
+from towline.hub.api.engine import Engine
 from towline.hub.api.requests import Reply
 
 _PIECE_BYTES = 96 * 1024
@@ -29,11 +29,15 @@ def response(reply: Reply) -> web.Response:
     return web.Response(body=reply.body, status=reply.code, headers=headers)
 
 
-async def sized(request: web.BaseRequest, reply: Reply, limits: Limits) -> web.Response:
-    """Large answers are compressed, beside the event loop."""
-    large = len(reply.body) >= limits.gzip_bytes
+async def sized(request: web.BaseRequest, reply: Reply, engine: Engine) -> web.Response:
+    """Large answers are compressed, beside the event loop; those of lists that are kept only once."""
+    large = len(reply.body) >= engine.limits.gzip_bytes
     if large and "gzip" in request.headers.get("Accept-Encoding", ""):
-        reply.body = await asyncio.to_thread(gzip.compress, reply.body, 1)
+        body = reply.body
+        reply.body = engine.bodies.packed(body)
+        if not reply.body:
+            reply.body = await asyncio.to_thread(gzip.compress, body, 1)
+            engine.bodies.keep_packed(body, reply.body)
         reply.headers["Content-Encoding"] = "gzip"
     return response(reply)
 

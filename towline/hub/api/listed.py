@@ -1,4 +1,4 @@
-"""Bodies of whole lists, kept as long as nothing in them changes: many readers of one list cost one join.
+"""Bodies of whole lists, kept as long as nothing in them changes: many readers of one list cost one join, and one compression.
 
 A body is known by the very tuple of entries that it was made of; the cache hands out the same one until something changes.
 """
@@ -19,6 +19,11 @@ class _Kept(NamedTuple):
     entries: Sequence[Entry]
     head: int
     body: bytes
+    packed: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self.packed)
 
 
 class ListBodies:
@@ -42,11 +47,18 @@ class ListBodies:
         return body
 
     def keep(self, at: ListKey, entries: Sequence[Entry], head: bytes, body: bytes) -> None:
-        self._drop(at)
-        self._kept[at] = _Kept(entries, len(head), body)
-        self._size += len(body)
-        while self._size > self._bytes_max:
-            self._drop(next(iter(self._kept)))
+        self._put(at, _Kept(entries, len(head), body))
+
+    def packed(self, body: bytes) -> bytes:
+        """The compressed form that was kept beside this very `body`; empty for none."""
+        return next((kept.packed for kept in self._kept.values() if kept.body is body), b"")
+
+    def keep_packed(self, body: bytes, packed: bytes) -> None:
+        """Keep `packed` beside `body`, if that is still kept."""
+        for at, kept in self._kept.items():
+            if kept.body is body:
+                self._put(at, kept._replace(packed=packed))
+                return
 
     def changed(self, revision: int, events: Iterable[WatchEvent]) -> None:
         """A subscriber of the cache."""
@@ -56,7 +68,14 @@ class ListBodies:
         for at in [at for at in self._kept if at[:2] in touched]:
             self._drop(at)
 
+    def _put(self, at: ListKey, kept: _Kept) -> None:
+        self._drop(at)
+        self._kept[at] = kept
+        self._size += kept.size
+        while self._size > self._bytes_max:
+            self._drop(next(iter(self._kept)))
+
     def _drop(self, at: ListKey) -> None:
         kept = self._kept.pop(at, None)
         if kept is not None:
-            self._size -= len(kept.body)
+            self._size -= kept.size

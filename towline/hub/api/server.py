@@ -304,7 +304,7 @@ class ApiServer:
                 return answers.response(await self._run(self._write(call, asked, held.pop_all())))
             reply = await requests.answer(self.engine, call)
             # The seats are held until it is written: what a slow reader keeps in memory is bounded with them.
-            response = await answers.sized(request, reply, self.engine.limits)
+            response = await answers.sized(request, reply, self.engine)
             return await answers.deliver(request, response, asked.audit_id, self.engine.limits.write_seconds)
 
     async def _seated(
@@ -402,7 +402,7 @@ class ApiServer:
             return answers.response(Reply(found.body, content_type=found.content_type, headers=headers))
         body = gzip.decompress(found.body) if found.compressed else found.body
         reply = Reply(body, content_type=found.content_type, headers=headers)
-        return await answers.sized(request, reply, self.engine.limits)
+        return await answers.sized(request, reply, self.engine)
 
     # --- watches ---------------------------------------------------------------------------------------------
 
