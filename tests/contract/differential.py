@@ -150,7 +150,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ADDRESS = re.compile(r"10\.0\.0\.\d+\Z")
 _TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+\Z")
-_ISSUER = re.compile(r"https://127\.0\.0\.1:\d{4,5}(?![\d.])")
+_ISSUER = re.compile(r"https://127\.0\.0\.1(:\d{4,5})?(?![:\d.])")
 _AGE = re.compile(r"\d+[smhd](\d+[smhd])?\Z")
 
 
