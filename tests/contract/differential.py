@@ -229,11 +229,15 @@ class Normalizer:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What a ServiceAccount's token says, with its times as seconds of its life."""
+    """What a ServiceAccount's token says, with its times as seconds of its life, to the nearest ten: a server may look
+    at its clock more than once."""
     payload = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     issued = claims.pop("iat", 0)
-    return {**claims, **{claim: claims[claim] - issued for claim in ("exp", "nbf") if claim in claims}}
+    return {
+        **claims,
+        **{claim: round((claims[claim] - issued) / 10) * 10 for claim in ("exp", "nbf") if claim in claims},
+    }
 
 
 def _manager(entry: Any) -> str:
