@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.decide.world import World, configmap, namespace
 from towline.hub.decide import garbage
-from towline.kube import deletion
+from towline.kube import deletion, names
 from towline.kube.objects import Key, Object, is_deleting, uid_of
 
 
@@ -128,7 +128,7 @@ def test_nothing_in_a_namespace_owns_what_is_in_none() -> None:
 
 def test_what_is_protected_is_not_collected() -> None:
     world = World()
-    make(world, "a", reference(GONE), labels={deletion.PROTECTION_LABEL: "Always"})
+    make(world, "a", reference(GONE), labels={names.DELETION_PROTECTED: "Always"})
     rest(world)
     assert left(world) == ["a"]
 

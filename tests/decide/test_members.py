@@ -216,7 +216,7 @@ def test_a_namespace_says_what_it_waits_for() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
     pod["metadata"]["finalizers"] = ["a.io/b"]
     safe = configmap("safe")
-    safe["metadata"]["labels"] = {deletion.PROTECTION_LABEL: "Always"}
+    safe["metadata"]["labels"] = {names.DELETION_PROTECTED: "Always"}
     world = a_world(pod, safe, configmap("plain"))
     world.objects[SHOP]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from towline.kube import names
 from towline.kube.objects import Object, with_metadata
 
 FOREGROUND = "foregroundDeletion"
@@ -16,13 +17,12 @@ Cascade = Literal["Background", "Foreground", "Orphan", ""]
 """A propagationPolicy; empty where nobody said one."""
 POLICIES: tuple[Cascade, ...] = ("Foreground", "Background", "Orphan")
 
-PROTECTION_LABEL = "resourcetemplate.karmada.io/deletion-protected"
-PROTECTED = f"This resource is protected, please make sure to remove the label: {PROTECTION_LABEL}"
+PROTECTED = f"This resource is protected, please make sure to remove the label: {names.DELETION_PROTECTED}"
 
 
 def is_protected(labels: Mapping[str, str] | None) -> bool:
     """Whether Karmada's label denies every deletion of an object with these labels."""
-    return labels is not None and labels.get(PROTECTION_LABEL) == "Always"
+    return labels is not None and labels.get(names.DELETION_PROTECTED) == "Always"
 
 
 def finalizers(default: Cascade, present: Sequence[str], asked: Cascade) -> list[str]:

@@ -16,14 +16,13 @@ from aiohttp import web
 from towline.hub.api import status
 from towline.hub.api.paths import Attributes
 from towline.hub.api.status import StatusError
-from towline.hub.api.user import AUTHENTICATED, User
+from towline.hub.api.user import AUTHENTICATED, MASTERS, User
 from towline.kube.rbac import EVERYTHING, Rule
 
 log = logging.getLogger(__name__)
 
 ANONYMOUS = "system:anonymous"
 UNAUTHENTICATED = "system:unauthenticated"
-MASTERS = "system:masters"
 
 _UID_OID = "1.3.6.1.4.1.57683.2"
 """Where Kubernetes looks for the user's uid in a certificate's subject."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from towline.certs.authority import AGENT_PREFIX
-from towline.hub.api.authentication import MASTERS, Decision, denied
+from towline.hub.api.authentication import Decision, denied
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import MASTERS, User
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry, WatchEvent
 from towline.kube import rbac

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from towline.hub.api.listed import ListBodies
 from towline.hub.api.plugins import Plugins
 from towline.hub.api.status import StatusError, timed_out, too_large_revision, unavailable
 from towline.hub.api.status import too_large as too_large_error
+from towline.hub.decide.conditions import rfc3339
 from towline.hub.store import contract
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry, Source
@@ -140,10 +140,6 @@ class Engine:
         """Wait until `source` shows `revision`; raises 504 Timeout as Kubernetes does for one from the future."""
         if revision > source.revision and not await source.wait(revision, self.limits.revision_wait_seconds):
             raise too_large_revision(revision, source.revision)
-
-
-def rfc3339(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _too_large(error: contract.TooLarge) -> StatusError:

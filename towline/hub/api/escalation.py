@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from towline.hub.api import status
-from towline.hub.api.authentication import MASTERS
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.paths import Attributes
 from towline.hub.api.plugins import AdmissionRequest, Warnings
+from towline.hub.api.user import MASTERS
 from towline.kube import rbac
 from towline.kube.objects import Object
 from towline.kube.rbac import Rule

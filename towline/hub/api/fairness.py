@@ -16,7 +16,7 @@ from typing import Literal
 
 from towline.hub.api.engine import Limits
 from towline.hub.api.paths import Attributes
-from towline.hub.api.user import User
+from towline.hub.api.user import MASTERS, User
 
 EXEMPT = "exempt"
 LEADER_ELECTION = "leader-election"
@@ -30,7 +30,6 @@ Refusal = Literal["", "queue-full", "time-out"]
 
 READS_MANY = frozenset({"list", "watch", "deletecollection"})
 
-_MASTERS = "system:masters"
 _LIST_OBJECTS_PER_SEAT = 100
 
 
@@ -60,7 +59,7 @@ class Ticket:
 
 def level_of(user: User, at: Attributes) -> str:
     """The level that a request belongs to."""
-    if _MASTERS in user.groups:
+    if MASTERS in user.groups:
         return EXEMPT
     if at.group == "coordination.k8s.io" and at.resource == "leases":
         return LEADER_ELECTION

@@ -21,9 +21,9 @@ from towline.hub.api import status
 from towline.hub.api.actions import Acted, Action, Actions
 from towline.hub.api.authentication import InvalidToken, Verify, first_of
 from towline.hub.api.discovery import Document
-from towline.hub.api.engine import rfc3339
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import AUTHENTICATED, User
+from towline.hub.decide.conditions import rfc3339
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import Entry
 from towline.kube import errors, schemas, tokens

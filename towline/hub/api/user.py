@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MASTERS = "system:masters"
+"""The group that may everything."""
 AUTHENTICATED = "system:authenticated"
 """The group of everybody who is somebody."""
 
@@ -29,5 +31,5 @@ class User:
         return info
 
 
-SYSTEM = User("system:towline", ("system:masters",))
+SYSTEM = User("system:towline", (MASTERS,))
 """The hub itself."""

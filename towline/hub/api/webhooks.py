@@ -21,11 +21,12 @@ from yarl import URL
 
 from towline.hub.api import admission, scale, status
 from towline.hub.api.claims import NAMESPACES
-from towline.hub.api.engine import Limits, rfc3339
+from towline.hub.api.engine import Limits
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.api.status import StatusError
 from towline.hub.api.user import User
 from towline.hub.api.versions import object_as_version
+from towline.hub.decide.conditions import rfc3339
 from towline.hub.store.cache import Cache
 from towline.hub.store.watch import WatchEvent
 from towline.kube import patches, webhooks

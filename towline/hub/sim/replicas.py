@@ -14,6 +14,7 @@ from towline.hub.sim.round import (
     with_condition,
     without_zeros,
 )
+from towline.kube import last_applied
 from towline.kube.objects import (
     Key,
     Object,
@@ -174,7 +175,7 @@ def _new_replica_set(round: Round, deployment: Object, name: str, older: list[Ob
 
 def _is_its_own(annotation: str) -> bool:
     """Annotations that speak of the Deployment itself and are not handed down."""
-    return annotation in ("kubectl.kubernetes.io/last-applied-configuration", REVISION, *STEERING)
+    return annotation in (last_applied.ANNOTATION, REVISION, *STEERING)
 
 
 def _scale(round: Round, replica_set: Object, replicas: int) -> Object:
