@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from towline.hub.decide.plan import Ask
 from towline.kube import amounts
 from towline.kube.cells import at, maps, table
+from towline.kube.grades import grades_of
 from towline.kube.objects import Object
 from towline.kube.packing import Nodes, Part, sets_in
 from towline.kube.wishes import Wish
@@ -131,12 +132,7 @@ def missing(wish: Wish, clusters: Iterable[str], answers: Answers) -> tuple[Ask,
 def _grades(cluster: Object, summary: Mapping[str, Any]) -> tuple[tuple[int, Mapping[str, int]], ...]:
     """Nodes by grade, with the least that each has left. Nodes of a grade that the spec has no more (it was changed, and the
     agent has not counted anew) leave the models out altogether: half of them would say too little."""
-    least = {
-        int(model.get("grade") or 0): amounts.offered(
-            {str(bounds.get("name")): bounds.get("min") or 0 for bounds in maps(model.get("ranges"))}
-        )
-        for model in maps(at(cluster, "spec", "resourceModels"))
-    }
+    least = {grade.grade: grade.least for grade in grades_of(cluster)}
     counted = [
         (int(row.get("grade") or 0), int(row.get("count") or 0))
         for row in maps(summary.get("allocatableModelings"))
