@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.cases import cases
 from tests.decide.world import cluster
+from towline.hub.decide.scheduling import Outcome, Request, View, asks_agents, schedule
 from towline.hub.decide.scheduling.estimates import (
     AGENT,
     MODELS,
@@ -18,12 +20,13 @@ from towline.hub.decide.scheduling.estimates import (
     NO_SUMMARY,
     PODS_A_NODE,
     UNLIMITED,
-    asks_agents,
+    Answers,
     missing,
     replicas_in,
     room_of,
     with_answer,
 )
+from towline.hub.decide.scheduling.members import Members
 from towline.kube import amounts
 from towline.kube.objects import Object
 from towline.kube.wishes import AMOUNT_MAX, Wish, of_components, of_replicas
@@ -221,26 +224,56 @@ ONE_CLUSTER = [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]
 
 
 @pytest.mark.parametrize(
-    ("scheduling", "more", "components", "wanted"),
+    ("scheduling", "constraints", "components", "wanted"),
     [
-        pytest.param(None, {}, (), False, id="no division"),
-        pytest.param({"replicaSchedulingType": "Duplicated"}, {}, (), False, id="Duplicated"),
-        pytest.param({"replicaSchedulingType": "Divided"}, {}, (), False, id="equal weights"),
-        pytest.param({"weightPreference": {"staticWeightList": [{"weight": 1}]}}, {}, (), False, id="static weights"),
-        pytest.param(DYNAMIC, {}, (), True, id="dynamic weights"),
-        pytest.param({"replicaDivisionPreference": "Aggregated"}, {}, (), True, id="Aggregated"),
-        pytest.param(
-            {"replicaSchedulingType": "Divided"}, {"spreadConstraints": ONE_CLUSTER}, [component(1)], True,
-            id="sets of components in one cluster",
-        ),
-        pytest.param(
-            {"replicaSchedulingType": "Duplicated"}, {"spreadConstraints": ONE_CLUSTER}, (), False,
-            id="Duplicated under a spread constraint",
-        ),
+        pytest.param(None, (), (), False, id="no division"),
+        pytest.param({"replicaSchedulingType": "Duplicated"}, (), (), False, id="Duplicated"),
+        pytest.param({"replicaSchedulingType": "Divided"}, (), (), False, id="equal weights"),
+        pytest.param({"weightPreference": {"staticWeightList": [{"weight": 1}]}}, (), (), False, id="static weights"),
+        pytest.param(DYNAMIC, (), (), True, id="dynamic weights"),
+        pytest.param({"replicaDivisionPreference": "Aggregated"}, (), (), True, id="Aggregated"),
+        pytest.param(None, ONE_CLUSTER, [component(1)], True, id="sets of components in one cluster"),
+        pytest.param(None, (), [component(1)], False, id="sets of components in all clusters"),
+        pytest.param(None, ONE_CLUSTER, (), False, id="Duplicated under a spread constraint"),
     ],
 )  # fmt: skip
-def test_who_asks_agents(scheduling: Any, more: Object, components: Any, wanted: bool) -> None:
-    assert asks_agents({"replicaScheduling": scheduling, **more}, components) is wanted
+def test_who_asks_agents(scheduling: Any, constraints: Any, components: Any, wanted: bool) -> None:
+    placement = {"replicaScheduling": scheduling, "spreadConstraints": constraints}
+    assert asks_agents(Request(placement, 3, True, {}, "uid", components=tuple(components))) is wanted
+
+
+def asking(answers: Answers, request: Request) -> Outcome:
+    members = Members.of(
+        {**member(BIG), "metadata": {"name": name, "labels": {}}} for name in ("a", "b", "c")
+    )
+    return schedule(request, View(members, answers=answers))
+
+
+AGGREGATED = Request(
+    {"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}, 9, True, {}, "uid", namespace="shop",
+    requirements={"resourceRequest": {"cpu": "500m"}},
+)  # fmt: skip
+
+
+def test_a_decision_first_asks_the_agents_that_can_answer() -> None:
+    outcome = asking(Said({"a", "c"}, {"c": 4}), AGGREGATED)
+    assert outcome.asks == (("a", outcome.asks[0].wish),) and outcome.targets is None and not outcome.success
+    assert outcome.asks[0].wish.key == WISH.key
+
+
+def test_answers_lower_what_a_cluster_can_take() -> None:
+    outcome = asking(Said({"a", "b", "c"}, {"a": 2, "b": NO_ANSWER, "c": 0}), AGGREGATED)
+    assert not outcome.asks
+    rows = outcome.traces[0].data()["clusters"]
+    assert [(row["available"], row["availableFrom"]) for row in rows.values()] == [
+        (2, AGENT), (20, "resourceSummary: cpu"), (0, AGENT),
+    ]  # fmt: skip
+
+
+def test_one_that_never_asks_ignores_what_others_were_told() -> None:
+    static = replace(AGGREGATED, placement={"replicaScheduling": {"replicaSchedulingType": "Duplicated"}})
+    outcome = asking(Said({"a", "b", "c"}, {"a": 0}), static)
+    assert outcome.targets == {"a": 9, "b": 9, "c": 9}
 
 
 # --- wishes ----------------------------------------------------------------------------------------------------

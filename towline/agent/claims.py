@@ -5,18 +5,18 @@ Pure. A claim is compiled once and then asked about every node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from towline.agent.capacity import NodeRoom
 from towline.kube.cells import maps, table
 from towline.kube.selectors import Requirement
+from towline.kube.taints import Taint, repelling, tolerates
 
 Allows = Callable[[NodeRoom], bool]
 
 _OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": ">", "Lt": "<"}
-_HARD_EFFECTS = ("NoSchedule", "NoExecute")
-_CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+_CORDONED = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
 
 def allows(claim: Mapping[str, Any]) -> Allows:
@@ -27,19 +27,15 @@ def allows(claim: Mapping[str, Any]) -> Allows:
     terms = (
         None if affinity is None else [_term(term) for term in maps(table(affinity).get("nodeSelectorTerms"))]
     )
-    tolerations = tuple(maps(claim.get("tolerations")))
+    tolerations = maps(claim.get("tolerations"))
 
     def allowed(node: NodeRoom) -> bool:
         return (
             node.ready
-            and (not node.unschedulable or _tolerated(_CORDONED, tolerations))
+            and (not node.unschedulable or tolerates(tolerations, _CORDONED))
             and all(node.labels.get(key) == value for key, value in selector.items())
             and (terms is None or any(matches(node) for matches in terms))
-            and all(
-                _tolerated(taint, tolerations)
-                for taint in node.taints
-                if taint.get("effect") in _HARD_EFFECTS
-            )
+            and all(tolerates(tolerations, taint) for taint in repelling(node.taints))
         )
 
     return allowed
@@ -48,47 +44,29 @@ def allows(claim: Mapping[str, Any]) -> Allows:
 def _term(term: Mapping[str, Any]) -> Allows:
     """All expressions of a NodeSelectorTerm must hold; a term without any matches no node, nor does one that cannot be
     read."""
-    labels = [_requirement(expression) for expression in maps(term.get("matchExpressions"))]
-    fields = [_requirement(expression) for expression in maps(term.get("matchFields"))]
-    readable = all(each is not None for each in [*labels, *fields]) and all(
-        each.key == "metadata.name" for each in fields if each is not None
-    )
-    if not readable or not (labels or fields):
+    labels = _requirements(term.get("matchExpressions"))
+    fields = _requirements(term.get("matchFields"))
+    if labels is None or fields is None or not (labels or fields):
+        return lambda node: False
+    if any(field.key != "metadata.name" for field in fields):
         return lambda node: False
     return lambda node: (
-        all(each.matches(node.labels) for each in labels if each is not None)
-        and all(each.matches({"metadata.name": node.name}) for each in fields if each is not None)
+        all(each.matches(node.labels) for each in labels)
+        and all(each.matches({"metadata.name": node.name}) for each in fields)
     )
+
+
+def _requirements(expressions: Any) -> list[Requirement] | None:
+    """NodeSelectorRequirements; None when there is one that Kubernetes would refuse."""
+    found = [_requirement(expression) for expression in maps(expressions)]
+    readable = [each for each in found if each is not None]
+    return readable if len(readable) == len(found) else None
 
 
 def _requirement(expression: Mapping[str, Any]) -> Requirement | None:
-    """A NodeSelectorRequirement; None when Kubernetes would refuse it."""
     operator = _OPERATORS.get(str(expression.get("operator")))
     values = frozenset(map(str, expression.get("values") or ()))
     wanted = {"in": bool(values), "notin": bool(values), ">": len(values) == 1, "<": len(values) == 1}
     if operator is None or not wanted.get(operator, not values):
         return None
     return Requirement(str(expression.get("key") or ""), operator, values)
-
-
-def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    return any(_tolerates(toleration, taint) for toleration in tolerations)
-
-
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    """An empty effect means all, an empty key with Exists every key."""
-    if (toleration.get("effect") or taint.get("effect")) != taint.get("effect"):
-        return False
-    if (toleration.get("key") or taint.get("key")) != taint.get("key"):
-        return False
-    operator, wanted = toleration.get("operator") or "Equal", str(toleration.get("value") or "")
-    held = str(taint.get("value") or "")
-    if operator == "Exists":
-        return True
-    if operator == "Equal":
-        return bool(toleration.get("key")) and held == wanted
-    try:
-        left, right = int(held), int(wanted)
-    except ValueError:
-        return False
-    return (operator == "Lt" and left < right) or (operator == "Gt" and left > right)

@@ -108,6 +108,8 @@ def _apply(
     shaped = bindings.shape(snapshot, template, policy, claim, binding)
     placed, noted, why, outcome = place(binding_key, shaped, binding, view, now)
     reasons.update(why)
+    if outcome is not None and outcome.asks:
+        return Plan(reasons=reasons, asks=outcome.asks)
     events = [event for note in noted for event in (note, _about(note, template))]
     if binding is None or placed != binding:
         writes.append(Put(binding_key, placed, 0 if binding is None else revision_of(binding)))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
-from towline.hub.decide.scheduling.estimates import replicas_in
+from towline.hub.decide.scheduling.estimates import missing, replicas_in, with_answer
 from towline.hub.decide.scheduling.filters import FILTERS
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.request import (
+    ASKING,
     CAPACITY,
     CLUSTER,
     DYNAMIC,
@@ -34,6 +35,7 @@ from towline.hub.decide.scheduling.selection import select
 from towline.hub.decide.scheduling.strategies import assign
 from towline.hub.decide.scheduling.trace import traced
 from towline.hub.decide.scheduling.view import View
+from towline.kube.wishes import Wish, of_components, of_replicas
 
 __all__ = ["NO_CLUSTER_FIT", "SUCCESS", "UNSCHEDULABLE", "Outcome", "Request", "View", "schedule"]
 
@@ -51,6 +53,8 @@ def schedule(request: Request, view: View) -> Outcome:
     tried: list[Outcome] = []
     for term in terms[_first(request, terms) :]:
         outcome = _try_term(request, term, view)
+        if outcome.asks:
+            return outcome
         tried.append(outcome)
         if outcome.success:
             break
@@ -80,7 +84,12 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
         trace = traced(members, term.name, refusals, 0, (), None)
         message = _no_fit_message(members, refusals)
         return Outcome(NO_CLUSTER_FIT, message, {}, term.name, waits | {CLUSTER}, (trace,))
-    candidates, sources = _candidates(request, term, view, feasible)
+    wish = _wish(request) if needs_room(request) else None
+    if wish is not None and asks_agents(request):
+        asks = missing(wish, (member.name for member in members.within(feasible)), view.answers)
+        if asks:
+            return Outcome(ASKING, f"{len(asks)} agents are asked what they have room for", None, asks=asks)
+    candidates, sources = _candidates(request, term, view, feasible, wish)
     selection, division, error = None, None, ""
     try:
         selection = select(request, _ranked(candidates) if sources is not None else candidates)
@@ -120,12 +129,12 @@ def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], 
 
 
 def _candidates(
-    request: Request, term: Term, view: View, feasible: int
+    request: Request, term: Term, view: View, feasible: int, wish: Wish | None
 ) -> tuple[list[Candidate], dict[str, int] | None]:
     """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
     members, current, points = view.members, request.current, scores(request, view)
     tier_of = _tiers(term, members, feasible)
-    if not needs_room(request):
+    if wish is None:
         return [
             Candidate(
                 m.name, points.get(m.name, 0), UNLIMITED, current.get(m.name, 0), tier_of.get(m.name, 0), m
@@ -134,9 +143,13 @@ def _candidates(
         ], None
     found: list[Candidate] = []
     sources: dict[str, int] = {}
+    said = view.answers.said(wish.key) if asks_agents(request) else {}
     for member in members.within(feasible):
         name = member.name
-        room, source = replicas_in(member.room, request.requirements, view.assigned.promised_to(name))
+        promised = view.assigned.promised_to(name)
+        room, source = replicas_in(member.room, wish, promised)
+        if name in said:
+            room, source = with_answer((room, source), said[name], wish, promised)
         sources[source] = sources.get(source, 0) | 1 << members.index[name]
         found.append(
             Candidate(name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
@@ -144,11 +157,23 @@ def _candidates(
     return found, sources
 
 
+def _wish(request: Request) -> Wish:
+    if request.components:
+        return of_components(request.components, request.namespace)
+    return of_replicas(request.requirements, request.namespace)
+
+
 def needs_room(request: Request) -> bool:
     """Whether anything depends on how much room there is: dynamic division, and a choice among clusters (Karmada 3.4)."""
     if not request.workload:
         return False
     return strategy_of(request.placement) in DYNAMIC or bool(constraints_of(request))
+
+
+def asks_agents(request: Request) -> bool:
+    """Whether so much depends on the room that agents are asked: replicas are divided by it, or a cluster has to hold whole
+    sets. Duplicated and static weights never do."""
+    return needs_room(request) and (strategy_of(request.placement) in DYNAMIC or bool(request.components))
 
 
 def _tiers(term: Term, members: Members, feasible: int) -> dict[str, int]:

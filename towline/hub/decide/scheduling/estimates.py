@@ -104,17 +104,15 @@ def with_answer(general: tuple[int, str], said: int | None, wish: Wish, assumed:
     return (left, AGENT) if left < general[0] else general
 
 
-def asks_agents(placement: Mapping[str, Any], components: Collection[Any] = ()) -> bool:
-    """Whether the placement of a workload depends on how much more fits so much that agents are asked: when replicas are
-    divided by it, or sets of components need a cluster that holds them. Duplicated and static weights never do."""
-    scheduling = placement.get("replicaScheduling") or {}
-    if not scheduling or (scheduling.get("replicaSchedulingType") or "Divided") == "Duplicated":
-        return False
-    if scheduling.get("replicaDivisionPreference") == "Aggregated":
-        return True
-    if (scheduling.get("weightPreference") or {}).get("dynamicWeight"):
-        return True
-    return bool(components) and bool(placement.get("spreadConstraints"))
+class _Nobody:
+    able: Collection[str] = frozenset()
+
+    def said(self, key: str) -> Mapping[str, int]:
+        return {}
+
+
+NOBODY: Answers = _Nobody()
+"""Where no agent is connected."""
 
 
 def missing(wish: Wish, clusters: Iterable[str], answers: Answers) -> tuple[Ask, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.members import Member
 from towline.kube.objects import Key
 
@@ -92,6 +93,8 @@ class Outcome:
     """What could help a wish that failed: see filters.FILTERS and CAPACITY."""
     traces: Sequence[Any] = field(default=(), compare=False)
     """How each term that was tried went: trace.Trace."""
+    asks: tuple[Ask, ...] = ()
+    """Nothing is decided: this would have to be known first."""
 
     @property
     def success(self) -> bool:
@@ -101,6 +104,8 @@ class Outcome:
 SUCCESS = "Success"
 NO_CLUSTER_FIT = "NoClusterFit"
 UNSCHEDULABLE = "Unschedulable"
+ASKING = "Asking"
+"""Never in a condition: agents are asked first."""
 SUCCESS_MESSAGE = "Binding has been scheduled successfully."
 
 CAPACITY, LABEL, TAINT, API, CLUSTER, EVICTION, GROUP = (
