@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from towline.agent.capacity import NodeRoom
 from towline.agent.claims import allows
-from towline.agent.estimate import ROOM_MAX, room_for
+from towline.agent.estimate import room_for
 from towline.agent.quotas import quota_of
 from towline.kube.objects import Object
+from towline.kube.packing import UNLIMITED
 from towline.kube.wishes import Wish, of_components, of_replicas
 
 
@@ -45,7 +46,7 @@ def wish(cpu: str = "1", claim: Object | None = None, priority: str = "", **requ
         pytest.param([], wish("1"), 0, id="no nodes"),
         pytest.param([node(unschedulable=True), node("n2")], wish("1"), 4, id="a cordoned node"),
         pytest.param([node(ready=False), node("n2")], wish("1"), 4, id="a node that is not ready"),
-        pytest.param([node()], of_components([], "shop"), ROOM_MAX, id="nothing to run"),
+        pytest.param([node()], of_components([], "shop"), UNLIMITED, id="nothing to run"),
     ],
 )
 def test_room_on_nodes(nodes: list[NodeRoom], asked: Wish, wanted: int) -> None:

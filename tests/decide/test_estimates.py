@@ -19,7 +19,6 @@ from towline.hub.decide.scheduling.estimates import (
     NO_ANSWER,
     NO_SUMMARY,
     PODS_A_NODE,
-    UNLIMITED,
     Answers,
     missing,
     replicas_in,
@@ -29,6 +28,7 @@ from towline.hub.decide.scheduling.estimates import (
 from towline.hub.decide.scheduling.members import Members
 from towline.kube import amounts
 from towline.kube.objects import Object
+from towline.kube.packing import UNLIMITED
 from towline.kube.wishes import AMOUNT_MAX, Wish, of_components, of_replicas
 
 NOTHING: Mapping[str, int] = {}

@@ -10,16 +10,14 @@ from collections.abc import Iterable
 from towline.agent.capacity import PODS, NodeRoom
 from towline.agent.claims import allows
 from towline.agent.quotas import Quota, within
-from towline.kube.packing import Nodes, Part, sets_in
+from towline.kube.packing import UNLIMITED, Nodes, Part, sets_in
 from towline.kube.wishes import Wish
-
-ROOM_MAX = 2**31 - 1
 
 
 def room_for(nodes: Iterable[NodeRoom], quotas: Iterable[Quota], wish: Wish) -> int:
-    """How many more units of `wish` fit, up to ROOM_MAX."""
+    """How many more units of `wish` fit, up to UNLIMITED."""
     if not wish.pod_count:
-        return ROOM_MAX
+        return UNLIMITED
     fits = _on_nodes(nodes, wish)
     for quota in quotas:
         if quota.namespace == wish.namespace:
@@ -36,4 +34,4 @@ def _on_nodes(nodes: Iterable[NodeRoom], wish: Wish) -> int:
         if allowed:
             rows.append(Nodes(1, (*(node.free(name) for name in names), node.free(PODS)), allowed))
     parts = [Part(pods.replicas, (*(pods.requests.get(name, 0) for name in names), 1)) for pods in wish.pods]
-    return sets_in(rows, parts, ROOM_MAX)
+    return sets_in(rows, parts)

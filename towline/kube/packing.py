@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+UNLIMITED = 2**31 - 1
+"""More than anybody asks for."""
+
 Vector = tuple[int, ...]
 """Amounts in columns that the caller chose."""
 
@@ -28,7 +31,7 @@ class Part(NamedTuple):
     needs: Vector
 
 
-def sets_in(nodes: Sequence[Nodes], parts: Sequence[Part], at_most: int) -> int:
+def sets_in(nodes: Sequence[Nodes], parts: Sequence[Part], at_most: int = UNLIMITED) -> int:
     """How many sets of `parts` can run on `nodes` at the same time, up to `at_most`.
 
     Exact for one part. For several it is what first-fit finds, part by part: never more than there is room for."""

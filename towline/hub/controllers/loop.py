@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
@@ -228,6 +229,9 @@ class Loop:
             self._errors.pop(item, None)
         if plan.requeue_after_seconds is not None:
             self.queue.add(item, Urgency.RESYNC, plan.requeue_after_seconds)
+        if plan.asks:
+            again = partial(self._enqueue, item.controller, (item.key,), Urgency.USER)
+            self._world.placing.answers.ask(item.key, plan.asks, again, self._now())
         # A decision that wrote nothing must not delay the next one.
         self.queue.done(item, spaced=bool(plan.writes))
 

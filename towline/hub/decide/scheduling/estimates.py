@@ -18,10 +18,9 @@ from towline.kube import amounts
 from towline.kube.cells import at, maps, table
 from towline.kube.grades import grades_of
 from towline.kube.objects import Object
-from towline.kube.packing import Nodes, Part, sets_in
+from towline.kube.packing import UNLIMITED, Nodes, Part, sets_in
 from towline.kube.wishes import Wish
 
-UNLIMITED = 2**31 - 1
 PODS_A_NODE = 110
 """Of a node that is known by its grade only: Kubernetes' default."""
 PODS = "pods"
@@ -159,7 +158,7 @@ def _packed(room: Room, wish: Wish) -> int:
         Nodes(count, (*(least.get(name, 0) for name in names), PODS_A_NODE)) for count, least in room.grades
     ]
     parts = [Part(pods.replicas, (*(pods.requests.get(name, 0) for name in names), 1)) for pods in wish.pods]
-    return sets_in(nodes, parts, UNLIMITED)
+    return sets_in(nodes, parts)
 
 
 def _less(fits: int, wish: Wish, assumed: Mapping[str, int]) -> int:
