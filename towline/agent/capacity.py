@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 from towline.kube import amounts
@@ -112,7 +113,7 @@ class Capacity:
             self.remove_pod(uid)
             return
         spec = at(pod, "spec")
-        node = str(at(spec, "nodeName") or "")
+        node = intern(str(at(spec, "nodeName") or ""))
         found = _Pod(node, _requests(tuple(effective_requests(spec).items())))
         known = self._pods.get(uid)
         if found == known:
@@ -194,9 +195,10 @@ class _Pod(NamedTuple):
 
 def _room_of(node: Object, known: NodeRoom | None) -> NodeRoom:
     """`node` reduced; its load, and what is equal, is taken over from what was known of it."""
-    labels: Mapping[str, str] = labels_of(node)
+    # Thousands of nodes have the same labels, mostly with the same values.
+    labels = {intern(str(key)): intern(str(value)) for key, value in labels_of(node).items()}
     return NodeRoom(
-        name=name_of(node),
+        name=intern(name_of(node)),
         labels=known.labels if known is not None and known.labels == labels else labels,
         taints=tuple(maps(at(node, "spec", "taints"))),
         unschedulable=bool(at(node, "spec", "unschedulable")),

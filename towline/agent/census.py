@@ -27,6 +27,7 @@ TELL_SECONDS = 3.0
 _LIST_PAGE = 500
 _WATCH_SECONDS = 300
 _BACKOFF_SECONDS = (0.5, 60.0)
+_FAILURES_MAX = 16
 _RESOURCES_MAX = 256
 _INT64_MAX = 2**63 - 1
 
@@ -90,12 +91,10 @@ class Census:
             await asyncio.sleep(self._seconds)
 
     async def _follow(self, collection: _Collection) -> None:
-        pause, longest = _BACKOFF_SECONDS
         while True:
             try:
                 if not collection.version:
                     await self._list(collection)
-                    pause = _BACKOFF_SECONDS[0]
                 await self._watch(collection)
                 continue
             except _Expired:
@@ -109,8 +108,10 @@ class Census:
             except msgspec.DecodeError as error:
                 collection.version = ""
                 self._complain(collection, error)
+            first, longest = _BACKOFF_SECONDS
+            pause = min(longest, first * 2**collection.failures)
+            collection.failures = min(collection.failures + 1, _FAILURES_MAX)
             await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
-            pause = min(longest, pause * 2)
 
     def _complain(self, collection: _Collection, error: Exception) -> None:
         """Once for each reason: it is tried again and again."""
@@ -143,7 +144,7 @@ class Census:
         collection.keep(listed)
         collection.version = page.metadata.resource_version
         collection.complete = True
-        collection.said = ""
+        collection.failures, collection.said = 0, ""
         self._news.set()
 
     async def _watch(self, collection: _Collection) -> None:
@@ -161,6 +162,7 @@ class Census:
                 while line := await lines.readline():
                     before = self._capacity.changes
                     collection.take(line)
+                    collection.failures = 0
                     if self._capacity.changes != before:
                         self._news.set()
         except Refused as refused:
@@ -303,6 +305,7 @@ class _Collection:
     selector: dict[str, str] = field(default_factory=dict)
     version: str = ""
     complete: bool = False
+    failures: int = 0
     said: str = ""
     pages: msgspec.json.Decoder[Any] = field(init=False)
     items: msgspec.json.Decoder[Any] = field(init=False)

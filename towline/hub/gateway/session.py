@@ -100,7 +100,7 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
-        self._settings = fleet.Settings()
+        self._settings: fleet.Settings | None = None
         self._settings_due = False
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
@@ -383,7 +383,7 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
-            self._settings_due = True  # an exchange repairs whatever was lost
+            self._settings_due = self._settings is not None  # an exchange repairs whatever was lost
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
             self._listed(inventory)
