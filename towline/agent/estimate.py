@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from towline.agent.capacity import PODS, NodeRoom
+from towline.agent.capacity import NodeRoom
 from towline.agent.claims import allows
 from towline.agent.quotas import Quota, within
+from towline.kube.amounts import PODS
 from towline.kube.packing import UNLIMITED, Nodes, Part, sets_in
 from towline.kube.wishes import Wish
 

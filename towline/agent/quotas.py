@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from towline.kube import amounts
-from towline.kube.amounts import Amounts
+from towline.kube.amounts import PODS, Amounts
 from towline.kube.cells import at, maps, table
 from towline.kube.objects import Object, name_of, namespace_of
 from towline.kube.selectors import Requirement
 from towline.kube.wishes import Pods
-
-PODS = "pods"
 
 
 class Scope(NamedTuple):

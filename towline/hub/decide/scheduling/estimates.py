@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from towline.hub.decide.plan import Ask
 from towline.kube import amounts
+from towline.kube.amounts import PODS
 from towline.kube.cells import at, maps, table
 from towline.kube.grades import grades_of
 from towline.kube.objects import Object
@@ -23,7 +24,6 @@ from towline.kube.wishes import Wish
 
 PODS_A_NODE = 110
 """Of a node that is known by its grade only: Kubernetes' default."""
-PODS = "pods"
 NO_ANSWER = -1
 """An agent was asked in vain: it did not answer in time, or could not count."""
 
