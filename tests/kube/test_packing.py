@@ -52,7 +52,7 @@ needs = st.tuples(st.integers(0, 5), st.just(1))
 @given(node_rows, needs)
 @cases(200)
 def test_one_part_is_what_placing_pod_by_pod_finds(nodes: list[Nodes], need: tuple[int, int]) -> None:
-    free = [list(each.free) for each in nodes for _ in range(each.count) if each.allows & 1]
+    free = [list(each.free) for each in nodes for _ in range(each.number) if each.allows & 1]
     placed = 0
     while (
         at := next((f for f in free if all(h >= n for h, n in zip(f, need, strict=True))), None)
@@ -67,7 +67,7 @@ def test_one_part_is_what_placing_pod_by_pod_finds(nodes: list[Nodes], need: tup
 def test_sets_are_never_more_than_can_be_packed(nodes: list[Nodes], parts: list[Part]) -> None:
     found = sets_in(nodes, parts, 3)
     pods = [(i, part.needs) for i, part in enumerate(parts) for _ in range(part.replicas * found)]
-    assert _packs([(each.free, each.allows) for each in nodes for _ in range(each.count)], pods)
+    assert _packs([(each.free, each.allows) for each in nodes for _ in range(each.number)], pods)
 
 
 @given(node_rows, needs, amounts)

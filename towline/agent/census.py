@@ -126,10 +126,10 @@ class Census:
         if str(error) == collection.said:
             return
         collection.said = str(error)
-        loses = (
-            "bound no estimate of room" if collection is self._quotas else "are missing in what the hub knows"
-        )
-        log.warning("%s cannot be counted and %s: %s", collection.plural, loses, collection.said)
+        loss = "the hub will not know what room this cluster has"
+        if collection is self._quotas:
+            loss = "estimates go without them"
+        log.warning("%s cannot be counted: %s; %s", collection.plural, collection.said, loss)
 
     async def _list(self, collection: _Collection) -> None:
         query = {"limit": str(_LIST_PAGE), **collection.selector}

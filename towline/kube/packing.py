@@ -17,9 +17,9 @@ Vector = tuple[int, ...]
 
 
 class Nodes(NamedTuple):
-    """`count` nodes that are equal: what each has free; bit i of `allows`: pods of part i may run there."""
+    """`number` nodes that are equal: what each has free; bit i of `allows`: pods of part i may run there."""
 
-    count: int
+    number: int
     free: Vector
     allows: int = -1
 
@@ -52,7 +52,7 @@ def sets_in(nodes: Sequence[Nodes], parts: Sequence[Part], at_most: int = UNLIMI
 
 def _room(nodes: Sequence[Nodes], index: int, part: Part) -> int:
     """How many pods of one part fit when it is alone."""
-    return sum(each.count * _on(each.free, part.needs) for each in nodes if each.allows >> index & 1)
+    return sum(each.number * _on(each.free, part.needs) for each in nodes if each.allows >> index & 1)
 
 
 def _fit(nodes: Sequence[Nodes], parts: Sequence[Part], sets: int) -> bool:
@@ -73,15 +73,15 @@ def _place(nodes: Sequence[Nodes], index: int, part: Part, pods: int) -> list[No
         if not on_one:
             left.append(each)
             continue
-        full = min(each.count, pods // on_one)
+        full = min(each.number, pods // on_one)
         left.append(_less(each, full, part.needs, on_one))
         pods -= full * on_one
-        rest = each.count - full
+        rest = each.number - full
         if rest and pods and pods < on_one:
             left.append(_less(each, 1, part.needs, pods))
             pods, rest = 0, rest - 1
         if rest:
-            left.append(each._replace(count=rest))
+            left.append(each._replace(number=rest))
     return None if pods else left
 
 
@@ -90,6 +90,6 @@ def _on(free: Vector, needs: Vector) -> int:
     return max(0, min(has // need for has, need in zip(free, needs, strict=True) if need))
 
 
-def _less(nodes: Nodes, count: int, needs: Vector, pods: int) -> Nodes:
+def _less(nodes: Nodes, number: int, needs: Vector, pods: int) -> Nodes:
     free = tuple(has - pods * need for has, need in zip(nodes.free, needs, strict=True))
-    return nodes._replace(count=count, free=free)
+    return nodes._replace(number=number, free=free)
