@@ -28,8 +28,8 @@ class Asked:
         self.carried: list[tuple[str, str]] = []
         self.woken: list[str] = []
         self.table.carried_by(lambda cluster, wish: self.carried.append((cluster, wish.key)))
-        for cluster in able or ("a", "b", "c"):
-            self.table.connected(cluster)
+        for name in able or ("a", "b", "c"):
+            self.table.connected(name)
 
     def ask(self, who: str, wish: Wish, *clusters: str) -> None:
         asks = [Ask(cluster, wish) for cluster in clusters]
@@ -102,8 +102,8 @@ def test_an_answer_holds_for_ten_seconds() -> None:
 
 def test_an_answer_ends_when_the_clusters_room_changes() -> None:
     asked = Asked()
-    for cluster in ("a", "b"):
-        asked.answer(cluster, ONE, 3)
+    for name in ("a", "b"):
+        asked.answer(name, ONE, 3)
     asked.now += 1
     asked.table.room_changed("a", asked.now)
     assert asked.said(ONE) == {"b": 3}
@@ -129,8 +129,8 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked()
     wishes = [of_replicas({"resourceRequest": {"cpu": str(n)}}) for n in range(1, 9)]
     for wish in wishes:
-        for cluster in ("a", "b", "c"):
-            asked.answer(cluster, wish, 1)
+        for name in ("a", "b", "c"):
+            asked.answer(name, wish, 1)
     assert len(asked.table) <= 10 and asked.said(wishes[-1]) == {"a": 1, "b": 1, "c": 1}
     asked.now += HOLD_SECONDS
     asked.answer("a", ONE, 1)
