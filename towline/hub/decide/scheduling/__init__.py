@@ -7,12 +7,12 @@ and a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
 from towline.hub.decide.scheduling.estimates import replicas_in
 from towline.hub.decide.scheduling.filters import FILTERS
-from towline.hub.decide.scheduling.members import Members
+from towline.hub.decide.scheduling.members import Member, Members
 from towline.hub.decide.scheduling.request import (
     CAPACITY,
     CLUSTER,
@@ -125,23 +125,25 @@ def _candidates(
     """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
     members, current, points = view.members, request.current, scores(request, view)
     tier_of = _tiers(term, members, feasible)
-    if not needs_room(request):
-        return [
-            Candidate(
-                m.name, points.get(m.name, 0), UNLIMITED, current.get(m.name, 0), tier_of.get(m.name, 0), m
-            )
-            for m in members.within(feasible)
-        ], None
     found: list[Candidate] = []
+    if not needs_room(request):
+        for member in members.within(feasible):
+            name = member.name
+            row = (name, points.get(name, 0), UNLIMITED, current.get(name, 0), tier_of.get(name, 0), member)
+            found.append(_candidate(Candidate, row))
+        return found, None
     sources: dict[str, int] = {}
     for member in members.within(feasible):
         name = member.name
         room, source = replicas_in(member.room, request.requirements, view.assigned.promised_to(name))
         sources[source] = sources.get(source, 0) | 1 << members.index[name]
-        found.append(
-            Candidate(name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
-        )
+        row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
+        found.append(_candidate(Candidate, row))
     return found, sources
+
+
+_candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], Candidate] = tuple.__new__
+"""What a Candidate costs counts: there is one for every cluster in every decision."""
 
 
 def needs_room(request: Request) -> bool:
