@@ -1,13 +1,13 @@
 """Scheduling: a function from a binding's wish and the fleet to its targets, with every reason as data.
 
 Steps, for one affinity term after the other until one succeeds: filter, score, estimate room, select, divide. Filters
-(`filters.FILTERS`), scores (`scores.SCORES`) and strategies (`strategies.STRATEGIES`) are tables; a new rule is a function
-and a row.
+(`filters.FILTERS`) and scores (`scores.SCORES`) are tables; a new rule is a function and a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
 from towline.hub.decide.scheduling.estimates import replicas_in
@@ -59,7 +59,7 @@ def schedule(request: Request, view: View) -> Outcome:
         return chosen
     waits = frozenset[str]() if chosen.success else frozenset().union(*(outcome.waits for outcome in tried))
     traces = [trace for outcome in tried for trace in outcome.traces]
-    return Outcome(chosen.reason, chosen.message, chosen.targets, chosen.affinity, waits, traces)
+    return replace(chosen, waits=waits, traces=traces)
 
 
 def _first(request: Request, terms: Sequence[Term]) -> int:
@@ -84,7 +84,7 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     selection, division, error = None, None, ""
     try:
         selection = select(request, _ranked(candidates) if sources is not None else candidates)
-        division = assign(request, selection.chosen)
+        division = assign(request, selection.chosen, members)
     except Unschedulable as refusal:
         error = str(refusal)
     trace = traced(
@@ -101,7 +101,14 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     if division is None:
         helped = waits | {CLUSTER, CAPACITY}
         return Outcome(UNSCHEDULABLE, error, None, term.name, helped, (trace,))
-    return Outcome(SUCCESS, SUCCESS_MESSAGE, division.targets, term.name, traces=(trace,))
+    return Outcome(
+        SUCCESS,
+        SUCCESS_MESSAGE,
+        division.targets,
+        term.name,
+        traces=(trace,),
+        components=division.components,
+    )
 
 
 def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], frozenset[str]]:
