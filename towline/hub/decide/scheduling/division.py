@@ -31,31 +31,8 @@ def divide(
     this matter: from none, and with no more seats than weight, the method stays within the weights by itself.
     The work grows with the number of parties, never with `count`.
     """
-    seats = dict.fromkeys(weights, 0)
-    if initial:
-        seats |= initial
-    order = sorted(seats, reverse=descends(uid))
-    bidders = [name for name in order if weights.get(name, 0) > 0]
-    parties = [(weights[name], seats[name], seats[name] + weights[name] if capped else 0) for name in bidders]
-    if count > _WORTH_SKIPPING * len(parties):
-        parties, count = _skip(parties, count)
-        seats |= {name: held for name, (_, held, _) in zip(bidders, parties, strict=True)}
-    heap = [
-        (-(weight / (2 * held + 1)), held, rank, weight, most)
-        for rank, (weight, held, most) in enumerate(parties)
-        if held != most or not most
-    ]
-    heapq.heapify(heap)
-    while count > 0 and heap:
-        _, held, rank, weight, most = heap[0]
-        count -= 1
-        held += 1
-        seats[bidders[rank]] = held
-        if held == most:
-            heapq.heappop(heap)
-        else:
-            heapq.heapreplace(heap, (-(weight / (2 * held + 1)), held, rank, weight, most))
-    return {name: seats[name] for name in (reversed(order) if descends(uid) else order)}
+    seats = _dealt(count, weights, uid, initial, capped)
+    return {name: seats[name] for name in sorted(seats)}
 
 
 def step(
@@ -70,8 +47,8 @@ def step(
     """`divide`, with how it came about as data: `mode` (why), `target` (replicas dealt), `weights`, `initial` if any,
     `result` without zeros. As large as the result: of the clusters that got nothing only `others`, their number and
     weight together."""
-    dealt = divide(count, weights, uid, initial, capped=capped)
-    result = {name: replicas for name, replicas in dealt.items() if replicas}
+    seats = _dealt(count, weights, uid, initial, capped)
+    result = {name: seats[name] for name in sorted(filter(seats.get, seats))}
     told = {name: weights[name] for name in result if weights.get(name)}
     described = {"mode": mode, "target": count, "weights": told, "result": result}
     if initial:
@@ -80,6 +57,36 @@ def step(
         others = sum(1 for name, weight in weights.items() if weight and name not in told)
         described["others"] = {"clusters": others, "weight": weight_left}
     return described
+
+
+def _dealt(
+    count: int, weights: Mapping[str, int], uid: str, initial: Mapping[str, int] | None, capped: bool
+) -> dict[str, int]:
+    """The seats after dealing, in no order."""
+    seats = dict.fromkeys(weights, 0)
+    if initial:
+        seats |= initial
+    order = sorted([name for name, weight in weights.items() if weight > 0], reverse=descends(uid))
+    parties = [(weights[name], seats[name], seats[name] + weights[name] if capped else 0) for name in order]
+    if count > _WORTH_SKIPPING * len(parties) > 0:
+        parties, count = _skip(parties, count)
+        seats.update({name: held for name, (_, held, _) in zip(order, parties, strict=True)})
+    heap = [
+        (-(weight / (2 * held + 1)), held, rank, weight, most)
+        for rank, (weight, held, most) in enumerate(parties)
+        if held != most or not most
+    ]
+    heapq.heapify(heap)
+    while count > 0 and heap:
+        _, held, rank, weight, most = heap[0]
+        count -= 1
+        held += 1
+        seats[order[rank]] = held
+        if held == most:
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (-(weight / (2 * held + 1)), held, rank, weight, most))
+    return seats
 
 
 def descends(uid: str) -> bool:

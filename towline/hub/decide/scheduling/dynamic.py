@@ -23,60 +23,58 @@ def divide_by_room(
     from the last tier first. Inside a tier nothing moves without need. Raises Unschedulable, before anything is
     divided, where all tiers together lack room.
     """
-    _require_room(request, replicas, chosen)
-    tiers = [
-        (tier, list(members))
-        for tier, members in groupby(sorted(chosen, key=attrgetter("tier")), attrgetter("tier"))
-    ]
-    if len(tiers) == 1:
-        only = _divide_tier(request, replicas, chosen, replicas, aggregated)
+    # Without a limit the room is the whole workload: a larger weight would starve all clusters that have one.
+    rooms = {c.name: c.allocatable if c.allocatable < UNLIMITED else replicas for c in chosen}
+    held = {c.name: c.current for c in chosen if c.current}
+    _require_room(replicas, sum(rooms.values()), sum(held.values()), request.fresh)
+    if not any(c.tier for c in chosen):
+        only = _divide_tier(request, replicas, rooms, held, aggregated)
         return only["result"], [only]
     result: dict[str, int] = {}
     steps: list[Step] = []
     left = replicas
-    for tier, members in tiers:
-        share = min(left, sum(_room(c, replicas) + c.current for c in members))
+    for tier, members in groupby(sorted(chosen, key=_tier), _tier):
+        names = [c.name for c in members]
+        rooms_here = {name: rooms[name] for name in names}
+        held_here = {name: held[name] for name in names if name in held}
+        share = min(left, sum(rooms_here.values()) + sum(held_here.values()))
         left -= share
-        division = _divide_tier(request, share, members, replicas, aggregated)
+        division = _divide_tier(request, share, rooms_here, held_here, aggregated)
         result |= division["result"]
         steps.append({"tier": tier, "replicas": share, **division})
     return dict(sorted(result.items())), steps
 
 
-def _require_room(request: Request, replicas: int, chosen: Sequence[Candidate]) -> None:
-    room = sum(_room(c, replicas) for c in chosen)
-    assigned = sum(c.current for c in chosen)
+_tier = attrgetter("tier")
+
+
+def _require_room(replicas: int, room: int, assigned: int, fresh: bool) -> None:
     if room + assigned >= replicas:
         return
-    doing, room = ("do fresh scale", room + assigned) if request.fresh else ("scale up", room)
+    doing, room = ("do fresh scale", room + assigned) if fresh else ("scale up", room)
     raise Unschedulable(f"failed to {doing}: Clusters available replicas {room} are not enough to schedule.")
 
 
-def _room(candidate: Candidate, replicas: int) -> int:
-    """Room for more. Without a limit, the whole workload: a larger weight would starve all clusters that have one."""
-    return replicas if candidate.allocatable >= UNLIMITED else candidate.allocatable
-
-
 def _divide_tier(
-    request: Request, share: int, members: Sequence[Candidate], replicas: int, aggregated: bool
+    request: Request, share: int, rooms: Mapping[str, int], held: Mapping[str, int], aggregated: bool
 ) -> dict[str, Any]:
-    """`share` replicas among `members`, which have room for them.
+    """`share` replicas among clusters that hold some and have room for the others.
 
     Fresh: as if nobody had any. Steady: nothing moves; more is dealt on top of what is there, by room; fewer are what is
     there, shrunk in proportion. Nobody gets more than its room, which the method alone does not promise for clusters
     that hold few replicas beside others that hold many (Karmada overcommits there).
     """
-    held = {c.name: c.current for c in members if c.current}
-    assigned = sum(held.values())
-    if not request.fresh and assigned == share:
-        return {"mode": "keep", "target": 0, "result": dict(sorted(held.items()))}
-    target, initial, first = share, {}, frozenset[str]()
+    target, weights, assigned = share, rooms, sum(held.values())
+    initial: Mapping[str, int] = {}
+    first: frozenset[str] = frozenset()
     if request.fresh:
-        mode, weights = "fresh", {c.name: _room(c, replicas) + c.current for c in members}
+        mode, weights = "fresh", {name: room + held.get(name, 0) for name, room in rooms.items()}
+    elif assigned == share:
+        return {"mode": "keep", "target": 0, "result": dict(sorted(held.items()))}
     elif assigned > share:
         mode, weights = "scale down", held
     else:
-        mode, weights = "scale up" if held else "first", {c.name: _room(c, replicas) for c in members}
+        mode = "scale up" if held else "first"
         target, initial, first = share - assigned, held, frozenset(request.current)
     if aggregated:
         weights = _fewest(weights, target, first)
