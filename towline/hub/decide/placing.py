@@ -13,6 +13,7 @@ from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condit
 from towline.hub.decide.plan import EventNote
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
 from towline.hub.decide.scheduling.request import strategy_of
+from towline.hub.decide.scheduling.strategies import replicas_by_component
 from towline.kube import names
 from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations
 
@@ -67,9 +68,18 @@ def needs_scheduling(binding: Object, view: View) -> str | None:
         return "not divided: follows the clusters"
     if sum(targets(binding).values()) != int(spec.get("replicas") or 0) or not targets(binding):
         return "the number of replicas changed"
+    if _components_changed(spec):
+        return "the components changed"
     if not all(_stands(name, view) for name in targets(binding)):
         return "a target is being removed"
     return None
+
+
+def _components_changed(spec: Mapping[str, Any]) -> bool:
+    """Whether the targets of a workload with several components were told other replicas than it has now."""
+    components = spec.get("components") or ()
+    wanted = replicas_by_component(components) if len(components) > 1 else []
+    return any((target.get("components") or []) != wanted for target in spec.get("clusters") or ())
 
 
 def _stands(cluster: str, view: View) -> bool:
@@ -102,8 +112,10 @@ def _written(
 ) -> tuple[Object, list[EventNote]]:
     placed = binding
     if outcome.targets is not None:
+        each = {"components": list(outcome.components)} if outcome.components else {}
         chosen = [
-            {"name": n, "replicas": c} if c else {"name": n} for n, c in sorted(outcome.targets.items())
+            {"name": n, "replicas": c, **each} if c else {"name": n, **each}
+            for n, c in sorted(outcome.targets.items())
         ]
         placed = {**binding, "spec": _with_clusters(binding["spec"], chosen)}
         placed = _with_applied_placement(placed)

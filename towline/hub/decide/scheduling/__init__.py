@@ -1,18 +1,18 @@
 """Scheduling: a function from a binding's wish and the fleet to its targets, with every reason as data.
 
 Steps, for one affinity term after the other until one succeeds: filter, score, estimate room, select, divide. Filters
-(`filters.FILTERS`), scores (`scores.SCORES`) and strategies (`strategies.STRATEGIES`) are tables; a new rule is a function
-and a row.
+(`filters.FILTERS`) and scores (`scores.SCORES`) are tables; a new rule is a function and a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
 from towline.hub.decide.scheduling.estimates import missing, replicas_in, with_answer
 from towline.hub.decide.scheduling.filters import FILTERS
-from towline.hub.decide.scheduling.members import Members
+from towline.hub.decide.scheduling.members import Member, Members
 from towline.hub.decide.scheduling.request import (
     ASKING,
     CAPACITY,
@@ -63,7 +63,7 @@ def schedule(request: Request, view: View) -> Outcome:
         return chosen
     waits = frozenset[str]() if chosen.success else frozenset().union(*(outcome.waits for outcome in tried))
     traces = [trace for outcome in tried for trace in outcome.traces]
-    return Outcome(chosen.reason, chosen.message, chosen.targets, chosen.affinity, waits, traces)
+    return replace(chosen, waits=waits, traces=traces)
 
 
 def _first(request: Request, terms: Sequence[Term]) -> int:
@@ -93,7 +93,7 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     selection, division, error = None, None, ""
     try:
         selection = select(request, _ranked(candidates) if sources is not None else candidates)
-        division = assign(request, selection.chosen)
+        division = assign(request, selection.chosen, members)
     except Unschedulable as refusal:
         error = str(refusal)
     trace = traced(
@@ -110,7 +110,14 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     if division is None:
         helped = waits | {CLUSTER, CAPACITY}
         return Outcome(UNSCHEDULABLE, error, None, term.name, helped, (trace,))
-    return Outcome(SUCCESS, SUCCESS_MESSAGE, division.targets, term.name, traces=(trace,))
+    return Outcome(
+        SUCCESS,
+        SUCCESS_MESSAGE,
+        division.targets,
+        term.name,
+        traces=(trace,),
+        components=division.components,
+    )
 
 
 def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], frozenset[str]]:
@@ -134,14 +141,13 @@ def _candidates(
     """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
     members, current, points = view.members, request.current, scores(request, view)
     tier_of = _tiers(term, members, feasible)
-    if wish is None:
-        return [
-            Candidate(
-                m.name, points.get(m.name, 0), UNLIMITED, current.get(m.name, 0), tier_of.get(m.name, 0), m
-            )
-            for m in members.within(feasible)
-        ], None
     found: list[Candidate] = []
+    if wish is None:
+        for member in members.within(feasible):
+            name = member.name
+            row = (name, points.get(name, 0), UNLIMITED, current.get(name, 0), tier_of.get(name, 0), member)
+            found.append(_candidate(Candidate, row))
+        return found, None
     sources: dict[str, int] = {}
     said = view.answers.said(wish.key) if asks_agents(request) else {}
     for member in members.within(feasible):
@@ -151,10 +157,13 @@ def _candidates(
         if name in said:
             room, source = with_answer((room, source), said[name], wish, promised)
         sources[source] = sources.get(source, 0) | 1 << members.index[name]
-        found.append(
-            Candidate(name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
-        )
+        row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
+        found.append(_candidate(Candidate, row))
     return found, sources
+
+
+_candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], Candidate] = tuple.__new__
+"""What a Candidate costs counts: there is one for every cluster in every decision."""
 
 
 def _wish(request: Request) -> Wish:

@@ -31,6 +31,7 @@ Api = tuple[str, str]
 class Member:
     """One cluster."""
 
+    name: str
     place: Place
     taints: tuple[Taint, ...]
     """Those that keep new work away."""
@@ -38,10 +39,6 @@ class Member:
     apis: frozenset[Api]
     room: Room | None
     """None while it did not say what it has."""
-
-    @property
-    def name(self) -> str:
-        return self.place.name
 
     def stands_like(self, other: Member) -> bool:
         """Whether all but the room is the same."""
@@ -54,8 +51,10 @@ class Member:
 
 
 def member_of(cluster: Object) -> Member:
+    place = place_of(cluster)
     return Member(
-        place=place_of(cluster),
+        name=place.name,
+        place=place,
         taints=repelling((cluster.get("spec") or {}).get("taints")),
         terminating=is_deleting(cluster),
         apis=_apis(orjson.dumps((cluster.get("status") or {}).get("apiEnablements") or [])),

@@ -75,10 +75,14 @@ class Selection(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Replicas by cluster, and the arithmetic that led there (as data, small)."""
+    """What each target gets."""
 
     targets: Mapping[str, int]
+    """Replicas by cluster, sorted by name."""
     reasons: Mapping[str, Any]
+    """The arithmetic that led there, step by step (as data, small)."""
+    components: Sequence[Mapping[str, Any]] = ()
+    """Name and replicas of each component, which every target gets; empty unless there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Outcome:
     """What could help a wish that failed: see filters.FILTERS and CAPACITY."""
     traces: Sequence[Any] = field(default=(), compare=False)
     """How each term that was tried went: trace.Trace."""
+    components: Sequence[Mapping[str, Any]] = ()
+    """What each target gets of a workload with several components: see Assignment."""
     asks: tuple[Ask, ...] = ()
     """Nothing is decided: this would have to be known first."""
 
