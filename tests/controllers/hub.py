@@ -18,6 +18,7 @@ from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Write
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.memory import MemoryStore
+from towline.hub.store.view import FleetView
 from towline.hub.store.works import NamespaceSync, WorkTable
 from towline.hub.store.workview import WorkView
 from towline.kube.objects import Key, Object, encode, revision_of
@@ -34,7 +35,8 @@ class Hub:
         self.view = WorkView(self.works)
         self.fleet = Fleet(self.now())
         self.recorder = Recorder(self.cache, now=self.now, new_uid=self.users.new_uid)
-        world = World(self.cache, self.works, self.fleet)
+        self.placing = FleetView(self.cache, self.now)
+        world = World(self.cache, self.works, self.fleet, self.placing)
         self.loop = Loop(world, self.recorder, now=self.now, new_uid=self.users.new_uid)
 
     def now(self) -> float:
@@ -125,6 +127,7 @@ async def running(
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(hub.cache.run(started))
         await started.wait()
+        hub.placing.load()
         hub.works.load()
         stop = hub.loop.follow()
         hub.loop.enqueue_all()

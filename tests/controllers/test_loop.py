@@ -360,7 +360,7 @@ async def test_a_story_is_kept_and_says_why() -> None:
             deployment(),
         )
         await hub.settle()
-        assert hub.loop.reasons(WEB)["clusters"]["m1"]["filter"] == "ClusterAffinity"
+        assert hub.loop.details(WEB)[0].data()["clusters"]["m1"]["filter"] == "ClusterAffinity"
         written = [chapter for chapter in hub.loop.story(WEB) if chapter.writes]
         assert len(written) == 1 and len(written[0].writes) == 2 and written[0].controller == "propagation"
 

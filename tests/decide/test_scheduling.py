@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decide.world import cluster
-from towline.hub.decide.scheduling import Outcome, Request, schedule
+from towline.hub.decide import scheduling
+from towline.hub.decide.scheduling import Outcome, Request, View
 from towline.hub.decide.scheduling.affinity import matcher
 from towline.hub.decide.scheduling.division import divide
+from towline.hub.decide.scheduling.members import Members
 from towline.kube.names import fnv32a
 
 EVEN, ODD = "uid-0", "uid-1"
@@ -29,6 +32,15 @@ def request(placement: dict[str, Any], replicas: int = 6, **fields: Any) -> Requ
         | {"placement": placement, "replicas": replicas}
         | fields
     )
+
+
+def schedule(wish: Request, clusters: Sequence[Any]) -> Outcome:
+    return scheduling.schedule(wish, View(Members.of(clusters)))
+
+
+def verdicts(outcome: Outcome) -> Any:
+    """What the first term's trial says of each cluster."""
+    return outcome.traces[0].data()["clusters"]
 
 
 def divided(*weights: tuple[str, int]) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def test_a_renamed_term_starts_with_the_first() -> None:
 
 def test_when_all_terms_fail_the_first_failure_is_told() -> None:
     outcome = schedule(request({"clusterAffinities": TERMS["clusterAffinities"][:1]}), FLEET)
-    assert outcome == Outcome("NoClusterFit", outcome.message, {}, "none", outcome.reasons)
+    assert outcome == Outcome("NoClusterFit", outcome.message, {}, "none", outcome.waits)
 
 
 # --- no fit, terminating -------------------------------------------------------------------------------------
@@ -115,7 +127,7 @@ def test_no_cluster_fit_counts_the_refusals() -> None:
     assert outcome.message == (
         "0/3 clusters are available: 3 cluster(s) did not match the placement cluster affinity constraint."
     )
-    assert outcome.reasons["clusters"]["m1"]["filter"] == "ClusterAffinity"
+    assert verdicts(outcome)["m1"]["filter"] == "ClusterAffinity"
 
 
 def test_no_cluster_at_all() -> None:
@@ -127,7 +139,7 @@ def test_terminating_clusters_are_skipped() -> None:
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     outcome = schedule(request({}), [leaving, *FLEET[1:]])
     assert outcome.targets == {"m2": 6, "m3": 6}
-    assert outcome.reasons["clusters"]["m1"] == {
+    assert verdicts(outcome)["m1"] == {
         "filter": "Terminating",
         "message": "cluster is being removed",
     }
@@ -174,29 +186,6 @@ def test_a_static_weight_rule_may_select_by_label() -> None:
     rule = {"targetCluster": {"labelSelector": {"matchLabels": {"tier": "gold"}}}, "weight": 1}
     placement["replicaScheduling"]["weightPreference"] = {"staticWeightList": [rule]}
     assert schedule(request(placement), FLEET).targets == {"m1": 3, "m2": 3}
-
-
-@pytest.mark.parametrize(
-    ("placement", "word"),
-    [
-        ({"replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}}, "Aggregated"),
-        (
-            {
-                "replicaScheduling": {
-                    "replicaSchedulingType": "Divided",
-                    "replicaDivisionPreference": "Weighted",
-                    "weightPreference": {"dynamicWeight": "AvailableReplicas"},
-                }
-            },
-            "dynamicWeight",
-        ),
-        ({"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}, "spreadConstraints"),
-    ],
-)  # fmt: skip
-def test_what_is_not_supported_says_so_and_leaves_the_targets(placement: Any, word: str) -> None:
-    outcome = schedule(request(placement), FLEET)
-    assert (outcome.reason, outcome.targets) == ("Unschedulable", None)
-    assert word in outcome.message and "not supported yet" in outcome.message
 
 
 def test_static_weights_ignore_spread_constraints() -> None:

@@ -221,9 +221,21 @@ def namespace(name: str = "shop", labels: Mapping[str, str] | None = None) -> Ob
     }
 
 
+def _apis() -> list[Object]:
+    """status.apiEnablements of a cluster that serves all that the hub does."""
+    served: dict[str, list[Object]] = {}
+    for kind in [*builtin.kinds(), *karmada.kinds()]:
+        served.setdefault(kind.api_version, []).append({"name": kind.plural, "kind": kind.kind})
+    return [{"groupVersion": version, "resources": served[version]} for version in sorted(served)]
+
+
+APIS = _apis()
+
+
 def cluster(
     name: str, labels: Mapping[str, str] | None = None, finalizers: Sequence[str] = (), **spec: Any
 ) -> Object:
+    """A cluster that serves every kind."""
     metadata: Object = {"name": name, "labels": dict(labels or {})}
     if finalizers:
         metadata["finalizers"] = list(finalizers)
@@ -232,6 +244,7 @@ def cluster(
         "kind": "Cluster",
         "metadata": metadata,
         "spec": {"syncMode": "Pull", **spec},
+        "status": {"apiEnablements": APIS},
     }
 
 

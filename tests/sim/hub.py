@@ -22,6 +22,7 @@ from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Change, Conflict, Lease, Row, Unavailable, Write
 from towline.hub.store.fleet import ClusterFacts, Fleet
 from towline.hub.store.memory import MemoryStore
+from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, WorkTable
 from towline.kube.objects import Key, Object, copy, encode, finalizers_of, is_deleting, with_metadata
 
@@ -76,7 +77,8 @@ class Hub:
         self.cache = Cache(store, KINDS)  # type: ignore[arg-type]
         self.works = WorkTable(self.cache, first_revision=epoch * 1_000_000)
         self.fleet = Fleet(now())
-        world = World(self.cache, self.works, self.fleet)
+        self.placing = FleetView(self.cache, now)
+        world = World(self.cache, self.works, self.fleet, self.placing)
         self.loop = Loop(world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS)  # type: ignore[arg-type]
         self._stops: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -88,6 +90,7 @@ class Hub:
 
     def load(self) -> None:
         """The table of Works is complete from here on; until then agents are connected and told nothing."""
+        self.placing.load()
         self.works.load()
         self._stops.append(self.loop.follow())
         self.loop.enqueue_all()

@@ -49,6 +49,7 @@ from towline.hub.store import connect
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Conflict, Fenced, Lease, Store, Unavailable, Write
 from towline.hub.store.fleet import Fleet
+from towline.hub.store.view import FleetView
 from towline.hub.store.works import WorkTable
 from towline.hub.store.workview import WorkView
 from towline.kube import builtin, karmada
@@ -107,13 +108,15 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         cache, works, view = await _followed(config, store, kinds, tasks, stack)
         await _ensure_namespaces(cache)
         store_id, number = await epoch.raise_epoch(cache, _new_uid)
+        placing = FleetView(cache, time.time)
+        placing.load()
         works.load()
 
         fleet = Fleet(time.time())
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
         controllers = Loop(
-            World(cache, works, fleet, keys.sign, ca.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
+            World(cache, works, fleet, placing, keys.sign, ca.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
             fence=lambda: leading.lease,
         )  # fmt: skip
         metrics = Metrics()

@@ -17,7 +17,7 @@ from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import CONTROLLERS, Controller, World
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.plan import Delete, EventNote, Plan, Put
+from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
 from towline.hub.store.cache import WatchEvent
 from towline.hub.store.contract import COMMIT_WRITES_MAX, Conflict, Fenced, Lease, StoreError, Write
 from towline.hub.store.works import Record
@@ -30,6 +30,8 @@ DECISIONS_A_TURN = 16
 """How many decisions are made before others on the event loop get their turn."""
 STORIES = 4_000
 STORY_LENGTH = 4
+DETAILS_NUMBERS_MAX = 2_000_000
+"""How much of the details of last decisions is kept: some 16 MB at most."""
 
 
 class Chapter(NamedTuple):
@@ -68,6 +70,8 @@ class Loop:
         self._writing: dict[Key, set[Item]] = {}
         """Rows of commits under way, and who waits to decide again once they are through."""
         self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
+        self._details: OrderedDict[Key, tuple[Detail, ...]] = OrderedDict()
+        self._details_numbers = 0
         self._errors: dict[Item, str] = {}
         self.decisions = 0
         self.commits: Counter[str] = Counter()
@@ -128,6 +132,10 @@ class Loop:
                 return found
         return {}
 
+    def details(self, key: Key) -> Sequence[Detail]:
+        """The details of the last decision about a key that had any; none when they were too many to keep."""
+        return self._details.get(key, ())
+
     # --- one turn --------------------------------------------------------------------------------------------
 
     def _turn(self, commits: asyncio.TaskGroup) -> bool:
@@ -165,6 +173,7 @@ class Loop:
         for write in plan.writes:
             self._writing[write.key] = set()
         self._in_flight += 1
+        self._world.placing.decided(plan.writes)
         commits.create_task(self._commit(item, plan, revision), name=f"commit {item.controller} {item.key}")
 
     async def _commit(self, item: Item, plan: Plan, revision: int) -> None:
@@ -189,6 +198,7 @@ class Loop:
             self.queue.done(item)
         finally:
             self._in_flight -= 1
+            self._world.placing.settled(plan.writes)
             for write in plan.writes:
                 for waiting in self._writing.pop(write.key, ()):
                     self.queue.add(waiting)
@@ -236,6 +246,8 @@ class Loop:
         )
 
     def _tell_story(self, item: Item, plan: Plan, now: float, revision: int) -> None:
+        if plan.details:
+            self._keep_details(item.key, plan.details)
         if not (plan.writes or plan.reasons or plan.error):
             return
         chapters = self._stories.get(item.key)
@@ -250,6 +262,13 @@ class Loop:
             chapters.pop()  # nothing new: keep the latest only
         chapters.append(chapter)
         self._stories.move_to_end(item.key)
+
+    def _keep_details(self, key: Key, details: tuple[Detail, ...]) -> None:
+        self._details_numbers += sum(map(len, details)) - sum(map(len, self._details.pop(key, ())))
+        self._details[key] = details
+        while self._details_numbers > DETAILS_NUMBERS_MAX:
+            _, oldest = self._details.popitem(last=False)
+            self._details_numbers -= sum(map(len, oldest))
 
     # --- what concerns whom ----------------------------------------------------------------------------------
 

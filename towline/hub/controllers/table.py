@@ -26,6 +26,7 @@ from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
 from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
+from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
 from towline.kube import deletion, names, tokens
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
@@ -42,6 +43,8 @@ class World:
     cache: Cache
     works: WorkTable
     fleet: Fleet
+    placing: FleetView
+    """The fleet as scheduling sees it."""
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: bytes = b""
@@ -138,15 +141,21 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
 
 
 def _placing_changed(event: WatchEvent) -> bool:
-    """Whether a Cluster changed in a way that can change where things go: its status cannot."""
+    """Whether a Cluster changed in a way that can change where things go: of its status only the APIs can."""
     before, after = event.previous, event.entry
     if event.type != "MODIFIED" or before is None:
+        return True
+    if _apis(before) != _apis(after):
         return True
     return (before.meta.labels, before.meta.generation, before.meta.deletionTimestamp) != (
         after.meta.labels,
         after.meta.generation,
         after.meta.deletionTimestamp,
     )
+
+
+def _apis(entry: Entry) -> object:
+    return (entry.object.get("status") or {}).get("apiEnablements")
 
 
 # --- policies: keys are policies -----------------------------------------------------------------------------
@@ -322,7 +331,7 @@ def _token_secrets_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="propagation",
-        decide=lambda world, key, now: propagation.decide(world.snapshot, key, now),
+        decide=lambda world, key, now: propagation.decide(world.snapshot, key, now, world.placing.at(now)),
         initial=_propagation_initial,
         on_change=_propagation_keys,
     ),

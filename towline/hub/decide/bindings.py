@@ -141,7 +141,7 @@ def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
 
 
 def is_workload(spec: Mapping[str, Any]) -> bool:
-    return bool(spec.get("replicas") or spec.get("replicaRequirements"))
+    return bool(spec.get("replicas") or spec.get("replicaRequirements") or spec.get("components"))
 
 
 # --- shaping -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -11,17 +11,24 @@ from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.bindings import DEFAULT_SCHEDULER, is_workload, observed, targets, with_observed
 from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
 from towline.hub.decide.plan import EventNote
-from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, schedule
-from towline.hub.decide.scheduling.strategies import strategy_of
+from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
+from towline.hub.decide.scheduling.request import strategy_of
 from towline.kube import names
-from towline.kube.objects import Object, annotations_of, generation_of, is_deleting, name_of, with_annotations
+from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations
 
 SCHEDULED = "Scheduled"
 
 
-def place(
-    binding: Object, old: Object | None, clusters: Sequence[Object], now: float
-) -> tuple[Object, list[EventNote], Mapping[str, Any]]:
+class Placed(NamedTuple):
+    """A binding after `place`: what to write, what to tell, and the decision if one was made."""
+
+    binding: Object
+    events: list[EventNote]
+    reasons: Mapping[str, Any]
+    outcome: Outcome | None = None
+
+
+def place(key: Key, binding: Object, old: Object | None, view: View, now: float) -> Placed:
     """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored.
 
     The targets, their entries in aggregatedStatus and the Scheduled condition belong together in one commit."""
@@ -29,25 +36,22 @@ def place(
     ours = (spec.get("schedulerName") or DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
     if not ours or (spec.get("suspension") or {}).get("scheduling"):
         why = "scheduling is suspended" if ours else f"scheduler {spec.get('schedulerName')} places it"
-        return with_generation(_all_observed(binding), old), [], {"scheduling": why}
-    cause = needs_scheduling(binding, clusters)
+        return Placed(with_generation(_all_observed(binding), old), [], {"scheduling": why})
+    cause = needs_scheduling(binding, view)
     if cause is None:
-        placed = with_generation(_all_observed(binding), old)
-        return (
-            _with_status(placed, schedulerObservedGeneration=generation_of(placed)),
-            [],
-            {"scheduling": "kept"},
-        )
-    outcome = schedule(_request(binding), clusters)
-    reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message, **outcome.reasons}
+        kept = with_generation(_all_observed(binding), old)
+        kept = _with_status(kept, schedulerObservedGeneration=generation_of(kept))
+        return Placed(kept, [], {"scheduling": "kept"})
+    outcome = schedule(request_of(key, binding), view)
+    reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
-    return placed, events, reasons
+    return Placed(placed, events, reasons, outcome)
 
 
 _TRIGGERED = "a reschedule was triggered"
 
 
-def needs_scheduling(binding: Object, clusters: Sequence[Object]) -> str | None:
+def needs_scheduling(binding: Object, view: View) -> str | None:
     """Why the present targets must be decided anew; None when they stay."""
     spec, status = binding.get("spec") or {}, binding.get("status") or {}
     placement = spec.get("placement") or {}
@@ -61,17 +65,20 @@ def needs_scheduling(binding: Object, clusters: Sequence[Object]) -> str | None:
         return "not divided: follows the clusters"
     if sum(targets(binding).values()) != int(spec.get("replicas") or 0) or not targets(binding):
         return "the number of replicas changed"
-    alive = {name_of(cluster) for cluster in clusters if not is_deleting(cluster)}
-    if not alive.issuperset(targets(binding)):
+    if not all(_stands(name, view) for name in targets(binding)):
         return "a target is being removed"
     return None
 
 
-def without_terminating(binding: Object, clusters: Sequence[Object], old: Object) -> Object:
+def _stands(cluster: str, view: View) -> bool:
+    member = view.members.get(cluster)
+    return member is not None and not member.terminating
+
+
+def without_terminating(binding: Object, view: View, old: Object) -> Object:
     """For a binding that no policy governs any more: only targets that go away leave it."""
-    alive = {name_of(cluster) for cluster in clusters if not is_deleting(cluster)}
     present = (binding.get("spec") or {}).get("clusters") or []
-    kept = [target for target in present if target["name"] in alive]
+    kept = [target for target in present if _stands(target["name"], view)]
     if len(kept) == len(present):
         return binding
     return with_generation({**_all_observed(binding), "spec": _with_clusters(binding["spec"], kept)}, old)
@@ -134,18 +141,28 @@ def _event(placed: Object, outcome: Outcome) -> EventNote:
     )
 
 
-def _request(binding: Object) -> Request:
+def request_of(key: Key, binding: Object) -> Request:
+    """The wish of the binding at `key`."""
     spec, status = binding.get("spec") or {}, binding.get("status") or {}
+    resource, groups = spec.get("resource") or {}, spec.get("workloadAffinityGroups") or {}
     triggered, last = epoch(spec.get("rescheduleTriggeredAt")), epoch(status.get("lastScheduledTime"))
     return Request(
         placement=spec.get("placement") or {},
         replicas=int(spec.get("replicas") or 0),
         workload=is_workload(spec),
         current=targets(binding),
-        uid=str((spec.get("resource") or {}).get("uid") or ""),
+        uid=str(resource.get("uid") or ""),
+        api_version=str(resource.get("apiVersion") or ""),
+        kind=str(resource.get("kind") or ""),
+        namespace=key.namespace,
+        requirements=spec.get("replicaRequirements"),
+        components=tuple(spec.get("components") or ()),
         observed_affinity=str(status.get("schedulerObservingAffinityName") or ""),
         evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()),
         fresh=triggered is not None and (last is None or triggered > last),
+        affinity_group=str(groups.get("affinityGroup") or ""),
+        anti_affinity_group=str(groups.get("antiAffinityGroup") or ""),
+        binding=key,
     )
 
 
@@ -216,8 +233,10 @@ def _with_status(binding: Object, **fields: Any) -> Object:
 __all__ = [
     "NO_CLUSTER_FIT",
     "SCHEDULED",
+    "Placed",
     "needs_scheduling",
     "place",
+    "request_of",
     "with_generation",
     "without_terminating",
 ]

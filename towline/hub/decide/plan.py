@@ -76,6 +76,15 @@ class EventNote:
     message: str
 
 
+class Detail(Protocol):
+    """A compact record of how something was decided. Its length is what it costs to keep, in numbers held."""
+
+    def __len__(self) -> int: ...
+
+    def data(self) -> Mapping[str, Any]:
+        """All of it as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a decision wants. Writes are one commit; their order is such that stopping after any prefix is safe."""
@@ -87,6 +96,10 @@ class Plan:
     """Why, as data: policy chosen, policies refused, clusters refused, arithmetic. Kept for `explain`."""
     error: str | None = None
     """A failure that a retry may heal (backoff); the writes and events above are still carried out."""
+    waits: frozenset[str] = frozenset()
+    """The key is at rest without what was wished: causes whose change can help (scheduling.request)."""
+    details: tuple[Detail, ...] = ()
+    """What `reasons` is too small for. Kept of the last decision only, as long as there is room."""
 
 
 NOTHING = Plan()

@@ -13,6 +13,7 @@ from towline.hub.decide import bindings, policies
 from towline.hub.decide.bindings import Refused
 from towline.hub.decide.placing import place, without_terminating
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
+from towline.hub.decide.scheduling import View
 from towline.kube import names
 from towline.kube.objects import (
     Key,
@@ -57,8 +58,9 @@ def is_namespace(key: Key) -> bool:
     return key.resource == "namespaces" and not key.group
 
 
-def decide(snapshot: Snapshot, key: Key, now: float) -> Plan:
-    """Everything about the template at `key` and its binding."""
+def decide(snapshot: Snapshot, key: Key, now: float, view: View | None = None) -> Plan:
+    """Everything about the template at `key` and its binding. `view` is the fleet of this snapshot; it is made where it is
+    not given."""
     if not propagatable(key):
         return NOTHING
     template = snapshot.get(key)
@@ -70,16 +72,17 @@ def decide(snapshot: Snapshot, key: Key, now: float) -> Plan:
         return _ending(key, template, binding_key, binding, now)
     if names.CLAIMED_BY in labels_of(template):
         return Plan(reasons={"skipped": f"claimed by {labels_of(template)[names.CLAIMED_BY]}"})
+    view = view or View.of(snapshot, now)
     matched = policies.match(snapshot, template)
     reasons: dict[str, Any] = {"policies": list(matched.considered)}
     if matched.policy is None:
-        return _unclaimed(snapshot, key, template, binding_key, binding, reasons, now)
+        return _unclaimed(snapshot, key, template, binding_key, binding, view, reasons, now)
     claim = policies.claim_by(matched.policy)
     try:
         _require_overrides(snapshot, matched.policy)
         if binding is not None and not bindings.belongs_to(binding, template):
             return _foreign_binding(snapshot, template, claim, binding_key, binding, reasons, now)
-        return _apply(snapshot, key, template, matched.policy, binding_key, binding, reasons, now)
+        return _apply(snapshot, key, template, matched.policy, binding_key, binding, view, reasons, now)
     except Refused as refusal:
         return _refused(template, claim, str(refusal), reasons)
 
@@ -91,6 +94,7 @@ def _apply(
     policy: Object,
     binding_key: Key,
     binding: Object | None,
+    view: View,
     reasons: dict[str, Any],
     now: float,
 ) -> Plan:
@@ -102,8 +106,7 @@ def _apply(
         reasons["waiting"] = "the binding is being deleted; it comes back when no member holds a copy"
         return Plan((*writes, *bindings.tear_down(binding_key, binding, now)), reasons=reasons)
     shaped = bindings.shape(snapshot, template, policy, claim, binding)
-    clusters = snapshot.list(names.CLUSTER_GROUP, "clusters")
-    placed, noted, why = place(shaped, binding, clusters, now)
+    placed, noted, why, outcome = place(binding_key, shaped, binding, view, now)
     reasons.update(why)
     events = [event for note in noted for event in (note, _about(note, template))]
     if binding is None or placed != binding:
@@ -114,7 +117,11 @@ def _apply(
         events += [synced, _about(synced, template)]
     if claimed is not template or binding is None or shaped.get("spec") != binding.get("spec"):
         events.insert(0, EventNote(template, "Normal", "ApplyPolicySucceed", f"Apply {claim} succeed"))
-    return Plan(tuple(writes), tuple(events), reasons=reasons)
+    if outcome is None:
+        return Plan(tuple(writes), tuple(events), reasons=reasons)
+    return Plan(
+        tuple(writes), tuple(events), reasons=reasons, waits=outcome.waits, details=tuple(outcome.traces)
+    )
 
 
 def _unclaimed(
@@ -123,6 +130,7 @@ def _unclaimed(
     template: Object,
     binding_key: Key,
     binding: Object | None,
+    view: View,
     reasons: dict[str, Any],
     now: float,
 ) -> Plan:
@@ -134,8 +142,7 @@ def _unclaimed(
     if binding is not None and is_deleting(binding):
         writes += bindings.tear_down(binding_key, binding, now)
     elif binding is not None:
-        clusters = snapshot.list(names.CLUSTER_GROUP, "clusters")
-        kept = without_terminating(policies.with_claim(binding, None), clusters, binding)
+        kept = without_terminating(policies.with_claim(binding, None), view, binding)
         if kept is not binding:
             writes.append(Put(binding_key, kept, revision_of(binding)))
     gone = binding is None or any(isinstance(write, Delete) for write in writes)

@@ -1,94 +1,185 @@
-"""Scheduling: a function from a binding's wish and the clusters to its targets, with every reason as data.
+"""Scheduling: a function from a binding's wish and the fleet to its targets, with every reason as data.
 
-Steps: term by term of the affinities, filter, score, select, divide. Filters (`filters.FILTERS`), scores (`scores.SCORES`) and
-strategies (`strategies.STRATEGIES`) are tables; a new rule is a function and a row.
+Steps, for one affinity term after the other until one succeeds: filter, score, estimate room, select, divide. Filters
+(`filters.FILTERS`), scores (`scores.SCORES`) and strategies (`strategies.STRATEGIES`) are tables; a new rule is a function
+and a row.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
+from towline.hub.decide.scheduling.estimates import replicas_in
 from towline.hub.decide.scheduling.filters import FILTERS
+from towline.hub.decide.scheduling.members import Member, Members
 from towline.hub.decide.scheduling.request import (
+    CAPACITY,
+    CLUSTER,
+    DYNAMIC,
     NO_CLUSTER_FIT,
     SUCCESS,
     SUCCESS_MESSAGE,
+    UNLIMITED,
     UNSCHEDULABLE,
+    Candidate,
     Outcome,
     Request,
+    Unschedulable,
+    constraints_of,
+    strategy_of,
 )
-from towline.hub.decide.scheduling.scores import score
-from towline.hub.decide.scheduling.strategies import assign, unsupported
-from towline.kube.objects import Object, is_deleting, name_of
+from towline.hub.decide.scheduling.scores import scores
+from towline.hub.decide.scheduling.selection import select
+from towline.hub.decide.scheduling.strategies import assign
+from towline.hub.decide.scheduling.trace import traced
+from towline.hub.decide.scheduling.view import View
 
-__all__ = ["NO_CLUSTER_FIT", "SUCCESS", "UNSCHEDULABLE", "Outcome", "Request", "schedule"]
+__all__ = ["NO_CLUSTER_FIT", "SUCCESS", "UNSCHEDULABLE", "Outcome", "Request", "View", "schedule"]
+
+Refused = tuple[str, str, int]
+"""Filter, message, and the mask of the clusters that it refused first."""
 
 
-def schedule(request: Request, clusters: Sequence[Object]) -> Outcome:
-    """The targets for `request` among `clusters`.
+def schedule(request: Request, view: View) -> Outcome:
+    """The targets for `request`.
 
     Ordered terms: the observed one first, then those after it, never back (unless `fresh`); when all fail, the first
     one's failure counts. No fitting cluster empties the targets; an unschedulable wish leaves them (Karmada 3.0, 3.5).
     """
-    terms = terms_of(request.placement)
-    names = [term.name for term in terms]
-    start = (
-        names.index(request.observed_affinity)
-        if request.observed_affinity in names and not request.fresh
-        else 0
-    )
-    failures: list[Outcome] = []
-    for term in terms[start:]:
-        outcome = _try_term(request, term, clusters)
+    terms = terms_of(request.placement, workload=request.workload)
+    tried: list[Outcome] = []
+    for term in terms[_first(request, terms) :]:
+        outcome = _try_term(request, term, view)
+        tried.append(outcome)
         if outcome.success:
-            return outcome
-        failures.append(outcome)
-    return failures[0]
+            break
+    chosen = tried[-1] if tried[-1].success else tried[0]
+    if len(tried) == 1:
+        return chosen
+    waits = frozenset[str]() if chosen.success else frozenset().union(*(outcome.waits for outcome in tried))
+    traces = [trace for outcome in tried for trace in outcome.traces]
+    return Outcome(chosen.reason, chosen.message, chosen.targets, chosen.affinity, waits, traces)
 
 
-def _try_term(request: Request, term: Term, clusters: Sequence[Object]) -> Outcome:
-    verdicts: dict[str, dict[str, Any]] = {}
-    refused: Counter[str] = Counter()
-    feasible: list[Object] = []
-    for cluster in clusters:
-        name = name_of(cluster)
-        if is_deleting(cluster):
-            verdicts[name] = {"filter": "Terminating", "message": "cluster is being removed"}
-            continue
-        verdict = _filter(request, term, cluster)
-        if verdict is None:
-            feasible.append(cluster)
-            verdicts[name] = {"score": score(request, cluster)}
-        else:
-            refused[verdict["message"]] += 1
-            verdicts[name] = verdict
-    reasons: dict[str, Any] = {"clusters": verdicts}
-    if term.name:
-        reasons["affinity"] = term.name
+def _first(request: Request, terms: Sequence[Term]) -> int:
+    if request.fresh or not request.observed_affinity:
+        return 0
+    names = [term.name for term in terms]
+    return names.index(request.observed_affinity) if request.observed_affinity in names else 0
+
+
+def _try_term(request: Request, term: Term, view: View) -> Outcome:
+    members = view.members
+    refusals, waits = _filtered(request, term, view)
+    out = members.terminating
+    for _, _, mask in refusals:
+        out |= mask
+    feasible = members.everyone & ~out
     if not feasible:
-        return Outcome(NO_CLUSTER_FIT, _no_fit_message(clusters, refused), {}, term.name, reasons)
-    if missing := unsupported(request):
-        return Outcome(UNSCHEDULABLE, missing, None, term.name, reasons)
-    targets, arithmetic = assign(request, feasible)
-    return Outcome(SUCCESS, SUCCESS_MESSAGE, targets, term.name, {**reasons, "division": arithmetic})
+        trace = traced(members, term.name, refusals, 0, (), None)
+        message = _no_fit_message(members, refusals)
+        return Outcome(NO_CLUSTER_FIT, message, {}, term.name, waits | {CLUSTER}, (trace,))
+    candidates, sources = _candidates(request, term, view, feasible)
+    selection, division, error = None, None, ""
+    try:
+        selection = select(request, _ranked(candidates) if sources is not None else candidates)
+        division = assign(request, selection.chosen)
+    except Unschedulable as refusal:
+        error = str(refusal)
+    trace = traced(
+        members,
+        term.name,
+        refusals,
+        feasible,
+        candidates,
+        sources,
+        selection.reasons if selection else None,
+        division.reasons if division else None,
+        error,
+    )
+    if division is None:
+        helped = waits | {CLUSTER, CAPACITY}
+        return Outcome(UNSCHEDULABLE, error, None, term.name, helped, (trace,))
+    return Outcome(SUCCESS, SUCCESS_MESSAGE, division.targets, term.name, traces=(trace,))
 
 
-def _filter(request: Request, term: Term, cluster: Object) -> dict[str, Any] | None:
-    for name, allows in FILTERS:
-        message = allows(request, term, cluster)
-        if message is not None:
-            return {"filter": name, "message": message}
-    return None
+def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], frozenset[str]]:
+    """What each filter refuses of what is left, and the causes that could change it."""
+    left = view.members.everyone & ~view.members.terminating
+    refused: list[Refused] = []
+    waits: set[str] = set()
+    for row in FILTERS:
+        for message, mask in row.refuse(request, term, view):
+            mask &= left
+            if mask:
+                left ^= mask
+                refused.append((row.name, message, mask))
+                waits.add(row.helped_by)
+    return refused, frozenset(waits)
 
 
-def _no_fit_message(clusters: Sequence[Object], refused: Counter[str]) -> str:
-    total = len(clusters)
+def _candidates(
+    request: Request, term: Term, view: View, feasible: int
+) -> tuple[list[Candidate], dict[str, int] | None]:
+    """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
+    members, current, points = view.members, request.current, scores(request, view)
+    tier_of = _tiers(term, members, feasible)
+    found: list[Candidate] = []
+    if not needs_room(request):
+        for member in members.within(feasible):
+            name = member.name
+            row = (name, points.get(name, 0), UNLIMITED, current.get(name, 0), tier_of.get(name, 0), member)
+            found.append(_candidate(Candidate, row))
+        return found, None
+    sources: dict[str, int] = {}
+    for member in members.within(feasible):
+        name = member.name
+        room, source = replicas_in(member.room, request.requirements, view.assigned.promised_to(name))
+        sources[source] = sources.get(source, 0) | 1 << members.index[name]
+        row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
+        found.append(_candidate(Candidate, row))
+    return found, sources
+
+
+_candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], Candidate] = tuple.__new__
+"""What a Candidate costs counts: there is one for every cluster in every decision."""
+
+
+def needs_room(request: Request) -> bool:
+    """Whether anything depends on how much room there is: dynamic division, and a choice among clusters (Karmada 3.4)."""
+    if not request.workload:
+        return False
+    return strategy_of(request.placement) in DYNAMIC or bool(constraints_of(request))
+
+
+def _tiers(term: Term, members: Members, feasible: int) -> dict[str, int]:
+    """The overflow affinity that brought a cluster in; clusters of the affinity itself are left out."""
+    tiers: dict[str, int] = {}
+    left = feasible
+    for at, affinity in enumerate(term.tiers):
+        here = left & members.meant_by(affinity)
+        if at:
+            tiers.update((member.name, at) for member in members.within(here))
+        left &= ~here
+        if not left:
+            break
+    return tiers
+
+
+def _ranked(candidates: list[Candidate]) -> list[Candidate]:
+    """Best first: tier, score, available replicas, name (Karmada 3.4)."""
+    return sorted(candidates, key=lambda c: (c.tier, -c.score, -(c.allocatable + c.current), c.name))
+
+
+def _no_fit_message(members: Members, refusals: Sequence[Refused]) -> str:
+    total = len(members)
     if not total:
         return "0/0 clusters are available: no cluster has joined."
-    counted = [f"{count} {message}" for message, count in sorted(refused.items())]
-    if terminating := total - sum(refused.values()):
-        counted.append(f"{terminating} cluster(s) are being removed")
+    counts: dict[str, int] = {}
+    for _, message, mask in refusals:
+        counts[message] = counts.get(message, 0) + mask.bit_count()
+    counted = [f"{count} {message}" for message, count in sorted(counts.items())]
+    if members.terminating:
+        counted.append(f"{members.terminating.bit_count()} cluster(s) are being removed")
     return f"0/{total} clusters are available: {', '.join(counted)}."

@@ -1,22 +1,29 @@
-"""Scores: how well a feasible cluster suits. Added up; each is a row."""
+"""Scores: how well a feasible cluster suits. Added up; each is a row that names only the clusters to which it gives points."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from towline.hub.decide.scheduling.request import Request
-from towline.kube.objects import Object, name_of
+from towline.hub.decide.scheduling.view import View
 
-Score = Callable[[Request, Object], int]
+Score = Callable[[Request, View], Mapping[str, int]]
 
 
-def cluster_locality(request: Request, cluster: Object) -> int:
+def cluster_locality(request: Request, view: View) -> Mapping[str, int]:
     """Stay where it is: 100 for a present target."""
-    return 100 if name_of(cluster) in request.current else 0
+    return dict.fromkeys(request.current, 100)
 
 
 SCORES: tuple[tuple[str, Score], ...] = (("ClusterLocality", cluster_locality),)
 
 
-def score(request: Request, cluster: Object) -> int:
-    return sum(points(request, cluster) for _, points in SCORES)
+def scores(request: Request, view: View) -> Mapping[str, int]:
+    """Points by cluster; none for a cluster that is not named."""
+    if len(SCORES) == 1:
+        return SCORES[0][1](request, view)
+    total: dict[str, int] = {}
+    for _, points in SCORES:
+        for name, count in points(request, view).items():
+            total[name] = total.get(name, 0) + count
+    return total

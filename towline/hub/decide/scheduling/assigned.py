@@ -1,0 +1,190 @@
+"""What other bindings have already: resources promised to clusters that no status shows yet, and the clusters of workload groups.
+
+A placement is promised from the moment it is decided until the member says that the replicas are there, so that two placements
+decided one after the other never take the same room. A promise that nothing confirms ends after five minutes (Karmada's
+overcommit protection keeps it as long): by then the member's own summary shows what it started.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from towline.hub.decide import bindings
+from towline.hub.decide.conditions import epoch
+from towline.kube import amounts
+from towline.kube.amounts import Amounts
+from towline.kube.objects import Key, Object, is_deleting
+
+PROMISED_SECONDS = 300.0
+PODS = "pods"
+
+Group = tuple[str, str, bool]
+"""Namespace, `key=value`, and whether its workloads avoid each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one binding has, as the scheduling of others sees it."""
+
+    targets: frozenset[str]
+    groups: tuple[Group, ...] = ()
+    promised: tuple[tuple[str, Amounts], ...] = ()
+    """Resources by cluster that its status does not show yet."""
+    until: float = 0.0
+    """When the promises end (epoch seconds)."""
+
+
+def share_of(binding: Object, now: float) -> Share | None:
+    """What `binding` has; None when that concerns nobody."""
+    spec = binding.get("spec") or {}
+    targets = bindings.targets(binding)
+    if not targets or is_deleting(binding):
+        return None
+    namespace = str((binding.get("metadata") or {}).get("namespace") or "")
+    wish = spec.get("workloadAffinityGroups") or {}
+    groups = [
+        (namespace, str(wish[field]), avoiding)
+        for field, avoiding in (("affinityGroup", False), ("antiAffinityGroup", True))
+        if wish.get(field)
+    ]
+    until = (epoch((binding.get("status") or {}).get("lastScheduledTime")) or 0.0) + PROMISED_SECONDS
+    promised = _promised(binding, targets) if until > now else ()
+    if not groups and not promised:
+        return None
+    return Share(frozenset(targets), tuple(groups), promised, until)
+
+
+def _promised(binding: Object, targets: Mapping[str, int]) -> tuple[tuple[str, Amounts], ...]:
+    spec, seen = binding.get("spec") or {}, bindings.observed(binding)
+    one, pods = _needs(spec)
+    if not pods:
+        return ()
+    promised = []
+    for cluster, replicas in targets.items():
+        missing = (replicas or (1 if spec.get("components") else 0)) - _shown(seen.get(cluster), replicas)
+        if missing > 0:
+            promised.append((cluster, {PODS: pods * missing} | {r: n * missing for r, n in one.items()}))
+    return tuple(promised)
+
+
+def _needs(spec: Mapping[str, Any]) -> tuple[Amounts, int]:
+    """What one replica (of several pod templates: one set) needs, and how many pods it is."""
+    components = spec.get("components")
+    if not components:
+        requirements = spec.get("replicaRequirements") or {}
+        return amounts.needed(requirements.get("resourceRequest") or {}), 1 if spec.get("replicas") else 0
+    total: Amounts = {}
+    pods = 0
+    for component in components:
+        count = int(component.get("replicas") or 0)
+        pods += count
+        requirements = component.get("replicaRequirements") or {}
+        for resource, amount in amounts.needed(requirements.get("resourceRequest") or {}).items():
+            total[resource] = total.get(resource, 0) + amount * count
+    return total, pods
+
+
+def _shown(entry: Mapping[str, Any] | None, replicas: int) -> int:
+    """How many replicas the member has shown to be there."""
+    if entry is None:
+        return 0
+    status = entry.get("status")
+    ready = status.get("readyReplicas") if isinstance(status, dict) else None
+    if isinstance(ready, int):
+        return ready
+    return max(replicas, 1) if entry.get("health") == "Healthy" else 0
+
+
+class Assigned:
+    """An index over all bindings, kept up binding by binding. It is read live, like a snapshot."""
+
+    def __init__(self) -> None:
+        self._shares: dict[Key, Share] = {}
+        self._promised: dict[str, Amounts] = {}
+        self._groups: dict[Group, dict[Key, frozenset[str]]] = {}
+        self._ends: list[tuple[float, Key]] = []
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[Key, Object]], now: float) -> Assigned:
+        assigned = cls()
+        for key, binding in found:
+            assigned.put(key, share_of(binding, now))
+        return assigned
+
+    def put(self, key: Key, share: Share | None) -> None:
+        """This is what the binding at `key` has now."""
+        before = self._shares.pop(key, None)
+        if before is not None:
+            self._take_back(key, before)
+        if share is None:
+            return
+        self._shares[key] = share
+        for cluster, needs in share.promised:
+            held = self._promised.setdefault(cluster, {})
+            for resource, amount in needs.items():
+                held[resource] = held.get(resource, 0) + amount
+        for group in share.groups:
+            self._groups.setdefault(group, {})[key] = share.targets
+        if share.promised:
+            heapq.heappush(self._ends, (share.until, key))
+
+    def expire(self, now: float) -> bool:
+        """Let promises go whose time is over. Whether any went."""
+        gone = False
+        while self._ends and self._ends[0][0] <= now:
+            until, key = heapq.heappop(self._ends)
+            share = self._shares.get(key)
+            if share is not None and share.promised and share.until == until:
+                self.put(key, Share(share.targets, share.groups) if share.groups else None)
+                gone = True
+        return gone
+
+    def next_end(self) -> float | None:
+        """When the next promise ends, at the earliest."""
+        return self._ends[0][0] if self._ends else None
+
+    def promised_to(self, cluster: str) -> Mapping[str, int]:
+        """Resources (and "pods") that the cluster's summary cannot show yet."""
+        return self._promised.get(cluster, _NOTHING)
+
+    def of_group(self, namespace: str, value: str, but: Key | None) -> Sequence[frozenset[str]]:
+        """The clusters of each placed binding of an affinity group."""
+        return self._of((namespace, value, False), but)
+
+    def of_anti_group(self, namespace: str, value: str, but: Key | None) -> Sequence[frozenset[str]]:
+        """The same of an anti-affinity group."""
+        return self._of((namespace, value, True), but)
+
+    def peers(self, groups: Iterable[Group]) -> Iterator[Key]:
+        """The bindings of these groups."""
+        for group in groups:
+            yield from self._groups.get(group, ())
+
+    def share(self, key: Key) -> Share | None:
+        return self._shares.get(key)
+
+    def _of(self, group: Group, but: Key | None) -> Sequence[frozenset[str]]:
+        return [targets for key, targets in self._groups.get(group, {}).items() if key != but]
+
+    def _take_back(self, key: Key, share: Share) -> None:
+        for cluster, needs in share.promised:
+            held = self._promised[cluster]
+            for resource, amount in needs.items():
+                left = held[resource] - amount
+                if left:
+                    held[resource] = left
+                else:
+                    del held[resource]
+            if not held:
+                del self._promised[cluster]
+        for group in share.groups:
+            keys = self._groups[group]
+            del keys[key]
+            if not keys:
+                del self._groups[group]
+
+
+_NOTHING: Mapping[str, int] = {}

@@ -1,0 +1,30 @@
+"""All that scheduling reads besides the wish itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from towline.hub.decide import bindings
+from towline.hub.decide.plan import Snapshot
+from towline.hub.decide.scheduling.assigned import Assigned
+from towline.hub.decide.scheduling.members import Members
+from towline.kube import names
+from towline.kube.objects import Key, name_of, namespace_of
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The clusters and what is promised to them."""
+
+    members: Members
+    assigned: Assigned = field(default_factory=Assigned)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, now: float) -> View:
+        """The whole view, made from scratch. A hub keeps one up to date instead (hub/store/view.py)."""
+        found = (
+            (Key(names.WORK_GROUP, resource, namespace_of(binding), name_of(binding)), binding)
+            for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS)
+            for binding in snapshot.list(names.WORK_GROUP, resource)
+        )
+        return cls(Members.of(snapshot.list(names.CLUSTER_GROUP, "clusters")), Assigned.of(found, now))
