@@ -101,7 +101,7 @@ class HubSession:
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
         self._settings: fleet.Settings | None = None
-        self._settings_due = False
+        self._settings_due = self._met = False
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
@@ -132,7 +132,8 @@ class HubSession:
     def configure(self, settings: fleet.Settings) -> None:
         """What the agent is to know; sent when it is another than before."""
         if settings != self._settings:
-            self._settings, self._settings_due = settings, True
+            self._settings = settings
+            self._settings_due = self._met  # before, the first exchange brings them
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
@@ -383,6 +384,7 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
+            self._met = True
             self._settings_due = self._settings is not None  # an exchange repairs whatever was lost
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
