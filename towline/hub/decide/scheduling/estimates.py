@@ -92,7 +92,7 @@ def replicas_in(room: Room | None, wish: Wish, assumed: Mapping[str, int]) -> tu
         modelled = _less(_modelled(room, wish), wish, assumed)
         if modelled < fits:
             return modelled, MODELS
-    return min(fits, UNLIMITED), _SUMMARY + source
+    return (fits if fits < UNLIMITED else UNLIMITED), _SUMMARY + source
 
 
 def with_answer(general: tuple[int, str], said: int | None, wish: Wish, assumed: Mapping[str, int]) -> tuple[int, str]:  # fmt: skip
