@@ -56,29 +56,16 @@ def _level(by: str, limits: Limits) -> Level:
     if by in _FIELDS:
         return Level(by, f"{by}s", limits, _FIELDS[by])
     label = by.removeprefix("label ")
-    return Level(
-        by, f"values of label {label}", limits, lambda candidate: _one(candidate.member.place.labels.get(label))
-    )
+
+    def value(candidate: Candidate) -> Sequence[str]:
+        labels = candidate.member.place.labels
+        return (labels[label],) if label in labels else ()
+
+    return Level(by, f"values of label {label}", limits, value)
 
 
 def _one(value: str) -> Sequence[str]:
     return (value,) if value else ()
-
-
-_FIELDS:
-        return Level(by, f"{by}s", limits, _FIELDS[by])
-    label = by.removeprefix("label ")
-    return Level(
-        by, f"values of label {label}", limits, lambda candidate: _one(candidate.member.place.labels.get(label))
-    )
-
-
-def _one(value: str) -> Sequence[str]:
-    return (value,) if value else ()
-
-
-def _zones(zones: Iterable[str]) -> Sequence[str]:
-    return tuple(sorted(zones))
 
 
 _FIELDS: dict[str, Callable[[Candidate], Sequence[str]]] = {
