@@ -50,7 +50,7 @@ def request(
     **fields: Any,
 ) -> Request:
     placement = {"spreadConstraints": list(constraints), "replicaScheduling": scheduling}
-    return Request(placement, replicas, workload=True, **{"current": {}, "uid": "uid-0"} | fields)
+    return Request(placement, replicas, **{"workload": True, "current": {}, "uid": "uid-0"} | fields)
 
 
 def names(selection: Selection) -> str:

@@ -250,7 +250,7 @@ def test_one_level_is_chosen_as_karmada_chooses_regions(
     compare(wish, fleet, defined=True)
 
 
-@cases(800)
+@cases(500)
 @given(
     fleets(),
     st.dictionaries(

@@ -23,6 +23,8 @@ class Found(NamedTuple):
     chosen: list[Candidate] | None
     complete: bool
     """Whether None means that there is no choice."""
+    short: list[Candidate] | None = None
+    """Without a choice: the roomiest of those looked at that meet the constraints and have too little room."""
 
 
 class _Class(NamedTuple):
@@ -45,22 +47,28 @@ def search(spread: Spread, ranked: Sequence[Candidate], need: Need) -> Found:
     nothing: _Held = tuple(frozenset() for _ in spread.levels)
     branches: list[tuple[list[_Class], _Held, list[_Class]]] = [([], nothing, classes)]
     steps = 0
+    short: list[Candidate] | None = None
+    roomiest = -1
     while branches:
         used, held, pool = branches.pop()
         steps += sum(1 + len(one.rooms) for one in (*used, *pool))
         if steps > SEARCH_STEPS:
-            return Found(None, False)
+            return Found(None, False, short)
         if not pool or not _may_do(spread, used, held, pool, need):
             continue
         head, rest = pool[0], pool[1:]
         branches.append((used, held, rest))
         used, held = [*used, head], _join(held, head)
-        if (chosen := _finish(spread, used, held, need)) is not None:
-            return Found(chosen, True)
+        if _is_enough(spread, used, held):
+            room = _roomiest(spread, used, ())
+            if not need.divided or room >= need.replicas:
+                return Found(_clusters(spread, used, need), True)
+            if room > roomiest:
+                roomiest, short = room, _clusters(spread, used, need)
         if len(used) < spread.clusters.most:
             rest = [other for other in rest if _fits(spread.levels, held, other)]
             branches.append((used, held, rest))
-    return Found(None, True)
+    return Found(None, True, short)
 
 
 def _classes(spread: Spread, ranked: Sequence[Candidate], need: Need) -> list[_Class]:
@@ -132,14 +140,16 @@ def _roomiest(spread: Spread, used: Sequence[_Class], pool: Sequence[_Class]) ->
     return sum(one.rooms[0] for one in used) + sum(rooms[: spread.clusters.most - len(used)])
 
 
-def _finish(spread: Spread, used: list[_Class], held: _Held, need: Need) -> list[Candidate] | None:
-    """The clusters of exactly these classes that have the most room, if that meets the wish."""
-    if any(len(names) < level.limits.fewest for level, names in zip(spread.levels, held, strict=True)):
-        return None
-    if sum(len(one.clusters) for one in used) < spread.clusters.fewest:
-        return None
-    if need.divided and _roomiest(spread, used, ()) < need.replicas:
-        return None
+def _is_enough(spread: Spread, used: list[_Class], held: _Held) -> bool:
+    """Whether clusters of exactly these classes meet every minimum."""
+    return (
+        all(len(names) >= level.limits.fewest for level, names in zip(spread.levels, held, strict=True))
+        and sum(len(one.clusters) for one in used) >= spread.clusters.fewest
+    )
+
+
+def _clusters(spread: Spread, used: list[_Class], need: Need) -> list[Candidate]:
+    """One of each class, then the roomiest of the rest, or the first by rank."""
     chosen = [one.clusters[0] for one in used]
     order = need.by_room if need.divided else need.rank
     rest = sorted((c for one in used for c in one.clusters[1:]), key=order)

@@ -86,7 +86,7 @@ def _by_cluster(need: Need, limits: Limits, candidates: Sequence[Candidate]) -> 
     chosen = list(ranked[:count])
     exchanged = _exchange(chosen, ranked[count:], need, Usage(()))
     if _is_short(chosen, need):
-        raise Unschedulable(_no_room(chosen, need))
+        raise Unschedulable(_no_room(chosen, need, "the roomiest have"))
     told = _told("cluster", limits) | {"feasible": len(candidates), "chosen": count}
     return Selection(chosen, {"constraints": [told], **exchanged})
 
@@ -245,9 +245,13 @@ def _searched(
     found = search(spread, ranked, need)
     if found.chosen is not None:
         return found.chosen
-    if short is None and need.divided:
-        short = search(spread, ranked, replace(need, replicas=0)).chosen
-    raise Unschedulable(_no_room(short, need) if short else _cannot_be_met(spread, ranked, found.complete))
+    choices = [choice for choice in (short, found.short) if choice]
+    if not choices and need.divided:
+        choices = [search(spread, ranked, replace(need, replicas=0)).chosen or []]
+    best = max(choices, key=lambda choice: sum(map(need.room, choice)), default=[])
+    if best:
+        raise Unschedulable(_no_room(best, need, "the best choice found has"))
+    raise Unschedulable(_cannot_be_met(spread, ranked, found.complete))
 
 
 # --- messages ------------------------------------------------------------------------------------------------
@@ -297,11 +301,11 @@ def _too_few_clusters(spread: Spread, level: Level, groups: Sequence[Group]) -> 
     )
 
 
-def _no_room(chosen: Sequence[Candidate], need: Need) -> str:
+def _no_room(chosen: Sequence[Candidate], need: Need, they_have: str) -> str:
     room = sum(map(need.room, chosen))
     return (
         f"no enough resource when selecting {len(chosen)} clusters: "
-        f"they have room for {room} of {need.replicas} replicas, and no other choice has enough"
+        f"{they_have} room for {room} of {need.replicas} replicas"
     )
 
 
