@@ -357,7 +357,7 @@ def test_no_cluster_fit_empties_the_targets_and_heals() -> None:
 def test_an_unschedulable_wish_keeps_the_targets() -> None:
     world = a_world(deployment(), WEB_POLICY)
     propagate(world)
-    constraint = {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]}
+    constraint = {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 3, "maxGroups": 3}]}
     world.edit(world.key(WEB_POLICY), lambda obj: obj["spec"].update(placement=constraint))
     propagate(world)
     assert clusters_of(world) == {"m1": 3, "m2": 3}
