@@ -279,8 +279,13 @@ def test_a_binding_without_policy_is_not_scheduled_but_leaves_terminating_cluste
 def test_dependent_overrides_must_exist_first() -> None:
     world = a_world(deployment(), policy("web", [BY_KIND], dependentOverrides=["op1"]))
     plan = propagation.decide(world, WEB, world.now)
-    assert plan.writes == () and plan.error == "waiting for dependent overrides: op1"
-    assert plan.events[0].reason == "ApplyPolicyFailed"
+    why = "waiting for dependent overrides: OverridePolicy op1 not found"
+    assert plan.writes == () and plan.error is None and plan.reasons["waiting"] == why
+    assert [(e.regarding["kind"], e.reason) for e in plan.events] == [
+        ("Deployment", "ApplyPolicyFailed"),
+        ("PropagationPolicy", "ApplyPolicyFailed"),
+    ]
+    assert plan.events[0].message == f"Apply policy(shop/web) failed: {why}"
     spec = {"resourceSelectors": [BY_KIND], "overrideRules": []}
     world.put({"apiVersion": "policy.karmada.io/v1alpha1", "kind": "OverridePolicy", "metadata": {"name": "op1", "namespace": "shop"}, "spec": spec})  # fmt: skip
     propagate(world)
@@ -496,5 +501,6 @@ def test_a_binding_of_another_template_is_never_taken_over() -> None:
     world.objects[taken] = other
     world.put(second)
     plan = propagation.decide(world, key, world.now)
-    assert plan.writes == () and plan.events[0].reason == "ApplyPolicyFailed" and plan.error
+    assert plan.writes == () and plan.events[0].reason == "ApplyPolicyFailed"
+    assert "belongs to ConfigMap a:b" in plan.reasons["waiting"]
     assert world.objects[taken] == other

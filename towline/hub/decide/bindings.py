@@ -9,7 +9,7 @@ from typing import Any
 
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Put, Snapshot
-from towline.hub.decide.policies import Claim, with_claim
+from towline.hub.decide.policies import Claim, priority_class_key, with_claim
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import (
@@ -38,10 +38,6 @@ TEMPLATE_HASH = "towline.io/template-hash"
 """On the binding of a Lazy policy: the template's content when the policy was last applied."""
 
 DEFAULT_SCHEDULER = "default-scheduler"
-
-
-class Refused(Exception):
-    """The policy cannot be applied now; the message says why, for the user."""
 
 
 # --- finding -------------------------------------------------------------------------------------------------
@@ -151,7 +147,7 @@ def shape(
     snapshot: Snapshot, template: Object, policy: Object, claim: Claim, existing: Object | None
 ) -> Object:
     """The binding that `policy` makes of `template`, before scheduling. An existing one keeps what is not the policy's:
-    targets, requiredBy, eviction tasks, the suspension of scheduling. Raises Refused."""
+    targets, requiredBy, eviction tasks, the suspension of scheduling."""
     kind, namespace, name = str(template["kind"]), namespace_of(template), name_of(template)
     key = key_for(namespace, name, kind)
     binding = existing or _blank(key)
@@ -253,13 +249,8 @@ def _suspension(rule: Mapping[str, Any], old: Mapping[str, Any]) -> Object | Non
 
 def _schedule_priority(snapshot: Snapshot, rule: Mapping[str, Any]) -> Object | None:
     wish = rule.get("schedulePriority")
-    if not wish:
-        return None
-    name = str(wish.get("priorityClassName") or "")
-    found = snapshot.get(Key("scheduling.k8s.io", "priorityclasses", "", name))
-    if found is None:
-        raise Refused(f'PriorityClass "{name}" not found')
-    return {"priority": int(found.get("value") or 0)}
+    found = snapshot.get(priority_class_key(wish)) if wish else None
+    return None if found is None else {"priority": int(found.get("value") or 0)}
 
 
 def _affinity_groups(template: Object, rule: Mapping[str, Any]) -> Object | None:
