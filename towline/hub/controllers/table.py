@@ -17,6 +17,7 @@ from towline.hub.decide import (
     namespaces,
     policies,
     propagation,
+    rebalancing,
     roles,
     token_secrets,
     userworks,
@@ -370,6 +371,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=lambda world, key, now: policies.decide(world.snapshot, key, now),
         initial=_policies_initial,
         on_change=_policies_keys,
+    ),
+    Controller(
+        name="rebalancing",
+        decide=lambda world, key, now: rebalancing.decide(world.snapshot, key, now),
+        initial=_listed(rebalancing.REBALANCERS),
+        on_change=lambda world, event: _is(rebalancing.REBALANCERS)(event.entry.key),
     ),
     Controller(
         name="aggregation",
