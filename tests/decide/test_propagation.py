@@ -418,7 +418,32 @@ def test_suspended_scheduling_leaves_the_targets_but_takes_the_rest() -> None:
 def test_another_scheduler_is_left_to_place() -> None:
     world = a_world(deployment(), policy("web", [BY_KIND], schedulerName="mine"))
     propagate(world)
-    assert clusters_of(world) == {} and "status" not in world.objects[BINDING]
+    found = condition(world)
+    assert clusters_of(world) == {} and (found["status"], found["reason"]) == (
+        "Unknown",
+        "WaitingForScheduler",
+    )
+    assert found["message"] == "scheduler mine is expected to schedule this (spec.schedulerName)"
+    world.objects[BINDING]["status"]["conditions"] = theirs = [
+        {"type": "Scheduled", "status": "True", "reason": "Done"}
+    ]
+    propagate(world)
+    assert world.objects[BINDING]["status"]["conditions"] == theirs, "the other scheduler's word counts"
+
+
+def test_a_binding_that_is_suspended_from_birth_says_what_it_waits_for() -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND], schedulerName="mine"))
+    propagate(world)
+    world.edit(
+        BINDING,
+        lambda obj: obj["spec"].update(suspension={"scheduling": True}, schedulerName="default-scheduler"),
+    )
+    world.objects[world.key(WEB_POLICY)]["spec"]["schedulerName"] = "default-scheduler"
+    propagate(world)
+    assert condition(world)["reason"] == "SchedulingSuspended" and clusters_of(world) == {}
+    world.edit(BINDING, lambda obj: obj["spec"].update(suspension={}))
+    propagate(world)
+    assert condition(world)["reason"] == "Success" and clusters_of(world) == {"m1": 3, "m2": 3}
 
 
 # --- ends ----------------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ def wrong(obj: Object, old: Object | None = None) -> dict[str, str]:
          ["Scheduled", "FullyApplied", "Age"]),
         ("work.karmada.io/v1alpha1", "Work", "works", ("wk",), True, True,
          ["Workload-Kind", "Applied", "Age"]),
+        ("apps.karmada.io/v1alpha1", "WorkloadRebalancer", "workloadrebalancers", (), False, True, ["Age"]),
     ],
 )  # fmt: skip
 def test_rows(
@@ -100,7 +101,7 @@ def test_rows(
         status,
     )
     assert [c.name for c in found.columns if not c.priority] == columns
-    assert found.categories == (() if kind == "Cluster" else ("karmada-io",))
+    assert found.categories == (() if kind in ("Cluster", "WorkloadRebalancer") else ("karmada-io",))
     assert found.unserved == ""
 
 
