@@ -292,20 +292,6 @@ def test_dependent_overrides_must_exist_first() -> None:
     assert BINDING in world.objects
 
 
-def test_a_lazy_policy_waits_for_the_templates_next_change() -> None:
-    lazy = policy(
-        "web", [BY_KIND], {"clusterAffinity": {"clusterNames": ["m1"]}}, activationPreference="Lazy"
-    )
-    world = a_world(deployment(), lazy)
-    propagate(world)
-    at = world.key(lazy)
-    world.edit(at, lambda obj: obj["spec"].update(placement={"clusterAffinity": {"clusterNames": ["m2"]}}))
-    assert propagate(world)[0].writes == ()
-    world.edit(WEB, lambda obj: obj["spec"].update(replicas=4))
-    propagate(world)
-    assert clusters_of(world) == {"m2": 4}
-
-
 # --- the binding follows -------------------------------------------------------------------------------------
 
 

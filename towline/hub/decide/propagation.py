@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from towline.hub.decide import bindings, blocking, policies
+from towline.hub.decide import activation, bindings, blocking, policies
 from towline.hub.decide.placing import place, without_terminating
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.scheduling import View
@@ -102,7 +102,9 @@ def _governed(case: _Case, matched: policies.Match, policy: Object) -> Plan:
 
 def _apply(case: _Case, matched: policies.Match, policy: Object) -> Plan:
     template, binding, claim = case.template, case.binding, policies.claim_by(policy)
-    claimed = _held(case.key, policies.with_claim(template, claim))
+    if binding is None and activation.waits(template, policy):
+        return _lazy(case, claim)
+    claimed = activation.with_record(_held(case.key, policies.with_claim(template, claim)), None)
     # The finalizer is written first: should only a prefix be carried out, no copy can outlive its template.
     writes = _changed(case.key, claimed, template)
     events = blocking.notes(template, binding, matched)
@@ -116,6 +118,16 @@ def _apply(case: _Case, matched: policies.Match, policy: Object) -> Plan:
     if claimed is not template or binding is None or shaped.get("spec") != binding.get("spec"):
         events.append(EventNote(template, "Normal", "ApplyPolicySucceed", f"Apply {claim} succeed"))
     return _placed(case, blocking.with_block(shaped, matched, case.now), writes, events)
+
+
+def _lazy(case: _Case, claim: policies.Claim) -> Plan:
+    """The policy is lazy and came after the template: it claims it, and takes effect when the template changes."""
+    template = case.template
+    claimed = policies.with_claim(template, claim)
+    claimed = activation.with_record(claimed, activation.content_stamp(template))
+    why = f"{claim} is lazy: it takes effect when this object changes"
+    events = [EventNote(template, "Normal", "LazyActivation", why)] if claimed is not template else []
+    return Plan(tuple(_changed(case.key, claimed, template)), tuple(events), reasons={"waiting": why})
 
 
 def _placed(case: _Case, shaped: Object, writes: Writes, events: list[EventNote]) -> Plan:
@@ -170,7 +182,7 @@ def _unclaimed(case: _Case, matched: policies.Match) -> Plan:
             kept = without_terminating(blocking.with_block(free, matched, now), case.view, binding)
             writes += _changed(case.binding_key, kept, binding)
     gone = binding is None or any(isinstance(write, Delete) for write in writes)
-    freed = policies.with_claim(template, None)
+    freed = activation.with_record(policies.with_claim(template, None), None)
     freed = _released(case.key, freed) if gone else _held(case.key, freed)
     writes += _changed(case.key, freed, template)
     return Plan(tuple(writes), tuple(events))
