@@ -24,7 +24,7 @@ from tests.decide.test_propagation import (
     report,
 )
 from tests.decide.world import World, configmap, deployment, policy, selector
-from towline.hub.decide import policies, propagation
+from towline.hub.decide import policies, propagation, works
 from towline.hub.decide.blocking import BLOCKED
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.plan import EventNote
@@ -300,6 +300,70 @@ def test_the_value_of_a_priority_class_reaches_the_binding() -> None:
     world.put(priority_class(value=9))
     propagate(world)
     assert world.objects[BINDING]["spec"]["schedulePriority"] == {"priority": 9}
+
+
+# --- what a policy hands on -------------------------------------------------------------------------------
+
+
+def test_holding_works_back_and_letting_them_go_is_told() -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND]))
+    at = world.key(policy("web"))
+
+    def told(suspension: Object | None) -> list[str]:
+        world.edit(at, lambda obj: obj["spec"].update(suspension=suspension))
+        found = events(world)
+        assert [e.reason for e in found if e.regarding["kind"] == "Deployment"].count("WorkDispatching") <= 1
+        return [
+            e.message
+            for e in found
+            if e.reason == "WorkDispatching" and e.regarding["kind"] == "ResourceBinding"
+        ]
+
+    assert told({}) == []
+    assert told({"dispatchingOnClusters": {"clusterNames": ["m1"]}}) == [
+        "Work dispatching is in a suspended state in m1."
+    ]
+    assert told({"dispatching": True}) == ["Work dispatching is in a suspended state."]
+    assert told({"dispatching": True}) == []
+    assert told({}) == ["Work is being dispatched to member clusters."]
+
+
+@pytest.mark.parametrize("preserve", [True, False, None])
+def test_preservation_follows_the_policy_also_for_a_cluster_that_is_left_in_the_same_change(
+    preserve: bool | None,
+) -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND], preserveResourcesOnDeletion=not preserve))
+    propagate(world)
+
+    def change(obj: Object) -> None:
+        obj["spec"]["placement"] = {"clusterAffinity": {"clusterNames": ["m2"]}}
+        obj["spec"]["preserveResourcesOnDeletion"] = preserve
+        if preserve is None:
+            del obj["spec"]["preserveResourcesOnDeletion"]
+
+    world.edit(world.key(policy("web")), change)
+    propagate(world)
+    assert world.objects[BINDING]["spec"].get("preserveResourcesOnDeletion") == preserve
+    rendered = works.of_binding(BINDING, world.objects[BINDING], world.objects[WEB], 1)
+    assert (rendered["m1"].removing, rendered["m1"].preserve) == (True, bool(preserve))
+    assert (rendered["m2"].removing, rendered["m2"].preserve) == (False, bool(preserve))
+
+
+def test_failover_and_conflict_resolution_follow_the_policy() -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND]))
+    propagate(world)
+    assert "failover" not in world.objects[BINDING]["spec"]
+    failover = {"cluster": {"purgeMode": "Directly"}}
+    world.edit(
+        world.key(policy("web")),
+        lambda obj: obj["spec"].update(failover=failover, conflictResolution="Overwrite"),
+    )
+    propagate(world)
+    spec = world.objects[BINDING]["spec"]
+    assert (spec["failover"], spec["conflictResolution"]) == (failover, "Overwrite")
+    world.edit(world.key(policy("web")), lambda obj: obj["spec"].pop("failover"))
+    propagate(world)
+    assert "failover" not in world.objects[BINDING]["spec"]
 
 
 # --- when a policy goes --------------------------------------------------------------------------------------

@@ -141,6 +141,9 @@ def _placed(case: _Case, shaped: Object, writes: Writes, events: list[EventNote]
         where = f"{placed['kind']}({_qualified(case.binding_key)})"
         synced = EventNote(placed, "Normal", "SyncWorkSucceed", f"Sync work of {where} successful.")
         events += [synced, _about(synced, case.template)]
+    if (told := _dispatching(placed)) != _dispatching(binding or {}):
+        noted = [EventNote(placed, "Normal", "WorkDispatching", told)]
+        events += [*noted, _about(noted[0], case.template)]
     if outcome is None:
         return Plan(tuple(writes), tuple(events), reasons=why)
     return Plan(tuple(writes), tuple(events), reasons=why, waits=outcome.waits, details=tuple(outcome.traces))
@@ -267,6 +270,17 @@ def _qualified(key: Key) -> str:
 
 def _about(note: EventNote, template: Object) -> EventNote:
     return EventNote(template, note.type, note.reason, note.message)
+
+
+def _dispatching(binding: Object) -> str:
+    """What Karmada says of each Work when it is held back or let go; here it is said of all at once."""
+    suspension = (binding.get("spec") or {}).get("suspension") or {}
+    if suspension.get("dispatching"):
+        return "Work dispatching is in a suspended state."
+    clusters = (suspension.get("dispatchingOnClusters") or {}).get("clusterNames")
+    if clusters:
+        return f"Work dispatching is in a suspended state in {', '.join(clusters)}."
+    return "Work is being dispatched to member clusters."
 
 
 def _holders(binding: Object) -> str:
