@@ -17,7 +17,7 @@ from tests.decide.test_propagation import (
     propagate,
 )
 from tests.decide.world import World, deployment, policy
-from towline.hub.decide import policies
+from towline.hub.decide import policy_deletion
 from towline.hub.decide.activation import TEMPLATE_HASH
 from towline.kube import names
 from towline.kube.objects import Object
@@ -110,7 +110,7 @@ def test_one_that_waits_can_be_deleted_and_leaves_nothing() -> None:
     propagate(world)
     world.delete(world.key(lazy()))
     propagate(world)
-    world.settle(policies.decide, world.key(lazy()))
+    world.settle(policy_deletion.decide, world.key(lazy()))
     assert world.key(lazy()) not in world.objects
     for field in ("labels", "annotations", "finalizers"):
         assert world.objects[WEB]["metadata"].get(field) == before["metadata"].get(field)

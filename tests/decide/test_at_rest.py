@@ -23,7 +23,7 @@ from tests.decide.test_propagation import (
 from tests.decide.test_rebalancing import KEY as REBALANCER
 from tests.decide.test_rebalancing import rebalancer
 from tests.decide.world import World, cluster, deployment, policy, selector
-from towline.hub.decide import aggregation, policies, propagation, rebalancing, roles
+from towline.hub.decide import aggregation, policy_deletion, propagation, rebalancing, roles
 from towline.kube import names, rbac
 from towline.kube.objects import Key
 
@@ -100,7 +100,7 @@ def test_at_rest_no_plan_contains_a_write(steps: list[tuple[str, Any]]) -> None:
         elif WEB not in world.objects:
             assert not held, "a template never goes before its copies"
         for policy_key in (at, RIVAL):
-            world.settle(policies.decide, policy_key)
+            world.settle(policy_deletion.decide, policy_key)
         world.settle(rebalancing.decide, REBALANCER)
         propagate(world)
         assert propagation.decide(world, WEB, world.now).writes == ()

@@ -24,7 +24,7 @@ from tests.decide.test_propagation import (
     report,
 )
 from tests.decide.world import World, configmap, deployment, policy, selector
-from towline.hub.decide import policies, propagation, works
+from towline.hub.decide import policies, policy_deletion, propagation, works
 from towline.hub.decide.blocking import BLOCKED
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.plan import EventNote
@@ -271,7 +271,7 @@ def test_a_blocked_policy_does_not_hold_up_the_end_of_the_one_before() -> None:
     world.edit(at, lambda obj: obj["spec"].update(onPolicyDelete="Remove"))
     world.delete(at)
     propagate(world)
-    world.settle(policies.decide, at)
+    world.settle(policy_deletion.decide, at)
     assert at not in world.objects
     assert clusters_of(world) == {"m1": 3, "m2": 3}, "the next policy is about to take it"
     world.put(override("op"))
@@ -385,7 +385,7 @@ def test_a_policy_that_lets_go(how: str, what: str) -> None:
     propagate(world)
     at = lets_go(world, how)
     told = events(world)
-    world.settle(policies.decide, at)
+    world.settle(policy_deletion.decide, at)
     assert (at in world.objects) == (how != "deleted"), "a deleted policy waits for no member"
     assert claimed_by(world.objects[WEB]) is None and claimed_by(world.objects[BINDING]) is None
     if what == "Keep":
@@ -438,3 +438,47 @@ def test_what_is_at_rest_stays_at_rest_with_a_rival_that_waits() -> None:
     propagate(world)
     world.now += 100
     assert propagation.decide(world, WEB, world.now).writes == ()
+
+
+def test_a_deleted_policy_does_not_wait_for_a_template_that_waits_for_its_members() -> None:
+    world = a_world(deployment(), policy("web", [BY_NAME]))
+    propagate(world)
+    world.delete(WEB)
+    propagate(world)
+    assert claimed_by(world.objects[WEB]) == "web"
+    at = lets_go(world, "deleted")
+    propagate(world)
+    world.settle(policy_deletion.decide, at)
+    assert at not in world.objects
+    assert clusters_of(world) == {"m1": 3, "m2": 3} and WEB in world.objects
+    report(world, m1=REMOVED, m2=REMOVED)
+    propagate(world)
+    assert WEB not in world.objects and BINDING not in world.objects
+
+
+def test_copied_labels_in_a_reserved_namespace_do_not_hold_a_policy() -> None:
+    world = a_world(deployment(), policy("web", [BY_NAME]))
+    propagate(world)
+    copied = deployment(namespace="kube-system")
+    copied["metadata"] |= {
+        field: world.objects[WEB]["metadata"][field] for field in ("labels", "annotations")
+    }
+    world.put(copied)
+    at = lets_go(world, "deleted")
+    propagate(world)
+    world.settle(policy_deletion.decide, at)
+    assert at not in world.objects
+
+
+def test_a_lazy_policy_that_waits_and_is_blocked_meanwhile_goes_on_waiting() -> None:
+    world = a_world(deployment(), policy("web", [BY_NAME], activationPreference="Lazy"))
+    propagate(world)
+    at = world.key(policy("web"))
+    world.edit(at, lambda obj: obj["spec"].update(dependentOverrides=["op"]))
+    propagate(world)
+    world.put(override("op"))
+    propagate(world)
+    assert claimed_by(world.objects[WEB]) == "web" and BINDING not in world.objects
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=5))
+    propagate(world)
+    assert clusters_of(world) == {"m1": 5, "m2": 5}

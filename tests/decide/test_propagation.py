@@ -17,7 +17,7 @@ from tests.decide.world import (
     policy,
     selector,
 )
-from towline.hub.decide import aggregation, policies, propagation
+from towline.hub.decide import aggregation, policies, policy_deletion, propagation
 from towline.hub.decide.plan import Delete, Plan
 from towline.hub.decide.wire import Phase, WorkReport
 from towline.kube import names
@@ -227,13 +227,13 @@ def test_a_policy_being_deleted_gives_its_templates_up_and_may_go() -> None:
     propagate(world)
     at = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
     world.delete(at)
-    assert policies.decide(world, at, world.now).writes == (), "claims are still there"
+    assert policy_deletion.decide(world, at, world.now).writes == (), "claims are still there"
     propagate(world)
     assert claimed_by(world.objects[WEB]) is None
     assert claimed_by(world.objects[BINDING]) is None
     assert clusters_of(world) == {"m1": 3, "m2": 3}, "binding and Works stay"
     assert names.PROPAGATION_FINALIZER in world.objects[WEB]["metadata"]["finalizers"]
-    world.settle(policies.decide, at)
+    world.settle(policy_deletion.decide, at)
     assert at not in world.objects
 
 

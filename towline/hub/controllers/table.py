@@ -16,6 +16,7 @@ from towline.hub.decide import (
     health,
     namespaces,
     policies,
+    policy_deletion,
     propagation,
     rebalancing,
     roles,
@@ -134,7 +135,11 @@ _DEPENDED_ON = {
 def _dependent(world: World, event: WatchEvent) -> Iterator[Key]:
     """The templates of the policies that an override, or a PriorityClass, lets take effect or not."""
     key = event.entry.key
-    if event.type == "MODIFIED":
+    if (
+        event.type == "MODIFIED"
+        and event.previous is not None
+        and event.previous.meta.uid == event.entry.meta.uid
+    ):
         return  # neither what an override says nor a class's description counts, and a class's value cannot change
     resources = (
         [_DEPENDED_ON[key[:2]]] if key[:2] in _DEPENDED_ON else [policies.POLICIES, policies.CLUSTER_POLICIES]
@@ -368,7 +373,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller(
         name="policies",
-        decide=lambda world, key, now: policies.decide(world.snapshot, key, now),
+        decide=lambda world, key, now: policy_deletion.decide(world.snapshot, key, now),
         initial=_policies_initial,
         on_change=_policies_keys,
     ),

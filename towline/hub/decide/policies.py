@@ -1,4 +1,4 @@
-"""Policies: which one a template belongs to, the claim that says so, and when a deleted policy may go."""
+"""Policies: which one a template belongs to, and the claim that says so."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from towline.hub.decide.plan import NOTHING, Delete, Plan, Put, Snapshot
+from towline.hub.decide.plan import Snapshot
 from towline.kube import names
 from towline.kube.objects import (
     Key,
     Object,
     annotations_of,
-    finalizers_of,
     is_deleting,
     labels_of,
     name_of,
     namespace_of,
-    revision_of,
     uid_of,
     with_metadata,
-    without_finalizer,
 )
 from towline.kube.selectors import SelectorError, from_object
 
@@ -306,26 +303,3 @@ def with_claim(obj: Object, claim: Claim | None) -> Object:
     if labels == labels_of(obj) and annotations == annotations_of(obj):
         return obj
     return with_metadata(obj, labels=labels or None, annotations=annotations or None)
-
-
-# --- the policy's own end ------------------------------------------------------------------------------------
-
-
-def decide(snapshot: Snapshot, key: Key, now: float) -> Plan:
-    """A policy being deleted goes once nothing carries its claim. (Propagation takes the claims off.)"""
-    policy = snapshot.get(key)
-    if policy is None or not is_deleting(policy):
-        return NOTHING
-    finalizer = names.POLICY_FINALIZER if key.namespace else names.CLUSTER_POLICY_FINALIZER
-    if finalizer not in finalizers_of(policy):
-        return NOTHING
-    label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
-    claimed = [held for held in snapshot.labelled(label, claim_by(policy).id) if held != key]
-    if claimed:
-        return Plan(
-            reasons={"waiting": "claims are still on objects", "claimed": [str(held) for held in claimed]}
-        )
-    left = without_finalizer(policy, finalizer)
-    if finalizers_of(left):
-        return Plan(writes=(Put(key, left, revision_of(policy)),))
-    return Plan(writes=(Delete(key, revision_of(policy)),))

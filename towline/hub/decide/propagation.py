@@ -153,14 +153,17 @@ def _blocked(case: _Case, matched: policies.Match, policy: Object) -> Plan:
     """`policy` governs the template and cannot take effect, as something that it depends on is missing: it claims nothing new, and what it
     made before stays as it is, scheduled as before. What is missing wakes the template when it comes."""
     template, binding, claim = case.template, case.binding, policies.claim_by(policy)
-    if binding is None or is_deleting(binding) or policies.claim_of(binding) != claim:
+    mine = policies.claim_of(template if binding is None else binding) == claim
+    if not mine or (binding is not None and is_deleting(binding)):
         plan = _unclaimed(case, matched)
+    elif binding is None:
+        plan = Plan(events=tuple(blocking.notes(template, None, matched)))
     else:
         claimed = _held(case.key, policies.with_claim(template, claim))
         events = blocking.notes(template, binding, matched)
         kept = blocking.with_block(binding, matched, case.now)
         plan = _placed(case, kept, _changed(case.key, claimed, template), events)
-    return replace(plan, reasons={**plan.reasons, "waiting": matched.block and matched.block.message})
+    return replace(plan, reasons={**plan.reasons, "waiting": matched.block.message if matched.block else ""})
 
 
 def _unclaimed(case: _Case, matched: policies.Match) -> Plan:
@@ -172,18 +175,16 @@ def _unclaimed(case: _Case, matched: policies.Match) -> Plan:
     if binding is not None and not bindings.belongs_to(binding, template):
         binding = None
     if binding is not None:
-        free = policies.with_claim(binding, None)
         remover = None if matched.policy is not None else _remover(case.snapshot, template, binding)
         if is_deleting(binding):
-            ended = bindings.tear_down(case.binding_key, free, now)
-            writes += ended or _changed(case.binding_key, free, binding)
+            writes += _torn_down(case.binding_key, binding, now)
         elif remover is not None:
             message = f"{remover} let go with onPolicyDelete: Remove, and no other policy selects this"
             events.append(EventNote(template, "Normal", "RemovedWithPolicy", message))
-            writes += bindings.tear_down(case.binding_key, free, now)
+            writes += _torn_down(case.binding_key, binding, now)
         else:
-            kept = without_terminating(blocking.with_block(free, matched, now), case.view, binding)
-            writes += _changed(case.binding_key, kept, binding)
+            free = blocking.with_block(policies.with_claim(binding, None), matched, now)
+            writes += _changed(case.binding_key, without_terminating(free, case.view, binding), binding)
     gone = binding is None or any(isinstance(write, Delete) for write in writes)
     freed = activation.with_record(policies.with_claim(template, None), None)
     freed = _released(case.key, freed) if gone else _held(case.key, freed)
@@ -204,17 +205,29 @@ def _ending(case: _Case) -> Plan:
     """The template is being deleted: first its binding, then, when no member may hold a copy, its own finalizer."""
     key, template, binding = case.key, case.template, case.binding
     writes: Writes = []
+    free = _let_go(case.snapshot, template)
     if binding is not None and bindings.belongs_to(binding, template):
-        writes += bindings.tear_down(case.binding_key, binding, case.now)
+        if free is template:
+            writes += bindings.tear_down(case.binding_key, binding, case.now)
+        else:
+            writes += _torn_down(case.binding_key, binding, case.now)
         if not any(isinstance(write, Delete) for write in writes):
+            writes += _changed(key, free, template)
             return Plan(tuple(writes), reasons={"waiting": _holders(binding)})
-    released = _released(key, template)
+    released = _released(key, free)
     if released is not template:
         if finalizers_of(released):
             writes.append(Put(key, released, revision_of(template)))
         else:
             writes.append(Delete(key, revision_of(template)))
     return Plan(tuple(writes), reasons={"ending": "no member holds a copy"})
+
+
+def _let_go(snapshot: Snapshot, template: Object) -> Object:
+    """`template` without its claim when its policy goes too: that must not wait for the members."""
+    claim = policies.claim_of(template)
+    policy = None if claim is None else snapshot.get(claim.key)
+    return template if policy is not None and not is_deleting(policy) else policies.with_claim(template, None)
 
 
 def _without_template(snapshot: Snapshot, key: Key, now: float) -> Plan:
@@ -226,9 +239,7 @@ def _without_template(snapshot: Snapshot, key: Key, now: float) -> Plan:
     binding = snapshot.get(binding_key)
     if binding is None or bindings.template_key(snapshot.kinds, binding) != key:
         return NOTHING
-    return Plan(
-        tuple(bindings.tear_down(binding_key, binding, now)), reasons={"orphan": "the template is gone"}
-    )
+    return Plan(tuple(_torn_down(binding_key, binding, now)), reasons={"orphan": "the template is gone"})
 
 
 def _foreign_binding(case: _Case, binding: Object, policy: Object) -> Plan:
@@ -247,6 +258,12 @@ def _foreign_binding(case: _Case, binding: Object, policy: Object) -> Plan:
     freed = case.template if mine else policies.with_claim(case.template, None)
     events = blocking.failed(case.template, policy, why)
     return Plan(tuple(_changed(case.key, freed, case.template)), tuple(events), reasons={"waiting": why})
+
+
+def _torn_down(key: Key, binding: Object, now: float) -> Writes:
+    """The next step of a binding's end, without its claim: the end of its policy does not wait for the members."""
+    free = policies.with_claim(binding, None)
+    return bindings.tear_down(key, free, now) or _changed(key, free, binding)
 
 
 def _changed(key: Key, new: Object, old: Object) -> Writes:
