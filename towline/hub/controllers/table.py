@@ -17,7 +17,9 @@ from towline.hub.decide import (
     health,
     namespaces,
     policies,
+    policy_deletion,
     propagation,
+    rebalancing,
     roles,
     token_secrets,
     userworks,
@@ -93,13 +95,19 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         template = bindings.template_key(world.snapshot.kinds, event.entry.object)
         if template is not None:
             yield template
-    elif key.group == names.POLICY_GROUP:
+        if event.type == "DELETED":
+            yield from _namesakes(world, key)
+    elif policies.is_policy(key):
         yield from _governed(world, event)
+    elif key[:2] in _DEPENDED_ON:
+        yield from _dependent(world, event)
     elif key[:2] == CLUSTERS:
         if _placing_changed(event):
             yield from _all_templates(world)
     elif propagation.propagatable(key):
         yield key
+        if key[:2] == policies.PRIORITY_CLASSES:
+            yield from _dependent(world, event)
 
 
 def _all_templates(world: World) -> Iterator[Key]:
@@ -110,24 +118,60 @@ def _all_templates(world: World) -> Iterator[Key]:
 
 
 def _governed(world: World, event: WatchEvent) -> Iterator[Key]:
-    """The templates that a changed policy claims or selects (before or after), or that wait for a changed override."""
+    """The templates that a changed policy claims or selects (before or after)."""
+    label = names.POLICY_ID if event.entry.key.namespace else names.CLUSTER_POLICY_ID
+    for held in world.snapshot.labelled(label, policies.claim_by(event.entry.object).id):
+        if propagation.propagatable(held):
+            yield held
+    yield from _selected(world, event.entry.object)
+    before = event.previous.object if event.previous is not None else None
+    if before is not None and policies.selectors_of(before) != policies.selectors_of(event.entry.object):
+        yield from _selected(world, before)
+
+
+_DEPENDED_ON = {
+    (names.POLICY_GROUP, "overridepolicies"): policies.POLICIES,
+    (names.POLICY_GROUP, "clusteroverridepolicies"): policies.CLUSTER_POLICIES,
+}
+
+
+def _dependent(world: World, event: WatchEvent) -> Iterator[Key]:
+    """The templates of the policies that an override, or a PriorityClass, lets take effect or not."""
     key = event.entry.key
-    if key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
-        label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
-        for held in world.snapshot.labelled(label, policies.claim_by(event.entry.object).id):
-            if propagation.propagatable(held):
-                yield held
-        yield from _selected(world, event.entry.object)
-        return
-    waiting = {"overridepolicies": policies.POLICIES, "clusteroverridepolicies": policies.CLUSTER_POLICIES}
-    if key.resource in waiting and event.type != "MODIFIED":
-        for policy in world.snapshot.list(names.POLICY_GROUP, waiting[key.resource], key.namespace or None):
-            if key.name in ((policy.get("spec") or {}).get("dependentOverrides") or ()):
+    if (
+        event.type == "MODIFIED"
+        and event.previous is not None
+        and event.previous.meta.uid == event.entry.meta.uid
+    ):
+        return  # neither what an override says nor a class's description counts, and a class's value cannot change
+    resources = (
+        [_DEPENDED_ON[key[:2]]] if key[:2] in _DEPENDED_ON else [policies.POLICIES, policies.CLUSTER_POLICIES]
+    )
+    for resource in resources:
+        for policy in world.snapshot.list(names.POLICY_GROUP, resource, key.namespace or None):
+            if key in policies.dependencies(policy):
                 yield from _selected(world, policy)
 
 
+def _namesakes(world: World, binding: Key) -> Iterator[Key]:
+    """The templates that wait for the name of a binding that is gone."""
+    for kind in world.snapshot.kinds:
+        suffix = f"-{kind.kind.lower()}"
+        if kind.namespaced != bool(binding.namespace) or not binding.name.endswith(suffix):
+            continue
+        if kind.name_style == "path":  # only such names may hold what a binding's name spells otherwise
+            at = [entry.key for entry in world.cache.list(*kind.resource, binding.namespace or None)]
+        else:
+            at = [kind.key(binding.namespace, binding.name.removesuffix(suffix))]
+        for key in at:
+            if bindings.key_for(key.namespace, key.name, kind.kind) == binding and propagation.propagatable(
+                key
+            ):
+                yield key
+
+
 def _selected(world: World, policy: Object) -> Iterator[Key]:
-    for selector in (policy.get("spec") or {}).get("resourceSelectors") or ():
+    for selector in policies.selectors_of(policy):
         kind = world.snapshot.kinds.named(str(selector.get("apiVersion")), str(selector.get("kind")))
         if kind is None:
             continue
@@ -168,7 +212,7 @@ def _policies_initial(world: World) -> Iterator[Key]:
 
 def _policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
-    if key.group == names.POLICY_GROUP and key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
+    if policies.is_policy(key):
         yield key
     else:
         before = _claim(event.previous) if event.previous is not None else None
@@ -339,9 +383,15 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller(
         name="policies",
-        decide=lambda world, key, now: policies.decide(world.snapshot, key, now),
+        decide=lambda world, key, now: policy_deletion.decide(world.snapshot, key, now),
         initial=_policies_initial,
         on_change=_policies_keys,
+    ),
+    Controller(
+        name="rebalancing",
+        decide=lambda world, key, now: rebalancing.decide(world.snapshot, key, now),
+        initial=_listed(rebalancing.REBALANCERS),
+        on_change=lambda world, event: _is(rebalancing.REBALANCERS)(event.entry.key),
     ),
     Controller(
         name="aggregation",

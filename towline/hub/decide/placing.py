@@ -18,6 +18,12 @@ from towline.kube import names
 from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations
 
 SCHEDULED = "Scheduled"
+SUSPENDED = "SchedulingSuspended"
+FOREIGN = "WaitingForScheduler"
+"""Reasons of a Scheduled condition that is Unknown: nobody here is to schedule the binding."""
+
+_SUSPENDED = "scheduling is suspended (spec.suspension.scheduling)"
+_FOREIGN = "scheduler {} is expected to schedule this (spec.schedulerName)"
 
 
 class Placed(NamedTuple):
@@ -36,8 +42,9 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
     spec = binding.get("spec") or {}
     ours = (spec.get("schedulerName") or DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
     if not ours or (spec.get("suspension") or {}).get("scheduling"):
-        why = "scheduling is suspended" if ours else f"scheduler {spec.get('schedulerName')} places it"
-        return Placed(with_generation(_all_observed(binding), old), [], {"scheduling": why})
+        reason, why = (SUSPENDED, _SUSPENDED) if ours else (FOREIGN, _FOREIGN.format(spec["schedulerName"]))
+        left = _with_expectation(with_generation(_all_observed(binding), old), reason, why, now)
+        return Placed(left, [], {"scheduling": why})
     cause = needs_scheduling(binding, view)
     if cause is None:
         kept = with_generation(_all_observed(binding), old)
@@ -49,6 +56,19 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
         return Placed(binding, [], reasons, outcome)
     placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
+
+
+def _with_expectation(binding: Object, reason: str, message: str, now: float) -> Object:
+    """What is not scheduled here says what it waits for, until whoever schedules it says something else."""
+    before = condition(binding.get("status"), SCHEDULED)
+    if before is not None and before.get("reason") not in (SUSPENDED, FOREIGN):
+        return binding
+    if before is not None and (before.get("reason"), before.get("message")) == (reason, message):
+        return binding
+    conditions = (binding.get("status") or {}).get("conditions")
+    return _with_status(
+        binding, conditions=with_condition(conditions, SCHEDULED, "Unknown", reason, message, now)
+    )
 
 
 _TRIGGERED = "a reschedule was triggered"
@@ -138,7 +158,9 @@ def _written(
         status["schedulerObservedGeneration"] = generation_of(placed)
         status["schedulerObservingAffinityName"] = outcome.affinity or None
         if moved or fresh or not same:
-            status["lastScheduledTime"] = rfc3339(now)
+            # A trigger that lies ahead is answered too: it must not count again.
+            asked = epoch(placed["spec"].get("rescheduleTriggeredAt")) if fresh else None
+            status["lastScheduledTime"] = rfc3339(max(now, asked or now))
     placed = with_fully_applied(_with_status(placed, **status), now)
     if same and (not moved or not outcome.success):
         return placed, []

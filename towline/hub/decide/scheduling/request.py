@@ -144,7 +144,7 @@ DYNAMIC = ("DynamicWeight", "Aggregated")
 
 def constraints_of(request: Request) -> Sequence[Mapping[str, Any]]:
     """The spread constraints that count: static weights ignore them (Karmada 3.4)."""
-    if request.workload and strategy_of(request.placement) == "StaticWeight":
+    if strategy_of(request.placement) == "StaticWeight":
         return ()
     found: Sequence[Mapping[str, Any]] = request.placement.get("spreadConstraints") or ()
     return found
