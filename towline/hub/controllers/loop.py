@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
+from towline.hub.controllers.waiting import RETRY_SECONDS, Waiting
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
@@ -64,7 +65,12 @@ class Loop:
         self._new_uid = new_uid
         self._controllers = {row.name: row for row in controllers}
         self._fence = fence
-        self.queue = Queue(now, lambda item: self._controllers[item.controller].min_interval_seconds)
+        self.queue = Queue(
+            now,
+            spacing=lambda item: self._controllers[item.controller].min_interval_seconds,
+            priority=lambda item: self._controllers[item.controller].priority(world, item.key),
+        )
+        self.waiting = Waiting(now)
         self._wake = asyncio.Event()
         self._in_flight = 0
         self._writing: dict[Key, set[Item]] = {}
@@ -160,6 +166,10 @@ class Loop:
             self.queue.retry(item, Urgency.RESYNC)
             self.queue.done(item)
             return
+        # Before anything is awaited: what happens from here on can help already.
+        self.waiting.decided(item, plan.waits)
+        if plan.waits:
+            self.queue.add(item, Urgency.RESYNC, RETRY_SECONDS)
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
@@ -284,6 +294,10 @@ class Loop:
                 if keys:
                     # What concerns many keys at once is bulk work: a user's own change goes before it.
                     self._enqueue(row.name, keys, Urgency.USER if len(keys) == 1 else Urgency.RESYNC)
+            if self.waiting:
+                for item, seconds in self.waiting.helped(helping(event)).items():
+                    self.queue.add(item, Urgency.RESYNC, seconds)
+        self._wake.set()
 
     def reported(self, owners: set[Key]) -> None:
         for owner in owners:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from towline.hub.controllers import placed
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -20,6 +21,7 @@ from towline.hub.decide import (
     roles,
     token_secrets,
     userworks,
+    wakes,
 )
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
 from towline.hub.decide.token_secrets import Sign
@@ -70,6 +72,8 @@ class Controller:
     """This owner's Work in this cluster came, changed or went."""
     on_contact: Callable[[str], Iterable[Key]] = _no_keys
     """This cluster's session or facts changed."""
+    priority: Callable[[World, Key], int] = lambda world, key: 0
+    """Of two keys that are equally urgent, the one of higher priority is decided first."""
     min_interval_seconds: float = 0.0
     """The least time from a decision that wrote something to the next on the same key."""
 
@@ -93,8 +97,7 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     elif key.group == names.POLICY_GROUP:
         yield from _governed(world, event)
     elif key[:2] == CLUSTERS:
-        if _placing_changed(event):
-            yield from _all_templates(world)
+        yield from placed.concerned(world.cache, event)
     elif propagation.propagatable(key):
         yield key
 
@@ -137,22 +140,16 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
                 yield entry.key
 
 
-def _placing_changed(event: WatchEvent) -> bool:
-    """Whether a Cluster changed in a way that can change where things go: of its status only the APIs can."""
-    before, after = event.previous, event.entry
-    if event.type != "MODIFIED" or before is None:
-        return True
-    if _apis(before) != _apis(after):
-        return True
-    return (before.meta.labels, before.meta.generation, before.meta.deletionTimestamp) != (
-        after.meta.labels,
-        after.meta.generation,
-        after.meta.deletionTimestamp,
-    )
-
-
-def _apis(entry: Entry) -> object:
-    return (entry.object.get("status") or {}).get("apiEnablements")
+def helping(event: WatchEvent) -> frozenset[str]:
+    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
+    after, before = None if event.type == "DELETED" else event.entry, event.previous
+    if event.entry.key[:2] == CLUSTERS:
+        judge = wakes.helps
+    elif bindings.is_binding(event.entry.key):
+        judge = wakes.frees
+    else:
+        return frozenset()
+    return judge(before and before.object, after and after.object)
 
 
 # --- policies: keys are policies -----------------------------------------------------------------------------
@@ -326,6 +323,7 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=lambda world, key, now: propagation.decide(world.snapshot, key, now, world.placing.at(now)),
         initial=_propagation_initial,
         on_change=_propagation_keys,
+        priority=lambda world, key: placed.priority(world.cache, key),
     ),
     Controller(
         name="policies",
