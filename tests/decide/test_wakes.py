@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.decide.world import cluster
-from towline.hub.decide.scheduling.affinity import terms_of
-from towline.hub.decide.wakes import ANY, frees, gained_apis, helps, meant
+from towline.hub.decide.wakes import ANYTHING, frees, gained_apis, helps, meant
 from towline.kube.objects import Object, with_metadata
 
 
@@ -25,14 +24,9 @@ def taints(*keys: str, effect: str = "NoSchedule", **more: Any) -> Object:
     return member(taints=[{"key": key, "effect": effect, **more} for key in keys])
 
 
-def apis(*kinds: str, complete: str = "True") -> Object:
+def apis(*kinds: str, version: str = "apps/v1") -> Object:
     resources = [{"name": kind.lower() + "s", "kind": kind} for kind in kinds]
-    return member(
-        {
-            "apiEnablements": [{"groupVersion": "apps/v1", "resources": resources}],
-            "conditions": [{"type": "CompleteAPIEnablements", "status": complete}],
-        }
-    )
+    return member({"apiEnablements": [{"groupVersion": version, "resources": resources}]})
 
 
 def models(**counts: int) -> Object:
@@ -51,8 +45,8 @@ def of_uid(uid: str) -> Object:
 GRADES = [{"grade": 0, "ranges": [{"name": "cpu", "min": "0", "max": "1"}]}]
 
 CASES: dict[str, tuple[Object | None, Object | None, frozenset[str] | set[str]]] = {
-    "a cluster that joins may have all that others lack": (None, member(), ANY),
-    "one of the same name that joins again is another": (of_uid("a"), of_uid("b"), ANY),
+    "a cluster that joins may have all that others lack": (None, member(), ANYTHING),
+    "one of the same name that joins again is another": (of_uid("a"), of_uid("b"), ANYTHING),
     "a cluster that begins to leave frees groups": (member(), leaving(member()), {"cluster", "group"}),
     "one that goes at once does so too": (member(), None, {"cluster", "group"}),
     "one that was leaving and is gone is no news": (leaving(member()), None, set()),
@@ -75,7 +69,7 @@ CASES: dict[str, tuple[Object | None, Object | None, frozenset[str] | set[str]]]
     "an API more": (apis("Deployment"), apis("Deployment", "Job"), {"api"}),
     "an API less": (apis("Deployment", "Job"), apis("Deployment"), set()),
     "the first word on APIs": (member(), apis("Deployment"), {"api"}),
-    "all APIs are known now": (apis("Job", complete="False"), apis("Job"), {"api"}),
+    "another version of an API": (apis("Job"), apis("Job", version="apps/v2"), {"api"}),
     "more to allocate": (room({"cpu": "1"}), room({"cpu": "1500m"}), {"capacity"}),
     "less to allocate": (room({"cpu": "2"}), room({"cpu": "1"}), set()),
     "more of one and less of another": (
@@ -130,34 +124,53 @@ def test_helps(before: Object | None, after: Object | None, found: set[str]) -> 
     assert helps(before, after) == found
 
 
-def binding(targets: Mapping[str, int], group: str = "") -> Object:
+def binding(targets: Mapping[str, int], group: str = "", ready: int = 0) -> Object:
     spec: Object = {"clusters": [{"name": name, "replicas": count} for name, count in targets.items()]}
     if group:
         spec["workloadAffinityGroups"] = {"affinityGroup": group}
-    return {"apiVersion": "work.karmada.io/v1alpha2", "kind": "ResourceBinding", "metadata": {}, "spec": spec}
+    entries = [{"clusterName": name, "status": {"readyReplicas": ready}} for name in targets]
+    return {
+        "apiVersion": "work.karmada.io/v1alpha2",
+        "kind": "ResourceBinding",
+        "metadata": {},
+        "spec": spec,
+        "status": {"aggregatedStatus": entries},
+    }
 
 
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
         pytest.param(None, binding({"m1": 2}), set(), id="a first placing frees nothing"),
-        pytest.param(binding({"m1": 2}), binding({"m1": 2}), set(), id="a status frees nothing"),
+        pytest.param(binding({"m1": 2}), binding({"m1": 2}), set(), id="nothing"),
+        pytest.param(
+            binding({"m1": 2}),
+            binding({"m1": 2}, ready=1),
+            {"capacity"},
+            id="what the member shows is promised no more",
+        ),
         pytest.param(binding({"m1": 2}), binding({"m1": 3}), set(), id="growing frees nothing"),
         pytest.param(binding({"m1": 2}), binding({"m1": 1}), {"capacity"}, id="shrinking frees room"),
         pytest.param(binding({"m1": 2}), binding({"m2": 2}), {"capacity"}, id="moving frees room"),
         pytest.param(binding({"m1": 2}), None, {"capacity"}, id="going frees room"),
         pytest.param(
+            binding({"m1": 2}), leaving(binding({"m1": 2})), {"capacity"}, id="so does beginning to go"
+        ),
+        pytest.param(
             binding({"m1": 2}, "a=b"), binding({"m2": 2}, "a=b"), {"capacity", "group"}, id="a group moves"
         ),
         pytest.param(None, binding({"m2": 2}, "a=b"), {"group"}, id="a group begins"),
+        pytest.param(
+            binding({"m2": 2}, "a=b"), binding({"m2": 3}, "a=b"), set(), id="a group grows where it is"
+        ),
     ],
 )
 def test_frees(before: Object | None, after: Object | None, found: set[str]) -> None:
     assert frees(before, after) == found
 
 
-def test_gained_apis_are_resources_whatever_their_version() -> None:
-    assert gained_apis(apis("Deployment"), apis("Deployment", "Job")) == {("apps", "jobs")}
+def test_gained_apis() -> None:
+    assert gained_apis(apis("Deployment"), apis("Deployment", "Job")) == {("apps/v1", "Job")}
 
 
 @pytest.mark.parametrize(
@@ -172,14 +185,18 @@ def test_gained_apis_are_resources_whatever_their_version() -> None:
             id="any of the ordered terms",
         ),
         pytest.param(
-            {"clusterAffinities": [{"clusterNames": ["m2"], "overflowAffinities": [{"clusterNames": ["m1"]}]}]},
+            {
+                "clusterAffinities": [
+                    {"clusterNames": ["m2"], "overflowAffinities": [{"clusterNames": ["m1"]}]}
+                ]
+            },
             True,
             id="an overflow",
         ),
-        pytest.param({"clusterAffinities": [{"clusterNames": ["m2"]}]}, False, id="none of the ordered terms"),
+        pytest.param(
+            {"clusterAffinities": [{"clusterNames": ["m2"]}]}, False, id="none of the ordered terms"
+        ),
     ],
 )
 def test_meant(placement: Object, means: bool) -> None:
     assert meant(placement)(cluster("m1")) is means
-    if not any(term.get("overflowAffinities") for term in placement.get("clusterAffinities") or ()):
-        assert any(term.matches(cluster("m1")) for term in terms_of(placement)) is means
