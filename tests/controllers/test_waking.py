@@ -29,6 +29,7 @@ DIVIDED: Object = {
 }
 ON_A: Object = {"clusterAffinity": {"labelSelector": {"matchLabels": {"on": "a"}}}}
 ON_B: Object = {"clusterAffinity": {"labelSelector": {"matchLabels": {"on": "b"}}}}
+APART: Object = {"workloadAffinity": {"antiAffinity": {"groupByLabelKey": "team"}}}
 
 
 def at(name: str) -> Key:
@@ -291,6 +292,9 @@ _placements = st.sampled_from(
             {"affinityName": "a", **ON_A["clusterAffinity"]}, {"affinityName": "b", **ON_B["clusterAffinity"]}
         ]},
         {"clusterTolerations": [{"key": "t", "operator": "Exists"}]} | DIVIDED,
+        APART,
+        APART | ON_A | DIVIDED,
+        {"workloadAffinity": {"affinity": {"groupByLabelKey": "team"}}},
         {"replicaScheduling": {
             "replicaSchedulingType": "Divided",
             "replicaDivisionPreference": "Weighted",
@@ -324,8 +328,8 @@ _steps = st.lists(
     max_size=20,
 )
 _OBJECTS: Mapping[str, Object] = {
-    "web": deployment("web", requests={"cpu": "1"}),
-    "api": deployment("api", requests={"cpu": "1"}),
+    "web": deployment("web", requests={"cpu": "1"}, labels={"team": "x"}),
+    "api": deployment("api", requests={"cpu": "1"}, labels={"team": "x"}),
     "settings": configmap(),
 }
 

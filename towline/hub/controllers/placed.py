@@ -165,8 +165,8 @@ class _Priority(msgspec.Struct):
 class _BindingSpec(msgspec.Struct):
     resource: _Resource = msgspec.field(default_factory=_Resource)
     replicas: int | None = None
-    replicaRequirements: msgspec.Raw | None = None
-    components: list[msgspec.Raw] | None = None
+    replicaRequirements: dict[str, Any] | None = None
+    components: list[Any] | None = None
     clusters: list[_Target] | None = None
     schedulePriority: _Priority | None = None
 

@@ -91,9 +91,10 @@ def _propagation_initial(world: World) -> Iterator[Key]:
 def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
-        template = bindings.template_key(world.snapshot.kinds, event.entry.object)
-        if template is not None:
-            yield template
+        yield from _template_of(world, event.entry.object)
+        if wakes.GROUP in helping(event):
+            for companion in world.placing.companions(event.entry.object):
+                yield from _template_of(world, world.snapshot.get(companion))
     elif key.group == names.POLICY_GROUP:
         yield from _governed(world, event)
     elif key[:2] == CLUSTERS:
@@ -104,9 +105,13 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 def _all_templates(world: World) -> Iterator[Key]:
     for binding in bindings.all_bindings(world.snapshot):
-        template = bindings.template_key(world.snapshot.kinds, binding)
-        if template is not None:
-            yield template
+        yield from _template_of(world, binding)
+
+
+def _template_of(world: World, binding: Object | None) -> Iterator[Key]:
+    template = bindings.template_key(world.snapshot.kinds, binding) if binding is not None else None
+    if template is not None:
+        yield template
 
 
 def _governed(world: World, event: WatchEvent) -> Iterator[Key]:

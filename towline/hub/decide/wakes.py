@@ -11,11 +11,14 @@ from typing import Any
 
 from towline.hub.decide import bindings
 from towline.hub.decide.scheduling.affinity import place_matcher, place_of, terms_of
+from towline.hub.decide.scheduling.assigned import groups_of
 from towline.hub.decide.scheduling.members import Api, member_of
 from towline.hub.decide.scheduling.request import API, CAPACITY, CLUSTER, EVICTION, GROUP, LABEL, TAINT
 from towline.kube.amounts import needed, offered
 from towline.kube.objects import Object, is_deleting, uid_of
 
+WITHDRAWN = frozenset((CAPACITY, GROUP))
+"""What helps others when a placing that was reckoned with comes to nothing."""
 ANYTHING = frozenset((CAPACITY, LABEL, TAINT, API, CLUSTER, EVICTION, GROUP))
 
 
@@ -42,7 +45,7 @@ def frees(before: Object | None, after: Object | None) -> frozenset[str]:
     is decided anew with its every change."""
     past, present = _holding(before), _holding(after)
     found = set()
-    if past.keys() != present.keys() and any(_grouped(binding) for binding in (before, after)):
+    if past.keys() != present.keys() and (groups_of(before or {}) or groups_of(after or {})):
         found.add(GROUP)
     shown = bindings.observed(before) != bindings.observed(after) if before and after else False
     if shown or any(present.get(name, 0) < count for name, count in past.items()):
@@ -68,10 +71,6 @@ def meant(placement: Mapping[str, Any]) -> Callable[[Object], bool]:
 
 def _holding(binding: Object | None) -> dict[str, int]:
     return {} if binding is None or is_deleting(binding) else bindings.targets(binding)
-
-
-def _grouped(binding: Object | None) -> bool:
-    return binding is not None and bool((binding.get("spec") or {}).get("workloadAffinityGroups"))
 
 
 def _gains_room(before: Object, after: Object) -> bool:
