@@ -16,21 +16,36 @@ from tests.cases import cases
 from tests.controllers.hub import Hub, running
 from tests.decide.world import APIS, cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.controllers.loop import Loop
+from towline.hub.controllers.queue import Urgency
 from towline.hub.controllers.table import Controller, World
 from towline.hub.controllers.waiting import RETRY_SECONDS
 from towline.hub.decide import propagation
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.plan import Plan, Put
 from towline.hub.decide.scheduling import View
-from towline.hub.store.contract import Lease, Write
+from towline.hub.store.contract import Conflict, Lease, Write
+from towline.kube import names
 from towline.kube.objects import Key, Object, copy
 
-DIVIDED: Object = {
-    "replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted"}
-}
 ON_A: Object = {"clusterAffinity": {"labelSelector": {"matchLabels": {"on": "a"}}}}
 ON_B: Object = {"clusterAffinity": {"labelSelector": {"matchLabels": {"on": "b"}}}}
+ONS = (("a", ON_A), ("b", ON_B))
+IN_EU: Object = {"key": "region", "operator": "In", "values": ["eu"]}
+TWO_REGIONS: list[Object] = [
+    {"spreadByField": "region", "minGroups": 2, "maxGroups": 2},
+    {"spreadByField": "cluster", "minGroups": 2, "maxGroups": 3},
+]
 APART: Object = {"workloadAffinity": {"antiAffinity": {"groupByLabelKey": "team"}}}
+
+
+def divided(preference: str, **more: Any) -> Object:
+    division = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": preference, **more}
+    return {"replicaScheduling": division}
+
+
+DIVIDED = divided("Weighted")
+BY_ROOM = divided("Weighted", weightPreference={"dynamicWeight": "AvailableReplicas"})
+TIGHT = divided("Aggregated")
 
 
 def at(name: str) -> Key:
@@ -123,8 +138,8 @@ async def test_a_clusters_change_concerns_only_those_that_follow_it() -> None:
             more = {"activationPreference": "Lazy"} if name == "lazy" else {}
             obj = deployment(name)
             await hub.put(policy(name, [selector(obj, name=name)], placement, **more), obj)
-        divided = policy("settings", [selector(configmap())], DIVIDED | ON_A)
-        await hub.put(divided, configmap("no-workload"))
+        settings = policy("settings", [selector(configmap())], DIVIDED | ON_A)
+        await hub.put(settings, configmap("no-workload"))
         await hub.settle()
         counted = Counted(hub)
         await label(hub, "m1", on="a", more="x")
@@ -156,6 +171,30 @@ async def test_a_new_api_concerns_the_kinds_it_brings() -> None:
         await edit(hub, at("m1"), lambda obj: obj.update(status={"apiEnablements": APIS}))
         await hub.settle()
         assert counted.since() == {"web": 1}
+
+
+async def test_who_avoids_a_group_moves_in_when_its_members_leave() -> None:
+    async with running() as hub:
+        await hub.put(namespace("shop"), cluster("m1"), cluster("m2"))
+        team = {"team": "x"}
+        first, follows, waits = (deployment(name, labels=team) for name in ("first", "follows", "waits"))
+        only_m1 = {"clusterAffinity": {"clusterNames": ["m1"]}}
+        await hub.put(policy("first", [selector(first, name="first")], APART | only_m1), first)
+        await hub.settle()
+        await hub.put(policy("follows", [selector(follows, name="follows")], APART), follows)
+        await hub.settle()
+        await hub.put(policy("waits", [selector(waits, name="waits")], APART | DIVIDED | only_m1), waits)
+        await hub.settle()
+        assert targets(hub, "first-deployment") == {"m1": 3}
+        assert targets(hub, "follows-deployment") == {"m2": 3} and targets(hub, "waits-deployment") == {}
+        await hub.later(5)
+        await hub.delete(web("first"))
+        await hub.settle()
+        assert targets(hub, "follows-deployment") == {"m1": 3, "m2": 3}, "who has a place gets the rest"
+        await hub.delete(web("follows"))
+        await hub.settle()
+        await hub.later(10)
+        assert targets(hub, "waits-deployment") == {"m1": 3}
 
 
 # --- rows of their own: a loop whose decisions say what they wait for -------------------------------------------
@@ -249,6 +288,76 @@ async def test_what_helps_while_the_decision_is_being_written_counts() -> None:
         assert (hub.get(settings) or {})["data"] == {"placed": "yes"} and loop.waiting.short == 0
 
 
+def promised(hub: Hub) -> Callable[[Key], Plan]:
+    """A decision that waits for as long as anything is promised to m1."""
+
+    def decide(key: Key) -> Plan:
+        taken = hub.loop._world.placing.at(hub.now()).assigned.promised_to("m1")
+        return Plan(waits=frozenset({"capacity"}) if taken else frozenset())
+
+    return decide
+
+
+@pytest.mark.parametrize("how", ["it is deleted", "it moves", "its member shows it"])
+async def test_room_that_another_binding_gives_up_helps_at_once(how: str) -> None:
+    async with running() as hub:
+        await hub.put(namespace("shop"), cluster("m1"), cluster("m2"))
+        only_m1 = {"clusterAffinity": {"clusterNames": ["m1"]}}
+        await hub.put(policy("web", [selector(deployment())], only_m1), deployment())
+        await hub.settle()
+        loop, _ = waiting_loop(hub, [thing("x")], promised(hub))
+        stop = loop.follow()
+        await loop.settle()
+        assert loop.waiting.short == 1
+        hub.users.now += 1
+        if how == "it moves":
+            await hub.put(
+                policy("web", [selector(deployment())], {"clusterAffinity": {"clusterNames": ["m2"]}})
+            )
+        elif how == "it is deleted":
+            await hub.delete(web())
+        else:
+            work = names.work_name("shop", "web", "Deployment")
+            hub.say("m1", work, status={"readyReplicas": 3})
+        await hub.settle()
+        await loop.settle()
+        stop()
+        assert loop.waiting.short == 0
+
+
+async def test_a_placing_that_comes_to_nothing_keeps_nobody_out() -> None:
+    async with running() as hub:
+        await hub.put(namespace("shop"), cluster("m1"))
+        await hub.put(policy("web", [selector(deployment())]))
+        await hub.settle()
+        keeper = thing("keeper")
+        seen: list[bool] = []
+        row = hub.loop._controllers["propagation"]
+        judge = promised(hub)
+        waiting = Controller(
+            "things",
+            lambda world, key, now: judge(key),
+            lambda world: [],
+            lambda world, event: (),
+        )
+        hub.loop._controllers["things"] = waiting
+
+        async def failing(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
+            hub.loop._enqueue("things", [keeper], Urgency.USER)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            seen.append(hub.loop.waiting.short == 1)
+            hub.loop._controllers["propagation"] = replace(row, decide=lambda world, key, now: Plan())
+            raise Conflict([writes[0].key])
+
+        await hub.put(deployment())
+        hub.cache.commit = failing  # type: ignore[method-assign]
+        await hub.settle()
+        assert seen == [True], "it was kept out by what was about to be written"
+        await hub.later(1)
+        assert hub.loop.waiting.short == 0
+
+
 async def test_higher_priority_gets_the_room_first() -> None:
     async with running() as hub:
         value = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
@@ -282,33 +391,22 @@ _placements = st.sampled_from(
     [
         {},
         ON_A,
-        ON_B,
         DIVIDED,
-        ON_A | DIVIDED,
         ON_B | DIVIDED,
-        {"clusterAffinity": {"clusterNames": ["m2"]}},
-        {"clusterAffinity": {"fieldSelector": {"matchExpressions": [
-            {"key": "region", "operator": "In", "values": ["eu"]}]}}} | DIVIDED,
-        {"clusterAffinities": [
-            {"affinityName": "a", **ON_A["clusterAffinity"]}, {"affinityName": "b", **ON_B["clusterAffinity"]}
-        ]},
-        {"clusterTolerations": [{"key": "t", "operator": "Exists"}]} | DIVIDED,
+        BY_ROOM,
+        BY_ROOM | ON_A,
+        TIGHT,
         APART,
-        APART | ON_A | DIVIDED,
+        APART | DIVIDED,
         {"workloadAffinity": {"affinity": {"groupByLabelKey": "team"}}},
-        {"replicaScheduling": {
-            "replicaSchedulingType": "Divided",
-            "replicaDivisionPreference": "Weighted",
-            "weightPreference": {"dynamicWeight": "AvailableReplicas"},
-        }},
-        {"replicaScheduling": {
-            "replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}},
-        ON_A | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 2, "maxGroups": 2}]},
-        DIVIDED | {"spreadConstraints": [
-            {"spreadByField": "region", "minGroups": 2, "maxGroups": 2},
-            {"spreadByField": "cluster", "minGroups": 2, "maxGroups": 3}]},
+        DIVIDED | {"clusterTolerations": [{"key": "t", "operator": "Exists"}]},
+        DIVIDED | {"clusterAffinity": {"fieldSelector": {"matchExpressions": [IN_EU]}}},
+        {"clusterAffinities": [{"affinityName": on, **spec["clusterAffinity"]} for on, spec in ONS]},
+        {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 2, "maxGroups": 2}]},
+        DIVIDED | {"spreadConstraints": TWO_REGIONS},
+        BY_ROOM | {"spreadConstraints": TWO_REGIONS},
     ]
-)  # fmt: skip
+)
 _workloads = st.sampled_from(["web", "api", "settings"])
 _steps = st.lists(
     st.one_of(
@@ -320,6 +418,7 @@ _steps = st.lists(
         st.tuples(st.just("taint"), _members, st.sampled_from(["t", "u", ""])),
         st.tuples(st.just("serve"), _members, st.sampled_from(["Deployment", "ConfigMap", ""])),
         st.tuples(st.just("room"), _members, st.integers(0, 6)),
+        st.tuples(st.just("ready"), _members, st.none()),
         st.tuples(st.just("scale"), st.sampled_from(["web", "api"]), st.integers(0, 5)),
         st.tuples(st.just("place"), _workloads, _placements),
         st.tuples(st.just("unplace"), _workloads, st.none()),
@@ -336,16 +435,18 @@ _OBJECTS: Mapping[str, Object] = {
 
 
 @cases(60)
-@given(_steps)
-def test_at_rest_deciding_everything_anew_changes_nothing(steps: list[tuple[str, str, Any]]) -> None:
-    asyncio.run(_play(steps))
+@given(st.lists(_placements, min_size=3, max_size=3), _steps)
+def test_at_rest_deciding_everything_anew_changes_nothing(
+    placements: list[Object], steps: list[tuple[str, str, Any]]
+) -> None:
+    asyncio.run(_play(placements, steps))
 
 
-async def _play(steps: list[tuple[str, str, Any]]) -> None:
+async def _play(placements: list[Object], steps: list[tuple[str, str, Any]]) -> None:
     async with running() as hub:
-        await hub.put(namespace("shop"), cluster("m1", {"on": "a"}), *_OBJECTS.values())
-        for name in _OBJECTS:
-            await hub.put(_policy_of(name, ON_A))
+        await hub.put(namespace("shop"), cluster("m1", {"on": "a"}), cluster("m2", {"on": "b"}))
+        for name, placement in zip(_OBJECTS, placements, strict=True):
+            await hub.put(_policy_of(name, placement), _OBJECTS[name])
         await hub.settle()
         for step, name, value in steps:
             await _do(hub, step, name, value)
@@ -369,6 +470,10 @@ async def _do(hub: Hub, step: str, name: str, value: Any) -> None:
             await hub.delete(at(name))
         case "obey":
             hub.obey(name)
+        case "ready":
+            for work in hub.works.works_of(name).values():
+                if not work.removing:
+                    hub.say(name, work.name, status={"readyReplicas": 9})
         case "label" if here is not None:
             await label(hub, name, **({"on": value} if value else {}))
         case "region" if here is not None:
