@@ -11,8 +11,9 @@ import pytest
 from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.controllers.loop import Loop
-from towline.hub.controllers.table import CONTROLLERS, Controller
+from towline.hub.controllers.table import CAPACITY_SECONDS, CONTROLLERS, Controller
 from towline.hub.decide import policies
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.plan import Plan, Put
 from towline.hub.decide.wire import Phase
 from towline.hub.store.contract import Conflict, Fenced, Lease, Unavailable, Write
@@ -58,6 +59,33 @@ async def test_policy_first_or_template_first() -> None:
         await hub.settle()
         assert hub.work("m2", WORK)
         assert hub.get(Key("work.karmada.io", "resourcebindings", "shop", "settings-configmap")) is None
+
+
+async def test_room_is_written_at_once_and_then_only_now_and_then() -> None:
+    async with running() as hub:
+        await fleet(hub)
+
+        async def counted(*pods: int) -> None:
+            for count in pods:
+                hub.fleet.capacity("m1", ClusterCapacity(1, 1, {}, {}, {"pods": count}), hub.now())
+                await hub.settle()
+
+        def written() -> str:
+            status = (hub.get(M1) or {}).get("status") or {}
+            pods: str = status["resourceSummary"]["allocated"]["pods"]
+            return pods
+
+        before = hub.cache.revision
+        await counted(1, 2, 3)
+        assert (written(), hub.cache.revision) == ("1", before + 1), "the first at once"
+        await hub.later(CAPACITY_SECONDS - 0.1)
+        await counted(4)
+        assert written() == "1"
+        await hub.later(0.2)
+        assert (written(), hub.cache.revision) == ("4", before + 2), "then the latest, when its time has come"
+        await hub.later(CAPACITY_SECONDS)
+        await counted(4)
+        assert hub.cache.revision == before + 2
 
 
 async def test_status_comes_back_and_is_coalesced() -> None:

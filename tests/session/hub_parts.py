@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.enrolment import CLUSTER_API_VERSION
 from towline.hub.gateway.server import CLUSTERS
@@ -130,6 +131,9 @@ class Told:
 
     def facts(self, cluster: str, facts: fleet.Facts, now: float) -> None:
         self.log.append(("facts", cluster, facts.kubernetes_version))
+
+    def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None:
+        self.log.append(("capacity", cluster, capacity))
 
     def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None:
         self.log.append(("heartbeat", cluster, api_server_ready))

@@ -17,9 +17,10 @@ import pytest
 from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, applied, manifest, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist
-from towline.agent.session import AgentSession, Closed, Synced
+from towline.agent.session import AgentSession, Closed, Configure, Synced
 from towline.certs import authority
 from towline.certs.authority import AgentIdentity, Authority, Leaf
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, RELEASE_DELETIONS, Gateway, Surroundings
 from towline.kube.objects import Key, with_annotations
 from towline.proto import fleet_pb2 as fleet
@@ -125,6 +126,10 @@ class Agent:
     def closed(self) -> Closed | None:
         return self.session.closed
 
+    @property
+    def configured(self) -> list[Configure]:
+        return [effect for effect in self.effects if isinstance(effect, Configure)]
+
     async def synced(self) -> None:
         await until(lambda: any(isinstance(effect, Synced) for effect in self.effects))
 
@@ -223,6 +228,21 @@ async def test_facts_and_heartbeats_are_told(hub: Hub) -> None:
         agent.session.tick(time.time())
         await agent.send()
         await hub.seen("heartbeat", "member1", True)
+
+
+async def test_a_clusters_grades_go_out_and_what_it_counted_comes_in(hub: Hub) -> None:
+    def graded(low: str) -> list[dict[str, Any]]:
+        return [{"grade": 0, "ranges": [{"name": "cpu", "min": low, "max": "9"}]}]
+
+    hub.clusters.add("member1", id="uid-1", resourceModels=graded("0"))
+    async with agent_of(hub) as agent:
+        await agent.synced()
+        await until(lambda: [e.settings.grades[0].least["cpu"] for e in agent.configured] == [0])
+        hub.clusters.add("member1", id="uid-1", resourceModels=graded("2"))
+        await until(lambda: agent.configured[-1].settings.grades[0].least["cpu"] == 2000)
+        agent.session.room(fleet.Capacity(nodes=2, allocated={"pods": 3}))
+        await agent.send()
+        await hub.seen("capacity", "member1", ClusterCapacity(2, 0, {}, {}, {"pods": 3}))
 
 
 # --- who is refused ----------------------------------------------------------------------------------------------

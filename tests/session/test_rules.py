@@ -8,7 +8,8 @@ import pytest
 
 from tests.session.pair import HUB, Pair, Phase, applied, manifest, removed, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist, Ref
-from towline.agent.session import Closed
+from towline.agent.session import Closed, Configure
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import Conflict
 from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED, Breaker, limit
@@ -492,6 +493,76 @@ def test_facts_are_told_in_every_session() -> None:
     pair.agent.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=True))
     pair.settle()
     assert [e.facts.kubernetes_version for e in pair.saw(effects.FactsSeen)] == ["v1.32.0"]
+
+
+SETTINGS = fleet.Settings(grades=[fleet.Grade(grade=2, least={"cpu": 1000})])
+
+
+def test_settings_are_told_in_every_exchange_and_on_change() -> None:
+    pair = Pair()
+    pair.hub.configure(SETTINGS)
+    pair.settle()
+    assert pair.saw(Configure) == [Configure(SETTINGS)]
+    pair.hub.configure(fleet.Settings.FromString(SETTINGS.SerializeToString()))
+    pair.settle()
+    assert len(pair.saw(Configure)) == 1, "what is the same is not said again"
+    pair.hub.configure(fleet.Settings())
+    pair.settle()
+    assert pair.saw(Configure)[1:] == [Configure(fleet.Settings())]
+    pair.agent._begin_exchange(pair.now)
+    pair.settle()
+    assert pair.saw(Configure)[2:] == [Configure(fleet.Settings())]
+
+
+def test_settings_that_were_lost_come_with_the_next_exchange() -> None:
+    pair = Pair({"a": work("a")})
+    pair.settle()
+    pair.hub.configure(SETTINGS)
+    pair.hub_sends()  # lost
+    pair.put(work("a", revision=11, x="newer"))
+    pair.settle()
+    assert pair.saw(Configure) == [Configure(SETTINGS)]
+
+
+COUNTED = fleet.Capacity(
+    nodes=2, ready_nodes=1, allocatable={"cpu": 4000}, allocating={"pods": 1}, allocated={"pods": 3},
+    graded=[fleet.Graded(grade=2, nodes=2)],
+)  # fmt: skip
+
+
+def test_capacity_and_facts_are_told_on_change_and_in_every_exchange() -> None:
+    pair = Pair()
+    pair.settle()
+    pair.agent.room(COUNTED)
+    pair.settle()
+    seen = ClusterCapacity(2, 1, {"cpu": 4000}, {"pods": 1}, {"pods": 3}, ((2, 2),))
+    assert [e.capacity for e in pair.saw(effects.CapacitySeen)] == [seen]
+    pair.agent.state(fleet.Facts(kubernetes_version="v1.32.0"))
+    pair.agent_sends()  # lost
+    pair.agent.ready(True)
+    pair.agent._out.heartbeat = True
+    pair.settle()
+    assert [e.facts.kubernetes_version for e in pair.saw(effects.FactsSeen)] == ["v1.32.0"]
+    assert [e.capacity for e in pair.saw(effects.CapacitySeen)] == [seen, seen]
+
+
+@pytest.mark.parametrize(
+    "capacity",
+    [
+        fleet.Capacity(allocatable={f"a.io/r{i}": 1 for i in range(257)}),
+        fleet.Capacity(allocated={"cpu": -1}),
+        fleet.Capacity(allocating={"not a name": 1}),
+        fleet.Capacity(graded=[fleet.Graded(grade=i) for i in range(257)]),
+    ],
+    ids=["too many resources", "below nothing", "no name of a resource", "too many grades"],
+)
+def test_a_capacity_that_cannot_be_breaks_the_protocol(capacity: fleet.Capacity) -> None:
+    pair = Pair()
+    pair.settle()
+    pair.agent.room(capacity)
+    pair.settle()
+    assert pair.saw(effects.CapacitySeen) == []
+    assert pair.hub.closed is not None and pair.hub.closed.violation
 
 
 @pytest.mark.parametrize("conflict", list(Conflict))

@@ -13,7 +13,7 @@ from tests.sim.network import Connection
 from towline.agent import execution
 from towline.agent.desired import Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
 from towline.agent.execution import ABSENT, UNKNOWN, Applied, Mode, Observation, Owner, Seen
-from towline.agent.session import AgentSession, Closed, Effect
+from towline.agent.session import AgentSession, Closed, Configure, Effect
 from towline.hub.decide.wire import canonical
 from towline.kube import interpreter, names
 from towline.kube.objects import Object
@@ -63,6 +63,8 @@ class Agent:
         self.queue: dict[str, float] = {row.name: 0.0 for row in self.desired}
         self.records: dict[Ref, Object] = {}
         self.settled: dict[str, bytes] = {}
+        self.grades: list[int] = []
+        self.said: fleet.Capacity | None = None
         for ref in self.member.objects:
             self.member.events.append(ref)
 
@@ -82,6 +84,7 @@ class Agent:
         )  # fmt: skip
         self.session.open(self._now())
         self.session.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=self.member.up))
+        self.said = None
 
     def hang_up(self) -> None:
         if self.connection is not None:
@@ -105,6 +108,7 @@ class Agent:
             if self.session is None:
                 return
         self._carry_out(self.session.tick(self._now()))
+        self._count()
         while self.session is not None and (out := self.session.next_batch(self._now())) is not None:
             self.connection.to_hub(out)
 
@@ -114,8 +118,18 @@ class Agent:
                 self.unwelcome = not effect.reconnect
                 self.hang_up()
                 return
+            if isinstance(effect, Configure):
+                self.grades = [row.grade for row in effect.settings.grades]
             if isinstance(effect, Persist | Reconcile):
                 self.unwritten.append((effect, self.session))
+
+    def _count(self) -> None:
+        """As if each object of the member were a pod, and each grade of the hub's had one node more than the last."""
+        graded = [fleet.Graded(grade=grade, nodes=n) for n, grade in enumerate(self.grades)]
+        counted = fleet.Capacity(nodes=1, allocated={"pods": len(self.member.objects)}, graded=graded)
+        if self.session is not None and self.grades and counted != self.said:
+            self.said = counted
+            self.session.room(counted)
 
     def flush(self) -> None:
         """The disk has written everything so far; what waited for that may begin."""

@@ -15,6 +15,7 @@ from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import EventNote
 from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import Breaker
+from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.session import HubSession
 from towline.hub.store.cache import Cache
@@ -126,6 +127,7 @@ class Hub:
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
         )  # fmt: skip
+        session.configure(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
         self.sessions[cluster] = (session, connection)
         return True
 
@@ -164,6 +166,8 @@ class Hub:
                     self.fleet.facts(
                         cluster, ClusterFacts(facts.kubernetes_version, facts.api_server_ready), self._now()
                     )
+                case effects.CapacitySeen(capacity):
+                    self.fleet.capacity(cluster, capacity, self._now())
                 case effects.HeartbeatSeen(ready):
                     self.fleet.heard(cluster, self._now(), api_server_ready=ready)
                 case effects.Close(reason, _, violation):
@@ -179,12 +183,12 @@ class Hub:
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
             key = event.entry.key
-            if (
-                (key.group, key.resource) == CLUSTERS
-                and event.type == "DELETED"
-                and key.name in self.sessions
-            ):
+            if (key.group, key.resource) != CLUSTERS or key.name not in self.sessions:
+                continue
+            if event.type == "DELETED":
                 self.sessions[key.name][0].close("detached", reconnect=False)
+            else:
+                self.sessions[key.name][0].configure(settings_of(event.entry.object))
 
     # --- users ---------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from towline.agent.desired import Ref
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
 from towline.kube import names
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key, Object, is_deleting
 
 MEMBERS = ("member1", "member10", "member2")
 """One name is another's beginning: identities are equal or they are not."""
@@ -349,6 +349,18 @@ class Simulation:
         if self.hub is not None and self.hub.loaded and self.rng.random() < 0.3:
             await self.hub.delete(Key(*CLUSTERS, "", "member10"))
 
+    async def _regrade(self) -> None:
+        """Nodes of a cluster are to be graded otherwise."""
+        if self.hub is None or not self.hub.loaded:
+            return
+        cluster = self.truth.clusters.get(self.rng.choice(MEMBERS))
+        if cluster is not None and not is_deleting(cluster):
+            models = [
+                {"grade": grade, "ranges": [{"name": "cpu", "min": str(grade), "max": str(grade + 1)}]}
+                for grade in range(self.rng.randint(1, 3))
+            ]
+            await self.hub.put({**cluster, "spec": {**cluster["spec"], "resourceModels": models}})
+
     async def _nothing(self) -> None:
         pass
 
@@ -480,5 +492,5 @@ class Simulation:
 ACTIONS = {
     "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 1, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
     "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
-    "member_down": 3, "members_up": 6, "flaky_store": 3,
+    "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2,
 }  # fmt: skip

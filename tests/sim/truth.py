@@ -12,6 +12,7 @@ from towline.hub.store.contract import Row
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
 from towline.kube import names
+from towline.kube.amounts import quantity
 from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
 
 SHOP = "shop"
@@ -104,6 +105,18 @@ def differences(truth: Truth, members: Mapping[str, Member]) -> Iterator[str]:
     for cluster, obj in truth.clusters.items():
         if is_deleting(obj):
             yield f"{cluster} is still being detached"
+        yield from _wrong_summary(cluster, obj, members[cluster])
+
+
+def _wrong_summary(cluster: str, obj: Object, member: Member) -> Iterator[str]:
+    summary = (obj.get("status") or {}).get("resourceSummary") or {}
+    counted = (summary.get("allocated") or {}).get("pods")
+    if counted != quantity("pods", len(member.objects)):
+        yield f"{cluster} has {len(member.objects)} pods, its Cluster says {counted}"
+    grades = [model["grade"] for model in obj["spec"].get("resourceModels") or ()]
+    graded = [row["grade"] for row in summary.get("allocatableModelings") or ()]
+    if graded != grades:
+        yield f"{cluster} counts nodes of the grades {graded} instead of {grades}"
 
 
 def _wrong_content(truth: Truth, members: Mapping[str, Member], cluster: str, ref: Ref) -> Iterator[str]:

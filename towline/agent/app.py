@@ -22,6 +22,8 @@ import grpc
 
 from towline.agent import identity as identities
 from towline.agent.applier import Applier
+from towline.agent.capacity import Capacity
+from towline.agent.census import Census
 from towline.agent.config import AgentConfig
 from towline.agent.connection import Connection
 from towline.agent.desired import Desired
@@ -136,8 +138,15 @@ class _Agent:
             concurrency=config.write_concurrency,
         )
         connection = Connection(
-            self._desired, disk, applier, group, clock=time.monotonic, jitter=random.random
+            self._desired,
+            disk,
+            applier,
+            group,
+            lambda settings: census.settings(settings),
+            clock=time.monotonic,
+            jitter=random.random,
         )
+        census = Census(member, Capacity(), connection.room, random.random)
         discovery = Discovery(member)
         watcher = Watcher(member, discovery, applier, group, random.random)
         writer = Writer(
@@ -157,6 +166,7 @@ class _Agent:
             group.create_task(Health(facts, connection, applier, writer).serve(config.health_address))
         group.create_task(disk.run(), name="disk")
         group.create_task(facts.run(), name="facts")
+        group.create_task(census.run(), name="census")
         group.create_task(
             connection.run(lambda: self._identity, config.gateway_addresses or identity.gateways),
             name="connection",

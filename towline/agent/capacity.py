@@ -7,15 +7,16 @@ with the fields that are read here.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 from towline.kube import amounts
 from towline.kube.amounts import Amounts
 from towline.kube.cells import at, maps, table
+from towline.kube.grades import Scale
 from towline.kube.interpreter.requirements import effective_requests
 from towline.kube.objects import Object, labels_of, name_of, uid_of
 
@@ -62,13 +63,6 @@ class Summary:
     allocated: Amounts
 
 
-class Grade(NamedTuple):
-    """A row of spec.resourceModels: what a node of this grade has at least left, in base units."""
-
-    grade: int
-    least: Mapping[str, int]
-
-
 class Capacity:
     """The count. Tell it every state of every node and pod; what is told twice counts once."""
 
@@ -92,17 +86,17 @@ class Capacity:
         if room == known:
             return
         if known is not None:
-            self._take_out(known)
+            self._count(known, -1)
         self._strays.pop(name, None)
         self.nodes[name] = room
-        self._count_in(room)
+        self._count(room, 1)
         self.changes += 1
 
     def remove_node(self, name: str) -> None:
         room = self.nodes.pop(name, None)
         if room is None:
             return
-        self._take_out(room)
+        self._count(room, -1)
         if room.pods:
             self._strays[name] = _stray(name, room.used, room.pods)
         self.changes += 1
@@ -119,7 +113,7 @@ class Capacity:
             self.remove_pod(uid)
             return
         spec = at(pod, "spec")
-        node = str(at(spec, "nodeName") or "")
+        node = intern(str(at(spec, "nodeName") or ""))
         found = _Pod(node, _requests(tuple(effective_requests(spec).items())))
         known = self._pods.get(uid)
         if found == known:
@@ -150,20 +144,14 @@ class Capacity:
             allocated=dict(self._allocated),
         )
 
-    def grades(self, models: Sequence[Grade]) -> list[int]:
-        """How many nodes are of each grade of `models` (`read_models`), in their order.
+    def graded(self, scale: Scale) -> list[int]:
+        """How many nodes are of each grade, in the scale's order, by what they have left (Karmada 2.8).
 
-        A node's grade is the highest whose least amounts it has left of every resource (Karmada 2.8). A node that
-        takes no pods (full, cordoned, not ready) has none, and the nodes after it are counted all the same."""
-        counts = [0] * len(models)
-        columns = [
-            (name, [model.least.get(name, 0) for model in models])
-            for name in (models[0].least if models else ())
-        ]
-        for room in self.nodes.values():
-            if room.takes_pods and models:
-                reached = (bisect_right(least, room.free(name)) - 1 for name, least in columns)
-                counts[max(0, min(reached, default=0))] += 1
+        A node that takes no pods (full, cordoned, not ready) is of no grade; the nodes after it count all the same."""
+        counts = [0] * len(scale.grades)
+        for room in self.nodes.values() if counts else ():
+            if room.takes_pods:
+                counts[scale.place(room.free)] += 1
         return counts
 
     # --- sums ----------------------------------------------------------------------------------------------------
@@ -175,23 +163,23 @@ class Capacity:
             _add(self._allocating, {PODS: 1}, times)
             return
         room = self.nodes.get(pod.node)
-        if room is not None:
-            _add(self._allocated, pod.requests, times)
-            _add(self._allocated, {PODS: 1}, times)
-        else:
-            room = self._strays.get(pod.node) or self._strays.setdefault(pod.node, _stray(pod.node, {}, 0))
+        if room is None:
+            self._load_stray(pod, times)
+            return
         _add(room.used, pod.requests, times)
         room.pods += times
-        if not room.pods and pod.node in self._strays:
+        _add(self._allocated, pod.requests, times)
+        _add(self._allocated, {PODS: 1}, times)
+
+    def _load_stray(self, pod: _Pod, times: int) -> None:
+        stray = self._strays.setdefault(pod.node, _stray(pod.node, {}, 0))
+        _add(stray.used, pod.requests, times)
+        stray.pods += times
+        if not stray.pods:
             del self._strays[pod.node]
 
-    def _count_in(self, room: NodeRoom) -> None:
-        self._count(room, 1)
-
-    def _take_out(self, room: NodeRoom) -> None:
-        self._count(room, -1)
-
     def _count(self, room: NodeRoom, times: int) -> None:
+        """Count a node with all that is on it in (1) or out (-1)."""
         self._ready += times * room.ready
         _add(self._allocatable, room.allocatable, times)
         _add(self._allocated, room.used, times)
@@ -205,24 +193,12 @@ class _Pod(NamedTuple):
     """Shared between pods: never changed."""
 
 
-def read_models(models: Any) -> tuple[Grade, ...]:
-    """spec.resourceModels of a Cluster, lowest grade first."""
-    return tuple(
-        Grade(
-            int(model.get("grade") or 0),
-            amounts.needed(
-                {str(bounds.get("name")): bounds.get("min") or 0 for bounds in maps(model.get("ranges"))}
-            ),
-        )
-        for model in maps(models)
-    )
-
-
 def _room_of(node: Object, known: NodeRoom | None) -> NodeRoom:
     """`node` reduced; its load, and what is equal, is taken over from what was known of it."""
-    labels: Mapping[str, str] = labels_of(node)
+    # Thousands of nodes have the same labels, mostly with the same values.
+    labels = {intern(str(key)): intern(str(value)) for key, value in labels_of(node).items()}
     return NodeRoom(
-        name=name_of(node),
+        name=intern(name_of(node)),
         labels=known.labels if known is not None and known.labels == labels else labels,
         taints=tuple(maps(at(node, "spec", "taints"))),
         unschedulable=bool(at(node, "spec", "unschedulable")),

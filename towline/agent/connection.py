@@ -19,7 +19,7 @@ from towline import __version__
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Effect, Synced
+from towline.agent.session import AgentSession, Closed, Configure, Effect, Synced
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -59,7 +59,7 @@ class State:
 
 
 class Connection:
-    """The way to the hub. `now` is epoch seconds, `clock` monotonic ones, `jitter` gives 0..1."""
+    """The way to the hub. `configure` is told what the hub wants counted; `clock` is monotonic, `jitter` gives 0..1."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Connection:
         disk: Disk,
         reconciler: Reconciler,
         group: asyncio.TaskGroup,
+        configure: Callable[[fleet.Settings], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -75,9 +76,11 @@ class Connection:
         self._disk = disk
         self._reconciler = reconciler
         self._group = group
+        self._configure = configure
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
+        self._capacity: fleet.Capacity | None = None
         self._session: AgentSession | None = None
         self._stub: Any = None
         self._wake = asyncio.Event()
@@ -124,6 +127,13 @@ class Connection:
             self._session.state(facts)
             self._wake.set()
 
+    def room(self, capacity: fleet.Capacity) -> None:
+        """What the cluster has and what is taken of it: for this session, and for those to come."""
+        self._capacity = capacity
+        if self._session is not None:
+            self._session.room(capacity)
+            self._wake.set()
+
     def rebuild(self) -> None:
         """The identity has changed: begin a session with the new one."""
         self._renewed.set()
@@ -155,6 +165,8 @@ class Connection:
             )
             if self._facts is not None:
                 session.state(self._facts)
+            if self._capacity is not None:
+                session.room(self._capacity)
             session.open(self._clock())
             self._session = session
             self._wake.set()
@@ -217,6 +229,8 @@ class Connection:
                     removals.append(effect.name)
                 else:
                     self._reconciler.reconcile(effect.name)
+            elif isinstance(effect, Configure):
+                self._configure(effect.settings)
             elif isinstance(effect, Synced):
                 if not self.state.synced:
                     log.info("in sync with the hub: %d Works", len(self._desired))

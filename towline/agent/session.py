@@ -7,6 +7,7 @@
     session.persisted(sequence)             when a Persist with that sequence is durable
     effects = session.report(report)        what execution found; any time, also through Desired without a session
     session.state(facts) / session.ready(x) what the cluster is like
+    session.room(capacity)                  what it has and what is taken of it
     effects = session.tick(now)             at `session.deadline` or later
     batch = session.next_batch(now)         until it answers None, after any of the above
 """
@@ -44,7 +45,14 @@ class Closed:
     reconnect: bool
 
 
-Effect = Persist | Reconcile | Synced | Closed
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """What the hub wants counted, and how."""
+
+    settings: fleet.Settings
+
+
+Effect = Persist | Reconcile | Configure | Synced | Closed
 
 
 @dataclass(slots=True)
@@ -56,6 +64,7 @@ class _Outgoing:
     listings: list[fleet.Inventory] = field(default_factory=list)
     ack: bool = False
     facts: bool = False
+    capacity: bool = False
     heartbeat: bool = False
 
 
@@ -76,6 +85,7 @@ class AgentSession:
         self._sent = self._seen = self._stored = 0
         self._out = _Outgoing()
         self._facts: fleet.Facts | None = None
+        self._capacity: fleet.Capacity | None = None
         self._ready = True
         self._opened_at = self._heartbeat_at = self._exchange_at = 0.0
         self._in_exchange = False
@@ -84,7 +94,6 @@ class AgentSession:
         """The stream is there: say who we are."""
         self._hello.store_id, self._hello.epoch = self.desired.hub.store_id, self.desired.hub.epoch
         self._out.hello = self._hello
-        self._out.facts = self._facts is not None
         self._opened_at = now
 
     def receive(self, batch: fleet.HubBatch, now: float) -> list[Effect]:
@@ -109,6 +118,8 @@ class AgentSession:
                 self._works(frame.works, changed)
             elif kind == "ask":
                 self._asked(frame.ask, now)
+            elif kind == "settings":
+                effects.append(Configure(frame.settings))
             elif kind == "synced":
                 effects += self._exchanged()
             if self.closed is not None:
@@ -137,6 +148,11 @@ class AgentSession:
         self._facts = facts
         self._out.facts = True
         self._ready = facts.api_server_ready
+
+    def room(self, capacity: fleet.Capacity) -> None:
+        """What the cluster has and what is taken of it; like `state` it is the shell's to hand in again."""
+        self._capacity = capacity
+        self._out.capacity = True
 
     def ready(self, api_server_ready: bool) -> None:
         """What heartbeats say of the member's API server."""
@@ -209,7 +225,7 @@ class AgentSession:
 
     def _begin_exchange(self, now: float) -> None:
         self._in_exchange = True
-        self._out.digests = True
+        self._out.digests = self._out.facts = self._out.capacity = True
         self._exchange_at = now + SYNC_SECONDS_MAX
 
     def _resync_seconds(self) -> float:
@@ -256,6 +272,9 @@ class AgentSession:
         if out.facts and self._facts is not None:
             out.facts = False
             return [fleet.AgentFrame(facts=self._facts)]
+        if out.capacity and self._capacity is not None:
+            out.capacity = False
+            return [fleet.AgentFrame(capacity=self._capacity)]
         if out.listings:
             return [fleet.AgentFrame(inventory=out.listings.pop(0))]
         frames: list[fleet.AgentFrame] = []

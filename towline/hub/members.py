@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towline.hub.store.fleet import ClusterFacts, Fleet
+from towline.hub.store.fleet import ClusterCapacity, ClusterFacts, Fleet
 from towline.proto import fleet_pb2 as wire
 
 
@@ -33,6 +33,9 @@ class Members:
             api_enablements_complete=facts.api_enablements_complete,
         )
         self._fleet.facts(cluster, described, now)
+
+    def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None:
+        self._fleet.capacity(cluster, capacity, now)
 
     def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None:
         self._fleet.heard(cluster, now, api_server_ready=api_server_ready)

@@ -21,18 +21,12 @@ _MILLI = 1000
 
 def needed(requests: Mapping[str, Any]) -> Amounts:
     """A ResourceList of requests, rounded up. What is no quantity counts as nothing."""
-    return {
-        name: amount for name, text in requests.items() if (amount := _read(name, text, up=True)) is not None
-    }
+    return _amounts(requests, up=True)
 
 
 def offered(allocatable: Mapping[str, Any]) -> Amounts:
     """A ResourceList of what there is, rounded down. What is no quantity counts as nothing."""
-    return {
-        name: amount
-        for name, text in allocatable.items()
-        if (amount := _read(name, text, up=False)) is not None
-    }
+    return _amounts(allocatable, up=False)
 
 
 def quantity(name: str, amount: int) -> str:
@@ -43,11 +37,17 @@ def quantity(name: str, amount: int) -> str:
     return quantities.format_quantity(amount, "binary" if binary else "decimal")
 
 
-@lru_cache(maxsize=4096)
-def _read(name: str, text: str | int | float, *, up: bool) -> int | None:
-    try:
-        value = quantities.parse(text)
-    except (quantities.QuantityError, TypeError):
-        return None
-    value = value * _MILLI if name == "cpu" else value
+def _amounts(resources: Mapping[str, Any], *, up: bool) -> Amounts:
+    found: Amounts = {}
+    for name, text in resources.items():
+        try:
+            found[name] = _amount(name, text, up)
+        except (quantities.QuantityError, TypeError):
+            continue
+    return found
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _amount(name: str, text: str | int | float, up: bool) -> int:
+    value = quantities.parse(text) * (_MILLI if name == "cpu" else 1)
     return -(-value // 1) if up else value // 1

@@ -16,10 +16,12 @@ Order of a session:
   agent -> Hello                      who I am, the highest epoch I have seen
   hub   -> Welcome                    epoch, limits
   agent -> Inventory{digests}         256 bucket digests of what I hold
+  hub   -> Settings                   what the hub wants counted, and how
   hub   -> Ask{buckets}               the buckets that differ (only if any does)
   agent -> Inventory{buckets,entries} what I hold in those buckets
   hub   -> Works*, Ask{reports}, Synced
-  then, in any order: Works, Ask from the hub; Ack, Reports, Facts, Heartbeat, Inventory from the agent.
+  then, in any order: Works, Ask, Settings from the hub; Ack, Reports, Facts, Capacity, Heartbeat, Inventory from the agent.
+What has no digest (Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
 gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
 that the agent holds is no longer known, and when an agent leaves the question for buckets unanswered for a minute.
@@ -147,6 +149,7 @@ class AgentFrame(_message.Message):
     REPORTS_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -159,6 +162,8 @@ class AgentFrame(_message.Message):
     def facts(self) -> Global___Facts: ...
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat: ...
+    @_builtins.property
+    def capacity(self) -> Global___Capacity: ...
     def __init__(
         self,
         *,
@@ -168,12 +173,13 @@ class AgentFrame(_message.Message):
         reports: Global___Reports | None = ...,
         facts: Global___Facts | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        capacity: Global___Capacity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "inventory", "ack", "reports", "facts", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "inventory", "ack", "reports", "facts", "heartbeat", "capacity"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -188,6 +194,7 @@ class HubFrame(_message.Message):
     SYNCED_FIELD_NUMBER: _builtins.int
     ASK_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -198,6 +205,8 @@ class HubFrame(_message.Message):
     def ask(self) -> Global___Ask: ...
     @_builtins.property
     def go_away(self) -> Global___GoAway: ...
+    @_builtins.property
+    def settings(self) -> Global___Settings: ...
     def __init__(
         self,
         *,
@@ -206,12 +215,13 @@ class HubFrame(_message.Message):
         synced: Global___Synced | None = ...,
         ask: Global___Ask | None = ...,
         go_away: Global___GoAway | None = ...,
+        settings: Global___Settings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -293,6 +303,77 @@ class Welcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Settings(_message.Message):
+    """What the Cluster object says that the agent has to know. Sent in every exchange and whenever it changes; the whole of it each time. An agent keeps the last one between sessions, in memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRADES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def grades(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grade]:
+        """spec.resourceModels, lowest first; empty: nothing is graded"""
+
+    def __init__(
+        self,
+        *,
+        grades: _abc.Iterable[Global___Grade] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grades", b"grades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class Grade(_message.Message):
+    """A node is of the highest grade whose least amounts it has left of every resource that is named."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LeastEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GRADE_FIELD_NUMBER: _builtins.int
+    LEAST_FIELD_NUMBER: _builtins.int
+    grade: _builtins.int
+    @_builtins.property
+    def least(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """base units, see Capacity"""
+
+    def __init__(
+        self,
+        *,
+        grade: _builtins.int = ...,
+        least: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "least", b"least"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grade: _TypeAlias = Grade  # noqa: Y015
 
 @_typing.final
 class Inventory(_message.Message):
@@ -738,6 +819,143 @@ class Facts(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Facts: _TypeAlias = Facts  # noqa: Y015
+
+@_typing.final
+class Capacity(_message.Message):
+    """What the cluster has and what is taken of it, counted by the agent; nodes and pods never leave the member. Sent when first counted
+    (and the first Settings are there), on change, at most every few seconds, and in every exchange; the whole of it each time.
+    An agent that may not read nodes or pods sends none: what the hub knows from before stays, and says nothing about now.
+    Amounts are in base units: thousandths of a core for "cpu", ones (bytes, pieces) for every other resource; at most 256
+    resources. What is offered was rounded down and what is requested up, for each node and pod.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AllocatableEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class AllocatingEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class AllocatedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NODES_FIELD_NUMBER: _builtins.int
+    READY_NODES_FIELD_NUMBER: _builtins.int
+    ALLOCATABLE_FIELD_NUMBER: _builtins.int
+    ALLOCATING_FIELD_NUMBER: _builtins.int
+    ALLOCATED_FIELD_NUMBER: _builtins.int
+    GRADED_FIELD_NUMBER: _builtins.int
+    nodes: _builtins.int
+    ready_nodes: _builtins.int
+    @_builtins.property
+    def allocatable(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """of all nodes"""
+
+    @_builtins.property
+    def allocating(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """requests of pods that wait for a node, and their number as "pods" """
+
+    @_builtins.property
+    def allocated(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """requests of pods that are on a node and have not ended, and their number as "pods" """
+
+    @_builtins.property
+    def graded(self) -> _containers.RepeatedCompositeFieldContainer[Global___Graded]:
+        """one for each grade of the last Settings, in its order"""
+
+    def __init__(
+        self,
+        *,
+        nodes: _builtins.int = ...,
+        ready_nodes: _builtins.int = ...,
+        allocatable: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        allocating: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        allocated: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        graded: _abc.Iterable[Global___Graded] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "ready_nodes", b"ready_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Graded(_message.Message):
+    """So many nodes are of this grade by what they have left. A node that takes no pods (full, cordoned, not ready) is of none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRADE_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    grade: _builtins.int
+    nodes: _builtins.int
+    def __init__(
+        self,
+        *,
+        grade: _builtins.int = ...,
+        nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Graded: _TypeAlias = Graded  # noqa: Y015
 
 @_typing.final
 class ApiEnablement(_message.Message):

@@ -12,6 +12,7 @@ from towline.hub.controllers import placed
 from towline.hub.decide import (
     aggregation,
     bindings,
+    capacity,
     clusters,
     garbage,
     health,
@@ -34,6 +35,8 @@ from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
 from towline.kube import deletion, names, tokens
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
 
+CAPACITY_SECONDS = 5.0
+"""The least time between two commits of what one cluster has room for."""
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
@@ -343,6 +346,11 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
                 yield entry.key
 
 
+def _capacity_decide(world: World, key: Key, now: float) -> Plan:
+    contact = world.fleet.contact(key.name)
+    return capacity.decide(world.snapshot, key, contact.capacity if contact is not None else None)
+
+
 def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
     if world.sign is None:
         return NOTHING
@@ -434,6 +442,14 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
         on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+    ),
+    Controller(
+        name="capacity",
+        decide=_capacity_decide,
+        initial=_listed(CLUSTERS),
+        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
+        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        min_interval_seconds=CAPACITY_SECONDS,
     ),
     Controller(
         name="roles",

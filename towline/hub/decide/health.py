@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.conditions import condition, epoch, with_condition
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
 from towline.kube.objects import Key, Object, name_of, revision_of
@@ -38,6 +39,8 @@ class Contact:
     facts: ClusterFacts | None = None
     deletions_held: tuple[int, str] = (0, "")
     """How many Works unknown to the hub the delete breaker keeps in the member, and why."""
+    capacity: ClusterCapacity | None = None
+    """None: the agent has not counted."""
 
 
 def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hub_started: float) -> Plan:

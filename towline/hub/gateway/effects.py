@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import WorkReport
 from towline.proto import fleet_pb2 as fleet
 
@@ -29,6 +30,11 @@ class Reported:
 @dataclass(frozen=True, slots=True)
 class FactsSeen:
     facts: fleet.Facts
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySeen:
+    capacity: ClusterCapacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +80,14 @@ class Close:
     violation: bool = False
 
 
-Effect = Reported | FactsSeen | HeartbeatSeen | Welcomed | UnknownHeld | Synced | DeletionsHeld | Close
+Effect = (
+    Reported
+    | FactsSeen
+    | CapacitySeen
+    | HeartbeatSeen
+    | Welcomed
+    | UnknownHeld
+    | Synced
+    | DeletionsHeld
+    | Close
+)

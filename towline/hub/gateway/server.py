@@ -24,10 +24,13 @@ from towline.certs.authority import (
     agent_identity,
     public_key_of_request,
 )
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.health import DELETIONS_HELD
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
+    CapacitySeen,
     Close,
     DeletionsHeld,
     FactsSeen,
@@ -86,6 +89,8 @@ class Members(Protocol):
     def disconnected(self, cluster: str, now: float) -> None: ...
 
     def facts(self, cluster: str, facts: fleet.Facts, now: float) -> None: ...
+
+    def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None: ...
 
     def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None: ...
 
@@ -198,6 +203,7 @@ class Gateway:
         if cluster is None or uid_of(cluster) != live.identity.cluster_object_uid:
             live.close(f"cluster {name} is detached", reconnect=False)
             return
+        live.session.configure(settings_of(cluster))
         self._release(live, cluster)
 
     def _release(self, live: _Live, cluster: Object) -> None:
@@ -397,6 +403,8 @@ class Gateway:
                     given.works.held(cluster, names)
                 case FactsSeen(facts):
                     given.members.facts(cluster, facts, now)
+                case CapacitySeen(capacity):
+                    given.members.capacity(cluster, capacity, now)
                 case HeartbeatSeen(ready):
                     given.members.heartbeat(cluster, ready, now)
                 case Welcomed(hello):

@@ -4,6 +4,7 @@
 table of Works and what its inventory says, and the outbox is a set of names, never a queue of events.
 
     session.receive(batch, now)       every batch of the agent
+    session.configure(settings)       what the Cluster says that the agent has to know, first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
     session.tick(now)                 at `session.deadline` or later
     session.take_effects()            after each of these and after next_batch
@@ -20,7 +21,9 @@ import orjson
 
 from towline.hub.decide.wire import ManifestStatus, Phase, WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.capacity import read_capacity
 from towline.hub.gateway.effects import (
+    CapacitySeen,
     Close,
     DeletionsHeld,
     Effect,
@@ -94,6 +97,8 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
+        self._settings: fleet.Settings | None = None
+        self._settings_due = self._met = False
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
@@ -120,6 +125,12 @@ class HubSession:
             self.close(str(error), reconnect=False, violation=True)
         if gap and self.hello is not None:
             self._ask_inventory()
+
+    def configure(self, settings: fleet.Settings) -> None:
+        """What the agent is to know; sent when it is another than before."""
+        if settings != self._settings:
+            self._settings = settings
+            self._settings_due = self._met  # before, the first exchange brings them
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
@@ -184,6 +195,9 @@ class HubSession:
             self._awaits_load = False
             self._ask_inventory()  # the one that came is old by now, and what was reported since is not in it
         frames = [self._control.pop(0)] if self._control else []
+        if not frames and self.closed is None and self._settings_due:
+            self._settings_due = False
+            frames.append(fleet.HubFrame(settings=self._settings))
         if not frames and self.closed is None and self._sends:
             works = self._next_works(now)
             if works is not None:
@@ -282,6 +296,8 @@ class HubSession:
             self._reports(frame.reports)
         elif kind == "facts":
             self._effects.append(FactsSeen(frame.facts))
+        elif kind == "capacity":
+            self._capacity(frame.capacity)
         else:
             self._effects.append(HeartbeatSeen(frame.heartbeat.api_server_ready))
 
@@ -314,6 +330,12 @@ class HubSession:
         )
         self._control.append(fleet.HubFrame(welcome=welcome))
         self._effects.append(Welcomed(hello))
+
+    def _capacity(self, capacity: fleet.Capacity) -> None:
+        try:
+            self._effects.append(CapacitySeen(read_capacity(capacity)))
+        except ValueError as error:
+            raise _Violation(f"the cluster's capacity cannot be: {error}") from None
 
     def _reports(self, reports: fleet.Reports) -> None:
         works = self._works()
@@ -348,6 +370,8 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
+            self._met = True
+            self._settings_due = self._settings is not None  # an exchange repairs whatever was lost
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
             self._listed(inventory)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.health import SILENCE_SECONDS, ClusterFacts, Contact
 
-__all__ = ["ClusterFacts", "Contact", "Fleet"]
+__all__ = ["ClusterCapacity", "ClusterFacts", "Contact", "Fleet"]
 
 Subscriber = Callable[[str], None]
 
@@ -56,6 +57,12 @@ class Fleet:
         contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
         changed = facts != contact.facts or now - contact.heard > SILENCE_SECONDS
         self._set(cluster, replace(contact, heard=now, facts=facts), changed)
+
+    def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None:
+        """The agent counted what its cluster has and what is taken of it."""
+        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
+        changed = capacity != contact.capacity or now - contact.heard > SILENCE_SECONDS
+        self._set(cluster, replace(contact, heard=now, capacity=capacity), changed)
 
     def disconnected(self, cluster: str, now: float) -> None:
         """The session ended; what was said before stays known."""

@@ -1,0 +1,334 @@
+"""Follows the member's nodes and pods and tells what room there is: a list in pages, then a watch, for each of the two.
+
+Of what streams by only the fields that are counted are parsed, and only what `Capacity` counts is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypedDict, TypeVar
+
+import msgspec
+
+from towline.agent.capacity import PODS, Capacity
+from towline.agent.kubernetes import Member, MemberUnreachable, Refused
+from towline.kube.amounts import Amounts
+from towline.kube.grades import Grade, Scale
+from towline.kube.objects import Object, name_of, uid_of
+from towline.proto import fleet_pb2 as fleet
+
+log = logging.getLogger("towline.agent.census")
+
+TELL_SECONDS = 3.0
+"""The least time from one word to the hub to the next."""
+_LIST_PAGE = 500
+_WATCH_SECONDS = 300
+_BACKOFF_SECONDS = (0.5, 60.0)
+_FAILURES_MAX = 16
+_RESOURCES_MAX = 256
+_INT64_MAX = 2**63 - 1
+
+
+class Census:
+    """`say(frame)` is called when both nodes and pods were counted and `settings` has been called, and with every change
+    from then on, at most every `seconds`."""
+
+    def __init__(
+        self,
+        member: Member,
+        capacity: Capacity,
+        say: Callable[[fleet.Capacity], None],
+        jitter: Callable[[], float],
+        seconds: float = TELL_SECONDS,
+    ) -> None:
+        self._member = member
+        self._capacity = capacity
+        self._say = say
+        self._jitter = jitter
+        self._seconds = seconds
+        self._scale: Scale | None = None
+        self._said: fleet.Capacity | None = None
+        self._news = asyncio.Event()
+        self._collections = (
+            _Collection("nodes", _Node, name_of, capacity.put_node, capacity.remove_node, capacity.keep_nodes),
+            _Collection(
+                "pods", _Pod, uid_of, capacity.put_pod, capacity.remove_pod, capacity.keep_pods,
+                # Pods that have ended hold nothing, and Jobs leave many of them.
+                {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"},
+            ),
+        )  # fmt: skip
+
+    @property
+    def complete(self) -> bool:
+        """Whether `capacity` has been told of every node and pod."""
+        return all(collection.complete for collection in self._collections)
+
+    def settings(self, settings: fleet.Settings) -> None:
+        """How the hub wants nodes graded."""
+        self._scale = Scale(tuple(Grade(row.grade, dict(row.least)) for row in settings.grades))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for collection in self._collections:
+                group.create_task(self._follow(collection), name=f"count {collection.plural}")
+            await self._tell()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._scale is None or not self.complete:
+                continue
+            frame = _frame_of(self._capacity, self._scale)
+            if frame != self._said:
+                self._said = frame
+                self._say(frame)
+            await asyncio.sleep(self._seconds)
+
+    async def _follow(self, collection: _Collection) -> None:
+        while True:
+            try:
+                if not collection.version:
+                    await self._list(collection)
+                await self._watch(collection)
+                continue
+            except _Expired:
+                collection.version = ""
+                continue
+            except MemberUnreachable as error:
+                log.debug("the watch of %s ended: %s", collection.plural, error)
+            except Refused as error:
+                collection.version = ""
+                self._complain(collection, error)
+            except msgspec.DecodeError as error:
+                collection.version = ""
+                self._complain(collection, error)
+            first, longest = _BACKOFF_SECONDS
+            pause = min(longest, first * 2**collection.failures)
+            collection.failures = min(collection.failures + 1, _FAILURES_MAX)
+            await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
+
+    def _complain(self, collection: _Collection, error: Exception) -> None:
+        """Once for each reason: it is tried again and again."""
+        if str(error) == collection.said:
+            return
+        collection.said = str(error)
+        log.warning(
+            "%s cannot be counted: %s; the hub will not know what room this cluster has",
+            collection.plural,
+            collection.said,
+        )
+
+    async def _list(self, collection: _Collection) -> None:
+        query = {"limit": str(_LIST_PAGE), **collection.selector}
+        listed: set[str] = set()
+        while True:
+            try:
+                answer = await self._member.call("GET", collection.path, query)
+            except Refused as refused:
+                if refused.code == 410 and "continue" in query:
+                    raise _Expired from None
+                raise
+            page = collection.pages.decode(answer.body)
+            for item in page.items or ():
+                listed.add(collection.key(item))
+                collection.put(item)
+            if not page.metadata.continue_:
+                break
+            query["continue"] = page.metadata.continue_
+        collection.keep(listed)
+        collection.version = page.metadata.resource_version
+        collection.complete = True
+        collection.failures, collection.said = 0, ""
+        self._news.set()
+
+    async def _watch(self, collection: _Collection) -> None:
+        seconds = int(_WATCH_SECONDS * (1 + self._jitter()))
+        query = {
+            "watch": "true",
+            "resourceVersion": collection.version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+            **collection.selector,
+        }
+        try:
+            # The server ends the watch after `seconds`; one that has been silent for longer is dead.
+            async with self._member.stream(collection.path, query, silence_seconds=seconds + 30) as lines:
+                while line := await lines.readline():
+                    before = self._capacity.changes
+                    collection.take(line)
+                    collection.failures = 0
+                    if self._capacity.changes != before:
+                        self._news.set()
+        except Refused as refused:
+            if refused.code == 410:
+                raise _Expired from None
+            raise
+
+
+def _frame_of(capacity: Capacity, scale: Scale) -> fleet.Capacity:
+    summary = capacity.summary()
+    offered = summary.allocatable
+    return fleet.Capacity(
+        nodes=summary.nodes,
+        ready_nodes=summary.ready_nodes,
+        allocatable=_bounded(summary.allocatable, offered),
+        allocating=_bounded(summary.allocating, offered),
+        allocated=_bounded(summary.allocated, offered),
+        graded=[
+            fleet.Graded(grade=grade.grade, nodes=count)
+            for grade, count in zip(scale.grades, capacity.graded(scale), strict=True)
+        ],
+    )
+
+
+def _bounded(amounts: Amounts, offered: Amounts) -> Amounts:
+    """As much as the frame may say, what nodes have first: what pods request is anybody's choice."""
+    names = sorted(amounts, key=lambda name: (name != PODS, name not in offered, name))
+    return {name: min(amounts[name], _INT64_MAX) for name in names[:_RESOURCES_MAX]}
+
+
+class _Expired(Exception):
+    """The resourceVersion is too old (410): list again."""
+
+
+# --- what is parsed --------------------------------------------------------------------------------------------
+
+Quantities = dict[str, str | int | float]
+
+
+class _Metadata(TypedDict, total=False):
+    name: str
+    uid: str
+    resourceVersion: str
+    labels: dict[str, str]
+
+
+class _Taint(TypedDict, total=False):
+    key: str
+    value: str
+    effect: str
+
+
+class _NodeSpec(TypedDict, total=False):
+    taints: list[_Taint] | None
+    unschedulable: bool
+
+
+class _Condition(TypedDict, total=False):
+    type: str
+    status: str
+
+
+class _NodeStatus(TypedDict, total=False):
+    allocatable: Quantities
+    conditions: list[_Condition] | None
+
+
+class _Node(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _NodeSpec
+    status: _NodeStatus
+
+
+class _Resources(TypedDict, total=False):
+    requests: Quantities
+    limits: Quantities
+
+
+class _Container(TypedDict, total=False):
+    resources: _Resources
+    restartPolicy: str
+
+
+class _PodSpec(TypedDict, total=False):
+    nodeName: str
+    containers: list[_Container] | None
+    initContainers: list[_Container] | None
+    resources: _Resources
+    overhead: Quantities
+
+
+class _PodStatus(TypedDict, total=False):
+    phase: str
+
+
+class _Pod(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _PodSpec
+    status: _PodStatus
+
+
+Item = TypeVar("Item")
+
+
+class _ListMetadata(msgspec.Struct):
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _Page(msgspec.Struct, Generic[Item]):
+    metadata: _ListMetadata
+    items: list[Item] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Failure(msgspec.Struct):
+    code: int = 500
+    reason: str = ""
+    message: str = ""
+
+
+_EVENTS = msgspec.json.Decoder(_Event)
+_FAILURES = msgspec.json.Decoder(_Failure)
+
+
+@dataclass(slots=True)
+class _Collection:
+    """One list and watch, and where its objects are counted."""
+
+    plural: str
+    item: Any
+    key: Callable[[Object], str]
+    put: Callable[[Object], None]
+    remove: Callable[[str], None]
+    keep: Callable[[Set[str]], None]
+    selector: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+    complete: bool = False
+    failures: int = 0
+    said: str = ""
+    pages: msgspec.json.Decoder[Any] = field(init=False)
+    items: msgspec.json.Decoder[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pages = msgspec.json.Decoder(_Page[self.item])  # type: ignore[name-defined]
+        self.items = msgspec.json.Decoder(self.item)
+
+    @property
+    def path(self) -> str:
+        return f"/api/v1/{self.plural}"
+
+    def take(self, line: bytes) -> None:
+        """Count one line of the watch. Raises _Expired, Refused and msgspec.DecodeError."""
+        event = _EVENTS.decode(line)
+        if event.type == "ERROR":
+            failure = _FAILURES.decode(event.object)
+            if failure.code == 410:
+                raise _Expired
+            raise Refused(failure.code, failure.reason, failure.message)
+        obj = self.items.decode(event.object)
+        if event.type in ("ADDED", "MODIFIED"):
+            self.put(obj)
+        elif event.type == "DELETED":
+            self.remove(self.key(obj))
+        self.version = str(obj.get("metadata", {}).get("resourceVersion") or self.version)
