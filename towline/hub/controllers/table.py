@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from towline.hub.controllers import placed
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -23,6 +24,7 @@ from towline.hub.decide import (
     roles,
     token_secrets,
     userworks,
+    wakes,
 )
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
 from towline.hub.decide.token_secrets import Sign
@@ -75,6 +77,8 @@ class Controller:
     """This owner's Work in this cluster came, changed or went."""
     on_contact: Callable[[str], Iterable[Key]] = _no_keys
     """This cluster's session or facts changed."""
+    priority: Callable[[World, Key], int] = lambda world, key: 0
+    """Of two keys that are equally urgent, the one of higher priority is decided first."""
     min_interval_seconds: float = 0.0
     """The least time from a decision that wrote something to the next on the same key."""
 
@@ -92,9 +96,10 @@ def _propagation_initial(world: World) -> Iterator[Key]:
 def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
-        template = bindings.template_key(world.snapshot.kinds, event.entry.object)
-        if template is not None:
-            yield template
+        yield from _template_of(world, event.entry.object)
+        if wakes.GROUP in helping(event):
+            for companion in world.placing.companions(event.entry.object):
+                yield from _template_of(world, world.snapshot.get(companion))
         if event.type == "DELETED":
             yield from _namesakes(world, key)
     elif policies.is_policy(key):
@@ -102,8 +107,7 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     elif key[:2] in _DEPENDED_ON:
         yield from _dependent(world, event)
     elif key[:2] == CLUSTERS:
-        if _placing_changed(event):
-            yield from _all_templates(world)
+        yield from placed.concerned(world.cache, event)
     elif propagation.propagatable(key):
         yield key
         if key[:2] == policies.PRIORITY_CLASSES:
@@ -112,9 +116,13 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 def _all_templates(world: World) -> Iterator[Key]:
     for binding in bindings.all_bindings(world.snapshot):
-        template = bindings.template_key(world.snapshot.kinds, binding)
-        if template is not None:
-            yield template
+        yield from _template_of(world, binding)
+
+
+def _template_of(world: World, binding: Object | None) -> Iterator[Key]:
+    template = bindings.template_key(world.snapshot.kinds, binding) if binding is not None else None
+    if template is not None:
+        yield template
 
 
 def _governed(world: World, event: WatchEvent) -> Iterator[Key]:
@@ -184,22 +192,16 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
                 yield entry.key
 
 
-def _placing_changed(event: WatchEvent) -> bool:
-    """Whether a Cluster changed in a way that can change where things go: of its status only the APIs can."""
-    before, after = event.previous, event.entry
-    if event.type != "MODIFIED" or before is None:
-        return True
-    if _apis(before) != _apis(after):
-        return True
-    return (before.meta.labels, before.meta.generation, before.meta.deletionTimestamp) != (
-        after.meta.labels,
-        after.meta.generation,
-        after.meta.deletionTimestamp,
-    )
-
-
-def _apis(entry: Entry) -> object:
-    return (entry.object.get("status") or {}).get("apiEnablements")
+def helping(event: WatchEvent) -> frozenset[str]:
+    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
+    after, before = None if event.type == "DELETED" else event.entry, event.previous
+    if event.entry.key[:2] == CLUSTERS:
+        judge = wakes.helps
+    elif bindings.is_binding(event.entry.key):
+        judge = wakes.frees
+    else:
+        return frozenset()
+    return judge(before and before.object, after and after.object)
 
 
 # --- policies: keys are policies -----------------------------------------------------------------------------
@@ -380,6 +382,7 @@ CONTROLLERS: tuple[Controller, ...] = (
         ),
         initial=_propagation_initial,
         on_change=_propagation_keys,
+        priority=lambda world, key: placed.priority(world.cache, key),
     ),
     Controller(
         name="policies",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Delete, Put
-from towline.hub.decide.scheduling.assigned import Assigned, share_of
+from towline.hub.decide.scheduling.assigned import Assigned, groups_of, share_of
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.view import View
 from towline.hub.store.answers import AnswerTable
@@ -44,6 +44,10 @@ class FleetView:
         """The view for the decision on `key` at this moment. Read it before anything else can happen."""
         self._view.assigned.expire(now)
         return replace(self._view, answers=self.answers.at(now, key))
+
+    def companions(self, binding: Object) -> Iterable[Key]:
+        """The placed bindings that share a workload group with `binding`."""
+        return self._view.assigned.peers(groups_of(binding))
 
     def decided(self, writes: Iterable[Put | Delete]) -> None:
         """These are about to be committed: the next decision has to reckon with them already."""

@@ -18,6 +18,7 @@ from towline.hub.decide.scheduling.request import (
     CAPACITY,
     CLUSTER,
     DYNAMIC,
+    LABEL,
     NO_CLUSTER_FIT,
     SUCCESS,
     SUCCESS_MESSAGE,
@@ -108,7 +109,8 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
         error,
     )
     if division is None:
-        helped = waits | {CLUSTER, CAPACITY}
+        # Labels and fields too: who stands in which region may be what is lacking.
+        helped = waits | {CLUSTER, CAPACITY, LABEL}
         return Outcome(UNSCHEDULABLE, error, None, term.name, helped, (trace,))
     return Outcome(
         SUCCESS,
