@@ -106,7 +106,7 @@ class Hub:
     async def room(self, wish: Wish) -> int:
         """What the agent of member1 says now."""
         answered = asyncio.Event()
-        self.answers.room_changed("member1", time.time())
+        self.answers.room_changed("member1", 0, time.time())
         self.answers.ask("test", [Ask("member1", wish)], answered.set, time.time())
         async with asyncio.timeout(SECONDS):
             await answered.wait()

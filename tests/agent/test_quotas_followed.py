@@ -79,3 +79,28 @@ async def test_an_agent_that_may_not_read_quotas_estimates_without_them(
             assert (await counted.heard(1)).nodes == 1, "the sums need no quotas"
     [record] = caplog.records
     assert "resourcequotas cannot be counted: no list; estimates go without them" in record.message
+
+
+@pytest.mark.parametrize(
+    ("change", "opens"),
+    [
+        pytest.param(lambda c: c.put_quota(quota(cpu="5")), True, id="a quota is raised"),
+        pytest.param(lambda c: c.put_quota(quota(cpu="3")), False, id="a quota is lowered"),
+        pytest.param(lambda c: c.put_quota(quota(scopes=["BestEffort"])), True, id="a quota is about other pods"),
+        pytest.param(lambda c: c.remove_quota("shop/q"), True, id="a quota goes"),
+        pytest.param(lambda c: c.put_quota(quota("new")), False, id="a quota comes"),
+        pytest.param(lambda c: c.put_node(node(labels={"disk": "ssd"})), True, id="a node's labels"),
+        pytest.param(lambda c: c.put_node(node(unschedulable=True)), True, id="a node's cordon"),
+        pytest.param(lambda c: c.put_node(node(taints=[{"key": "a", "effect": "NoSchedule"}])), True, id="a node's taints"),
+        pytest.param(lambda c: c.put_node(node(allocatable={"cpu": "8"})), False, id="what the sums show"),
+        pytest.param(lambda c: c.put_node(node("n2")), False, id="another node"),
+    ],
+)  # fmt: skip
+def test_what_may_make_room_unseen(change: Any, opens: bool) -> None:
+    capacity = Capacity()
+    capacity.put_node(node())
+    capacity.put_quota(quota())
+    before = capacity.openings, capacity.changes
+    change(capacity)
+    assert (capacity.openings != before[0]) is opens
+    assert capacity.changes != before[1] or not opens

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import towline.hub.store.answers as answers_module
-from tests.controllers.hub import running
+from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER, missing
@@ -105,7 +105,7 @@ def test_an_answer_ends_when_the_clusters_room_changes() -> None:
     for name in ("a", "b"):
         asked.answer(name, ONE, 3)
     asked.now += 1
-    asked.table.room_changed("a", asked.now)
+    asked.table.room_changed("a", 0, asked.now)
     assert asked.said(ONE) == {"b": 3}
     asked.answer("a", ONE, 2)
     assert asked.said(ONE) == {"a": 2, "b": 3}
@@ -117,11 +117,23 @@ def test_who_waited_sees_all_answers_once_although_room_changes_meanwhile() -> N
     asked.now += 1
     asked.answer("a", ONE, 3)
     asked.now += 1
-    asked.table.room_changed("a", asked.now)
+    asked.table.room_changed("a", 0, asked.now)
     asked.answer("b", ONE, 4)
     assert asked.said(ONE, "another") == {"b": 4}
     assert asked.said(ONE, "web") == {"a": 3, "b": 4}
     assert asked.said(ONE, "web") == {"b": 4}
+
+
+def test_what_the_sums_do_not_show_is_told_when_it_is_new() -> None:
+    asked = Asked()
+    told: list[str] = []
+    stop = asked.table.subscribe(told.append)
+    for openings in (4, 4, 5, 5):
+        asked.table.room_changed("a", openings, asked.now)
+    assert told == ["a"]
+    stop()
+    asked.table.room_changed("a", 6, asked.now)
+    assert told == ["a"]
 
 
 def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,21 +155,61 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 AGGREGATED: dict[str, Any] = {"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}
 
 
+BINDING = Key("work.karmada.io", "resourcebindings", "shop", "web-deployment")
+TEMPLATE = Key("apps", "deployments", "shop", "web")
+STATUS = {
+    "resourceSummary": {"allocatable": {"cpu": "10", "pods": "100"}},
+    "apiEnablements": [
+        {"groupVersion": "apps/v1", "resources": [{"name": "deployments", "kind": "Deployment"}]}
+    ],
+}
+
+
+async def apply(hub: Hub, *clusters: str) -> list[tuple[str, Wish]]:
+    """A fleet where m1 has an agent that counts, and a Deployment divided by room. Answers the questions that are carried, as
+    they come."""
+    carried: list[tuple[str, Wish]] = []
+    hub.placing.answers.carried_by(lambda cluster, wish: carried.append((cluster, wish)))
+    hub.placing.answers.connected("m1")
+    await hub.put(namespace(), *({**cluster(name), "status": STATUS} for name in clusters))
+    web = deployment(requests={"cpu": "500m"})
+    await hub.put(policy(selectors=[selector(web)], placement=AGGREGATED), web)
+    await hub.settle()
+    return carried
+
+
+def targets(hub: Hub) -> dict[str, int]:
+    spec = (hub.get(BINDING) or {}).get("spec") or {}
+    return {row["name"]: row["replicas"] for row in spec.get("clusters") or ()}
+
+
 async def test_the_loop_asks_and_decides_again() -> None:
     async with running() as hub:
-        table, carried = hub.placing.answers, []
-        table.carried_by(lambda cluster, wish: carried.append((cluster, wish)))
-        await hub.put(namespace(), cluster("m1"), cluster("m2"))
-        table.connected("m1")
-        web = deployment(requests={"cpu": "500m"})
-        await hub.put(policy(selectors=[selector(web)], placement=AGGREGATED), web)
-        await hub.settle()
-        binding = Key("work.karmada.io", "resourcebindings", "shop", "web-deployment")
-        template = Key("apps", "deployments", "shop", "web")
+        carried = await apply(hub, "m1", "m2")
         assert [name for name, _ in carried] == ["m1"], "m2 has no agent that could answer"
-        assert hub.get(binding) is None and hub.loop.reasons(template)["outcome"] == "Asking"
-        table.answered("m1", carried[0][1].key, 0, hub.now())
-        await hub.settle()
-        assert len(carried) == 1
-        assert hub.get(binding) is not None
+        assert hub.get(BINDING) is None and hub.loop.reasons(TEMPLATE)["outcome"] == "Asking"
         assert carried[0][1].namespace == "shop" and carried[0][1].totals == (("cpu", 500),)
+        hub.placing.answers.answered("m1", carried[0][1].key, 0, hub.now())
+        await hub.settle()
+        assert targets(hub) == {"m2": 3} and len(carried) == 1
+        decisions = hub.loop.decisions
+        await hub.later(20)
+        assert len(carried) == 1, "what is placed asks nobody"
+        assert hub.loop.decisions < decisions + 10
+
+
+async def test_what_waits_for_room_is_decided_again_when_there_may_be_some_unseen() -> None:
+    async with running() as hub:
+        carried = await apply(hub, "m1")
+        table, key = hub.placing.answers, carried[0][1].key
+        table.room_changed("m1", 1, hub.now())
+        table.answered("m1", key, 2, hub.now())
+        await hub.settle()
+        assert targets(hub) == {} and hub.loop.reasons(TEMPLATE)["outcome"] == "Unschedulable"
+        await hub.later(2)
+        table.room_changed("m1", 2, hub.now())
+        await hub.settle()
+        assert len(carried) == 2, "the agent is asked anew"
+        table.answered("m1", key, 3, hub.now())
+        await hub.settle()
+        assert targets(hub) == {"m1": 3}

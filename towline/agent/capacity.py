@@ -13,7 +13,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, NamedTuple
 
-from towline.agent.quotas import Quota, quota_of
+from towline.agent.quotas import Quota, leaves_more, quota_of
 from towline.kube import amounts
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.cells import at, maps, table
@@ -72,6 +72,8 @@ class Capacity:
         """ResourceQuotas by namespace and name."""
         self.changes = 0
         """Grows when anything that is counted changed."""
+        self.openings = 0
+        """Grows when something that no sum shows may have made room: labels, taints or cordons of nodes, quotas."""
         self._pods: dict[str, _Pod] = {}
         self._strays: dict[str, NodeRoom] = {}
         """Nodes that pods name and that are not known (yet, or any more). They count as nothing."""
@@ -88,6 +90,7 @@ class Capacity:
         if room == known:
             return
         if known is not None:
+            self.openings += _admission(known) != _admission(room)
             self._count(known, -1)
         self._strays.pop(name, None)
         self.nodes[name] = room
@@ -139,13 +142,18 @@ class Capacity:
 
     def put_quota(self, quota: Object) -> None:
         """A ResourceQuota as it is now."""
-        self.quotas.setdefault(namespace_of(quota), {})[name_of(quota)] = quota_of(quota)
+        named, found = self.quotas.setdefault(namespace_of(quota), {}), quota_of(quota)
+        known = named.get(found.name)
+        named[found.name] = found
+        if known is not None and leaves_more(known, found):
+            self._opened()
 
     def remove_quota(self, key: str) -> None:
         """`key` is of `quota_key`."""
         namespace, _, name = key.partition("/")
         named = self.quotas.get(namespace, {})
-        named.pop(name, None)
+        if named.pop(name, None) is not None:
+            self._opened()
         if not named:
             self.quotas.pop(namespace, None)
 
@@ -154,6 +162,10 @@ class Capacity:
         held = {f"{namespace}/{name}" for namespace, named in self.quotas.items() for name in named}
         for key in held - listed:
             self.remove_quota(key)
+
+    def _opened(self) -> None:
+        self.openings += 1
+        self.changes += 1
 
     def summary(self) -> Summary:
         return Summary(
@@ -204,6 +216,11 @@ class Capacity:
         _add(self._allocatable, room.allocatable, times)
         _add(self._allocated, room.used, times)
         _add(self._allocated, {PODS: room.pods}, times)
+
+
+def _admission(room: NodeRoom) -> Any:
+    """What decides which pods a node takes, besides what is free on it."""
+    return room.labels, room.taints, room.unschedulable
 
 
 def quota_key(quota: Object) -> str:

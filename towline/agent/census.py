@@ -191,6 +191,7 @@ def _frame_of(capacity: Capacity, scale: Scale) -> fleet.Capacity:
             fleet.Graded(grade=grade.grade, nodes=count)
             for grade, count in zip(scale.grades, capacity.graded(scale), strict=True)
         ],
+        openings=capacity.openings % (1 << 32),
     )
 
 

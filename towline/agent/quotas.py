@@ -57,6 +57,14 @@ def quota_of(obj: Object) -> Quota:
     return Quota(namespace_of(obj), name_of(obj), left, (*named, *selected))
 
 
+def leaves_more(before: Quota, after: Quota) -> bool:
+    """Whether more pods may fit than before."""
+    bounds = after.left
+    return before.scopes != after.scopes or any(
+        name not in bounds or bounds[name] > left for name, left in before.left.items()
+    )
+
+
 def within(quota: Quota, pods: Sequence[Pods], fits: int) -> int:
     """How many of `fits` units the quota leaves room for."""
     counted = [part for part in pods if all(_in_scope(scope, part) for scope in quota.scopes)]

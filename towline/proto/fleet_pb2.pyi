@@ -910,8 +910,11 @@ class Capacity(_message.Message):
     ALLOCATING_FIELD_NUMBER: _builtins.int
     ALLOCATED_FIELD_NUMBER: _builtins.int
     GRADED_FIELD_NUMBER: _builtins.int
+    OPENINGS_FIELD_NUMBER: _builtins.int
     nodes: _builtins.int
     ready_nodes: _builtins.int
+    openings: _builtins.int
+    """another number whenever something that no sum shows may have made room: labels, taints or cordons of"""
     @_builtins.property
     def allocatable(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """of all nodes"""
@@ -937,10 +940,11 @@ class Capacity(_message.Message):
         allocating: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         allocated: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         graded: _abc.Iterable[Global___Graded] | None = ...,
+        openings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "ready_nodes", b"ready_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

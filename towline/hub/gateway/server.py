@@ -423,7 +423,7 @@ class Gateway:
                     given.members.facts(cluster, facts, now)
                 case CapacitySeen(capacity):
                     given.members.capacity(cluster, capacity, now)
-                    given.answers.room_changed(cluster, now)
+                    given.answers.room_changed(cluster, capacity.openings, now)
                 case Answered(key, room):
                     given.answers.answered(cluster, key, room, now)
                 case HeartbeatSeen(ready):

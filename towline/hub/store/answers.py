@@ -15,6 +15,7 @@ from towline.kube.wishes import Wish
 HOLD_SECONDS = 10.0
 """How long an answer holds, unless the cluster's room changes before."""
 ANSWERS_MAX = 200_000
+_NEVER = (0, 0.0)
 
 Place = tuple[str, str]
 """Cluster and key of a wish."""
@@ -37,8 +38,9 @@ class AnswerTable:
         self._said: OrderedDict[str, _Said] = OrderedDict()
         """By wish, the one answered last at the end."""
         self._rows = 0
-        self._changed: dict[str, float] = {}
-        """When a cluster's room was last known to change."""
+        self._changed: dict[str, tuple[int, float]] = {}
+        """The openings of a cluster, and when its room was last known to change."""
+        self._subscribers: dict[object, Callable[[str], None]] = {}
         self._open: dict[Place, dict[Hashable, None]] = {}
         """Questions under way, and who waits for them."""
         self._waits: dict[Hashable, tuple[set[Place], Callable[[], None]]] = {}
@@ -86,6 +88,16 @@ class AnswerTable:
         for place in places:
             self._open[place].pop(who, None)
 
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback(cluster)` when there may be more room in a cluster although its sums are the same."""
+        ticket = object()
+        self._subscribers[ticket] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(ticket, None)
+
+        return unsubscribe
+
     # --- the gateway's side --------------------------------------------------------------------------------------
 
     def carried_by(self, carry: Callable[[str, Wish], None]) -> None:
@@ -113,9 +125,14 @@ class AnswerTable:
         self._make_room(now)
         self._close((cluster, key))
 
-    def room_changed(self, cluster: str, now: float) -> None:
-        """The cluster's nodes or pods changed: what its agent said before is not worth much any more."""
-        self._changed[cluster] = now
+    def room_changed(self, cluster: str, openings: int, now: float) -> None:
+        """The cluster's room changed: what its agent said before is not worth much any more. Another number of `openings` than
+        last time: there may be more of it although its sums are the same."""
+        before, _ = self._changed.get(cluster, (openings, now))
+        self._changed[cluster] = openings, now
+        if openings != before:
+            for callback in list(self._subscribers.values()):
+                callback(cluster)
 
     def forget(self, cluster: str) -> None:
         """The cluster is no member any more."""
@@ -147,7 +164,7 @@ class AnswerTable:
         return {
             cluster: room
             for cluster, (room, at) in said.rows.items()
-            if now < at + HOLD_SECONDS and (at >= since or changed.get(cluster, 0.0) <= at)
+            if now < at + HOLD_SECONDS and (at >= since or changed.get(cluster, _NEVER)[1] <= at)
         }
 
 

@@ -40,7 +40,7 @@ class FleetView:
         self._view = View(clusters, Assigned.of(found, self._now()))
         self._cache.subscribe(self._follow)
 
-    def at(self, now: float, key: Key) -> View:
+    def at(self, now: float, key: Key | None = None) -> View:
         """The view for the decision on `key` at this moment. Read it before anything else can happen."""
         self._view.assigned.expire(now)
         return replace(self._view, answers=self.answers.at(now, key))
