@@ -289,6 +289,20 @@ def test_a_blocked_binding_is_still_scheduled_as_it_was() -> None:
     assert clusters_of(world) == {"m2": 3}
 
 
+def test_when_a_blocked_policy_goes_nothing_is_blocked_any_more() -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND]))
+    propagate(world)
+    at = world.key(policy("web"))
+    world.edit(at, lambda obj: obj["spec"].update(dependentOverrides=["op"]))
+    propagate(world)
+    assert blocked(world) is not None
+    world.delete(at)
+    propagate(world)
+    world.settle(policy_deletion.decide, at)
+    assert at not in world.objects and blocked(world) is None
+    assert clusters_of(world) == {"m1": 3, "m2": 3}
+
+
 def test_the_value_of_a_priority_class_reaches_the_binding() -> None:
     wish = {"priorityClassSource": "KubePriorityClass", "priorityClassName": "high"}
     world = a_world(deployment(), priority_class(), policy("web", [BY_KIND], schedulePriority=wish))

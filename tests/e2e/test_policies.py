@@ -101,6 +101,21 @@ def test_deleting_a_policy(hub: Fleet, space: str, what: str) -> None:
     hub.kubectl("delete", "pp", "next", "-n", space, "--timeout=20s")
 
 
+def test_what_is_preserved_stays_where_a_cluster_is_left(hub: Fleet, space: str) -> None:
+    hub.apply(deployment("web", space), policy("web", space, ["m1"]))
+    eventually(lambda: where(hub, space) == {"m1"})
+    hub.apply(policy("web", space, ["m2"], preserveResourcesOnDeletion=True))
+    eventually(lambda: where(hub, space) == {"m1", "m2"})
+
+    def let_go() -> bool:
+        entries = (binding(hub, space) or {})["status"]["aggregatedStatus"]
+        return [entry["clusterName"] for entry in entries] == ["m2"]
+
+    eventually(let_go, what="m1 answered")
+    kept = hub.members["m1"].get(f"{APPS}/{space}/deployments/web") or {}
+    assert "karmada.io/managed" not in kept["metadata"].get("labels", {})
+
+
 def test_rebalancing(hub: Fleet, space: str) -> None:
     hub.apply(deployment("web", space), policy("web", space))
     eventually(lambda: where(hub, space) == set(MEMBERS))

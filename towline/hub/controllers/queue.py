@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -126,6 +126,11 @@ class Queue:
     def __len__(self) -> int:
         """How many items wait, ready or not."""
         return len(self._place) + len(self._due)
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items that wait, in no order."""
+        yield from self._place
+        yield from self._due
 
     @property
     def ready(self) -> int:

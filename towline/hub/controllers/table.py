@@ -27,6 +27,7 @@ from towline.hub.decide import (
     wakes,
 )
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
@@ -97,7 +98,7 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
         yield from _template_of(world, event.entry.object)
-        if wakes.GROUP in helping(event):
+        if GROUP in helping(event):
             for companion in world.placing.companions(event.entry.object):
                 yield from _template_of(world, world.snapshot.get(companion))
         if event.type == "DELETED":
@@ -201,7 +202,7 @@ def helping(event: WatchEvent) -> frozenset[str]:
         judge = wakes.frees
     else:
         return frozenset()
-    return judge(before and before.object, after and after.object)
+    return judge(before.object if before else None, after.object if after else None)
 
 
 # --- policies: keys are policies -----------------------------------------------------------------------------

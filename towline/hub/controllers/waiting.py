@@ -21,7 +21,7 @@ RETRY_SECONDS = 300.0
 
 
 class Attempt(NamedTuple):
-    count: int
+    number: int
     """Of attempts in a row that fell short."""
     next_at: float
     """The earliest time of the next one that a change causes."""
@@ -48,7 +48,7 @@ class Waiting:
         now, last = self._now(), self._attempts.get(item)
         if last is None or now >= last.next_at:
             # One that a user caused meanwhile, or the echo of the decision's own write, is no further attempt.
-            count = 1 if last is None else last.count + 1
+            count = 1 if last is None else last.number + 1
             self._attempts[item] = Attempt(count, now + self._backoff(count))
         self._causes[item] = causes
         for cause in causes:
