@@ -52,10 +52,13 @@ def test_a_node_selector_that_one_node_of_the_fleet_matches(fleet: Fleet, space:
     eventually(lambda: targets(fleet, space, "fast") == {"member2": 5})
     eventually(lambda: fleet.members["member2"].get(f"{APPS}/{space}/deployments/fast"))
 
-    # Sixty-four cores are all that the node has: the whole fleet has more, and it does not help.
-    fleet.kubectl("scale", "deployment/fast", "-n", space, "--replicas=100")
+    # What waits for such a node goes there when one of another member becomes one.
+    fleet.kubectl("scale", "deployment/fast", "-n", space, "--replicas=70")
     eventually(lambda: condition(binding(fleet, space, "fast"), "Scheduled") == "False")
-    assert targets(fleet, space, "fast") == {"member2": 5}
+    assert targets(fleet, space, "fast") == {"member2": 5}, "sixty-four cores are all that the node has"
+    fleet.members["member3"].request("PATCH", node, label, PATCH)
+    eventually(lambda: sum(targets(fleet, space, "fast").values()) == 70)
+    assert set(targets(fleet, space, "fast")) == {"member2", "member3"}
 
 
 def test_a_quota_in_the_member_bounds_what_it_gets(fleet: Fleet, space: str) -> None:
