@@ -29,7 +29,7 @@ async def a_fleet(hub: Hub, *objects: Object) -> None:
 
 def at_rest(hub: Hub) -> bool:
     """Nothing of ours is due, now or later."""
-    waiting = [*hub.loop.queue._due, *hub.loop.queue._urgency]
+    waiting = [*hub.loop.queue._due, *hub.loop.queue._place]
     return not any(item.controller in ("propagation", "policies", "rebalancing") for item in waiting)
 
 

@@ -127,9 +127,9 @@ class Queue:
         """How many items wait, ready or not."""
         return len(self._place) + len(self._due)
 
-    @property
-    def ready(self) -> int:
-        return len(self._place)
+    def ready(self, controller: str) -> int:
+        """How many items of a controller are ready."""
+        return sum(item.controller == controller for item in self._place)
 
     @property
     def running(self) -> int:
