@@ -66,7 +66,9 @@ def test_a_real_api_server_is_counted(fleet: Fleet, space: str) -> None:
         eventually(lambda: status(fleet)["resourceSummary"]["allocating"] == expected)
         eventually(lambda: allocated(fleet) == expected)
         graded = status(fleet)["resourceSummary"]["allocatableModelings"]
-        assert [row["count"] for row in graded] == [0, 1, 0, 0, 0, 0, 0, 0, 0], "not quite 16Gi of memory are left"
+        assert [row["count"] for row in graded] == [0, 1, 0, 0, 0, 0, 0, 0, 0], (
+            "not quite 16Gi of memory are left"
+        )
     finally:
         for name in ("placed", "waiting", "done"):
             member.request("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
