@@ -11,17 +11,19 @@ fine: provider, region, zone, labels.
 3. Clusters: of each group taken its first by rank, the finest level first, then the others by rank up to `maxGroups`.
 4. If a divided workload does not fit: exchange clusters as above, as far as every constraint still holds.
 5. If a constraint is not met, or there still is not enough room: search among all groups (`search.search`).
+6. What is not divided is selected again at every change, and present targets score more: the selection is repeated with the
+   scores that follow from it until it stays. At rest nothing moves.
 A cluster of several zones is in each of them and counts for all of them; one without a constraint's property is never taken.
 
 Where this differs from Karmada: `maxGroups` 0 or unset is no bound; constraints by zone, provider and label work; the cluster
 constraint's maximum holds also when it is below the number of groups; steps 4 and 5, where Karmada hands out clusters
-without room and then fails; a target that holds a set of components has room for it.
+without room and then fails; step 6, where it moves at its next scheduling; a target that holds a set of components has room for it.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +37,17 @@ from towline.hub.decide.scheduling.request import (
     constraints_of,
     strategy_of,
 )
+from towline.hub.decide.scheduling.scores import LOCALITY
 from towline.hub.decide.scheduling.search import search
 from towline.hub.decide.scheduling.spread import NO_BOUND, Level, Limits, Spread, spread_of
+from towline.hub.decide.scheduling.unmet import (
+    cannot_be_met,
+    check_counts,
+    check_limits,
+    no_room,
+    too_few,
+    too_few_clusters,
+)
 from towline.hub.decide.scheduling.usage import Usage
 
 EXCHANGE_STEPS = 10_000
@@ -44,6 +55,9 @@ EXCHANGE_STEPS = 10_000
 
 GROUPS_TOLD = 100
 """How many groups of a level the reasons name."""
+
+SETTLE_ROUNDS = 8
+"""How often a selection is made again to see whether it stays; nearly always once."""
 
 _IGNORED = {"ignored": "static weights do not heed spread constraints"}
 
@@ -58,11 +72,14 @@ def select(request: Request, candidates: Sequence[Candidate]) -> Selection:
     if not constraints:
         return Selection(candidates, _IGNORED if request.placement.get("spreadConstraints") else {})
     spread = spread_of(constraints)
-    _check_limits(spread)
+    check_limits(spread)
     need = _need(request, spread, divided=strategy_of(request.placement) in DYNAMIC)
-    if spread.levels:
-        return _by_groups(need, spread, candidates)
-    return _by_cluster(need, spread.clusters, candidates)
+    if not spread.levels:
+        return _by_cluster(need, spread.clusters, candidates)
+    selection = _by_groups(need, spread, candidates)
+    if need.divided and request.workload:
+        return selection
+    return _settled(need, spread, candidates, selection, request.current.keys())
 
 
 def _need(request: Request, spread: Spread, divided: bool) -> Need:
@@ -78,7 +95,7 @@ def _need(request: Request, spread: Spread, divided: bool) -> Need:
 
 def _by_cluster(need: Need, limits: Limits, candidates: Sequence[Candidate]) -> Selection:
     if len(candidates) < limits.fewest:
-        raise Unschedulable(_too_few("clusters", len(candidates), limits))
+        raise Unschedulable(too_few("clusters", len(candidates), limits))
     count = min(limits.most, len(candidates))
     ranked: Sequence[Candidate] = candidates
     if count < len(candidates):
@@ -86,7 +103,7 @@ def _by_cluster(need: Need, limits: Limits, candidates: Sequence[Candidate]) -> 
     chosen = list(ranked[:count])
     exchanged = _exchange(chosen, ranked[count:], need, Usage(()))
     if _is_short(chosen, need):
-        raise Unschedulable(_no_room(chosen, need, "the roomiest have"))
+        raise Unschedulable(no_room(chosen, need, "the roomiest have"))
     told = _told("cluster", limits) | {"feasible": len(candidates), "chosen": count}
     return Selection(chosen, {"constraints": [told], **exchanged})
 
@@ -133,7 +150,7 @@ def _by_groups(need: Need, spread: Spread, candidates: Sequence[Candidate]) -> S
     for level in levels:
         having = [c for c in having if level.groups_of(c)]
     ranked = sorted(having, key=need.rank)
-    _check_counts(spread, ranked)
+    check_counts(spread, ranked)
     taken, told = _take_groups(need, spread, ranked)
     usage = Usage(levels)
     chosen, others = _take_clusters(spread, taken, ranked, usage)
@@ -177,7 +194,7 @@ def _take_groups(
         else:
             best = choose(groups, level.limits, spread.clusters.fewest)
             if best is None:
-                raise Unschedulable(_too_few_clusters(spread, level, groups))
+                raise Unschedulable(too_few_clusters(spread, level, groups))
         if best is not None:
             taken.append(best)
             pool = _within(spread.levels[: len(taken)], taken, ranked)
@@ -250,75 +267,42 @@ def _searched(
         choices = [search(spread, ranked, replace(need, replicas=0)).chosen or []]
     best = max(choices, key=lambda choice: sum(map(need.room, choice)), default=[])
     if best:
-        raise Unschedulable(_no_room(best, need, "the best choice found has"))
-    raise Unschedulable(_cannot_be_met(spread, ranked, found.complete))
+        raise Unschedulable(no_room(best, need, "the best choice found has"))
+    raise Unschedulable(cannot_be_met(spread, ranked, found.complete))
 
 
-# --- messages ------------------------------------------------------------------------------------------------
+def _settled(
+    need: Need,
+    spread: Spread,
+    candidates: Sequence[Candidate],
+    selection: Selection,
+    present: Set[str],
+) -> Selection:
+    """The selection that is made again once its clusters are the present targets, and have the points of one."""
+    known = {c.name: c for c in candidates}
+    present = present & known.keys()
+    points = {name: c.score - LOCALITY * (name in present) for name, c in known.items()}
+    seen: dict[frozenset[str], Selection] = {}
+    names = _names(selection)
+    while names not in seen and len(seen) < SETTLE_ROUNDS:
+        seen[names] = selection
+        if names == present:
+            break
+        present = names
+        rescored = [c._replace(score=points[c.name] + LOCALITY * (c.name in names)) for c in candidates]
+        try:
+            selection = _by_groups(need, spread, rescored)
+        except Unschedulable:  # the search was cut short; what was found before it stands
+            break
+        names = _names(selection)
+    if names in seen:  # of several that lead to each other always the same one
+        order = list(seen)
+        selection = seen[min(order[order.index(names) :], key=sorted)]
+    return selection._replace(chosen=[known[c.name] for c in selection.chosen])
 
 
-def _check_limits(spread: Spread) -> None:
-    for name, limits in [(level.by, level.limits) for level in spread.levels] + [
-        ("cluster", spread.clusters)
-    ]:
-        if limits.fewest > limits.most:
-            raise Unschedulable(
-                f"the spread constraint by {name} cannot be met: minGroups {limits.fewest} is above maxGroups {limits.most}"
-            )
-
-
-def _check_counts(spread: Spread, ranked: Sequence[Candidate]) -> None:
-    """What no choice can mend, in the words of Karmada where it has them."""
-    for level in spread.levels:
-        names = {name for c in ranked for name in level.groups_of(c)}
-        if len(names) < level.limits.fewest:
-            raise Unschedulable(_too_few(level.plural, len(names), level.limits))
-        if level.by != "zone" and level.limits.fewest > spread.clusters.most:
-            raise Unschedulable(
-                f"the spread constraints cannot all be met: {level.limits.fewest} {level.plural} need as many clusters, "
-                f"and the cluster constraint's maxGroups is {spread.clusters.most}"
-            )
-    if len(ranked) < spread.clusters.fewest:
-        raise Unschedulable(f"{_FEW_CLUSTERS}: {len(ranked)} feasible, minGroups {spread.clusters.fewest}")
-
-
-_FEW_CLUSTERS = "the number of clusters is less than the cluster spreadConstraint.MinGroups"
-
-
-def _too_few(plural: str, feasible: int, limits: Limits) -> str:
-    return (
-        f"the number of feasible {plural} is less than spreadConstraint.MinGroups: "
-        f"{feasible} feasible, minGroups {limits.fewest}"
-    )
-
-
-def _too_few_clusters(spread: Spread, level: Level, groups: Sequence[Group]) -> str:
-    count = min(level.limits.most, len(groups))
-    most = sum(sorted((group.value for group in groups), reverse=True)[:count])
-    return (
-        f"{_FEW_CLUSTERS}: at most {count} {level.plural} hold at most {most} clusters, "
-        f"minGroups {spread.clusters.fewest}"
-    )
-
-
-def _no_room(chosen: Sequence[Candidate], need: Need, they_have: str) -> str:
-    room = sum(map(need.room, chosen))
-    return (
-        f"no enough resource when selecting {len(chosen)} clusters: "
-        f"{they_have} room for {room} of {need.replicas} replicas"
-    )
-
-
-def _cannot_be_met(spread: Spread, ranked: Sequence[Candidate], complete: bool) -> str:
-    wanted = [(level.plural, level.limits) for level in spread.levels] + [("clusters", spread.clusters)]
-    bounds = ", ".join(
-        f"{limits.fewest} to {limits.most} {plural}"
-        if limits.most < NO_BOUND
-        else f"{limits.fewest} or more {plural}"
-        for plural, limits in wanted
-    )
-    tried = "no choice" if complete else "none of the choices that were tried"
-    return f"the spread constraints cannot all be met: {tried} among {len(ranked)} feasible clusters has {bounds}"
+def _names(selection: Selection) -> frozenset[str]:
+    return frozenset(c.name for c in selection.chosen)
 
 
 def _told(by: str, limits: Limits) -> dict[str, Any]:
