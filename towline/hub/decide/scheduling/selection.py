@@ -36,6 +36,7 @@ from towline.hub.decide.scheduling.request import (
     Unschedulable,
     constraints_of,
     strategy_of,
+    wanted_replicas,
 )
 from towline.hub.decide.scheduling.scores import LOCALITY
 from towline.hub.decide.scheduling.search import search
@@ -84,10 +85,10 @@ def select(request: Request, candidates: Sequence[Candidate]) -> Selection:
 
 def _need(request: Request, spread: Spread, divided: bool) -> Need:
     """Several components that must share one cluster are one set; a target has room for the set that it holds."""
-    if request.components and spread.clusters == Limits(1, 1):
+    if len(request.components) > 1 and spread.clusters == Limits(1, 1):
         held = request.current
         return Need(1, divided, lambda candidate: candidate.allocatable + (candidate.name in held))
-    return Need(request.replicas, divided, lambda candidate: candidate.available)
+    return Need(wanted_replicas(request), divided, lambda candidate: candidate.available)
 
 
 # --- by cluster only -----------------------------------------------------------------------------------------
