@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from towline.hub.decide.scheduling.groups import Group, Need
-from towline.hub.decide.scheduling.request import Candidate, Unschedulable
+from towline.hub.decide.scheduling.ranked import Ranked, room_of
+from towline.hub.decide.scheduling.request import Unschedulable
 from towline.hub.decide.scheduling.spread import NO_BOUND, Level, Limits, Spread
 
 
@@ -19,10 +20,10 @@ def check_limits(spread: Spread) -> None:
             )
 
 
-def check_counts(spread: Spread, ranked: Sequence[Candidate]) -> None:
+def check_counts(spread: Spread, ranked: Sequence[Ranked]) -> None:
     """What no choice can mend, in the words of Karmada where it has them."""
-    for level in spread.levels:
-        names = {name for c in ranked for name in level.groups_of(c)}
+    for index, level in enumerate(spread.levels):
+        names = {name for c in ranked for name in c.groups[index]}
         if len(names) < level.limits.fewest:
             raise Unschedulable(too_few(level.plural, len(names), level.limits))
         if level.by != "zone" and level.limits.fewest > spread.clusters.most:
@@ -53,15 +54,14 @@ def too_few_clusters(spread: Spread, level: Level, groups: Sequence[Group]) -> s
     )
 
 
-def no_room(chosen: Sequence[Candidate], need: Need, they_have: str) -> str:
-    room = sum(map(need.room, chosen))
+def no_room(chosen: Sequence[Ranked], need: Need, they_have: str) -> str:
     return (
         f"no enough resource when selecting {len(chosen)} clusters: "
-        f"{they_have} room for {room} of {need.replicas} replicas"
+        f"{they_have} room for {room_of(chosen)} of {need.replicas} replicas"
     )
 
 
-def cannot_be_met(spread: Spread, ranked: Sequence[Candidate], complete: bool) -> str:
+def cannot_be_met(spread: Spread, ranked: Sequence[Ranked], complete: bool) -> str:
     wanted = [(level.plural, level.limits) for level in spread.levels] + [("clusters", spread.clusters)]
     bounds = ", ".join(
         f"{limits.fewest} to {limits.most} {plural}"
