@@ -90,6 +90,8 @@ PLURALS = {
     "Service": "services",
     "CustomResourceDefinition": "customresourcedefinitions",
     "CronTab": "crontabs",
+    "Node": "nodes",
+    "ResourceQuota": "resourcequotas",
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 
@@ -23,11 +24,16 @@ from tests.session.pair import HUB, tombstone, work
 from towline.agent import app
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
+from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
+from towline.hub.decide.plan import Ask
+from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.gateway.server import CLUSTERS, Gateway, Surroundings
+from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key
+from towline.kube.wishes import Wish, of_replicas
 
 
 @dataclass
@@ -39,6 +45,7 @@ class Hub:
     table: Table = field(default_factory=Table)
     told: Told = field(default_factory=Told)
     audited: list[dict[str, Any]] = field(default_factory=list)
+    answers: AnswerTable = field(default_factory=AnswerTable)
     gateway_port: int = 0
 
     def __post_init__(self) -> None:
@@ -51,7 +58,7 @@ class Hub:
         given = Surroundings(
             works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: self.ca.bundle_pem,
             leaf=lambda: self.server, issue=self.ca.issue_agent, raise_epoch=self._raise, audit=self.audited.append,
-            now=time.time,
+            now=time.time, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)
         self.gateway_port = await self.gateway.start(f"127.0.0.1:{self.gateway_port}")
@@ -95,6 +102,15 @@ class Hub:
 
     def phase(self, name: str) -> Phase | None:
         return next((r.phase for _, r in reversed(self.table.reports) if r.name == name), None)
+
+    async def room(self, wish: Wish) -> int:
+        """What the agent of member1 says now."""
+        answered = asyncio.Event()
+        self.answers.room_changed("member1", 0, time.time())
+        self.answers.ask("test", [Ask("member1", wish)], answered.set, time.time())
+        async with asyncio.timeout(SECONDS):
+            await answered.wait()
+        return self.answers.at(time.time(), "test").said(wish.key)["member1"]
 
     async def _raise(self, at_least: int) -> int:
         return at_least
@@ -261,3 +277,31 @@ async def test_health(user: User, hub: Hub, config: AgentConfig) -> None:
                 text = await response.text()
             assert "towline_agent_applies_total 1.0" in text
             assert "towline_agent_works 1.0" in text
+
+
+async def test_the_agent_answers_what_its_nodes_and_quotas_have_room_for(
+    user: User, hub: Hub, config: AgentConfig
+) -> None:
+    """The member has a node of its own with 64 cores, and one with a fast disk and 4."""
+    ssd = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "ssd", "labels": {"disk": "ssd"}}}
+    await user.create(ssd)
+    ready = {"allocatable": {"cpu": "4", "pods": "110"}, "conditions": [{"type": "Ready", "status": "True"}]}
+    await user.member.call(
+        "PATCH", "/api/v1/nodes/ssd/status", body=orjson.dumps({"status": ready}), content_type=MERGE_PATCH
+    )
+    needs = {"resourceRequest": {"cpu": "1500m"}, "nodeClaim": {"nodeSelector": {"disk": "ssd"}}}
+    fast, anywhere = of_replicas(needs, "default"), of_replicas({"resourceRequest": {"cpu": "2"}}, "default")
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: "member1" in hub.answers.able)
+            async with asyncio.timeout(SECONDS):
+                while await hub.room(fast) == NO_ANSWER:  # it has to count first
+                    await asyncio.sleep(0.02)
+            assert (await hub.room(fast), await hub.room(anywhere)) == (2, 34)
+            bound = {"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": {"cpu": "7"}}}
+            await user.create({"apiVersion": "v1", "kind": "ResourceQuota", **bound})
+            async with asyncio.timeout(SECONDS):
+                while await hub.room(anywhere) != 3:
+                    await asyncio.sleep(0.02)
+            assert await hub.room(fast) == 2
+    assert hub.answers.at(time.time()).able == set()

@@ -13,12 +13,13 @@ import pytest
 
 from tests.agent.member import SECONDS
 from tests.agent.test_capacity import node, pod
-from towline.agent.capacity import PODS, Capacity
+from towline.agent.capacity import Capacity
 from towline.agent.census import Census
 from towline.agent.kubernetes import Answer, MemberUnreachable, Refused
+from towline.kube.amounts import PODS
 from towline.proto import fleet_pb2 as fleet
 
-NODES, PODS_PATH = "/api/v1/nodes", "/api/v1/pods"
+NODES, PODS_PATH, QUOTAS = "/api/v1/nodes", "/api/v1/pods", "/api/v1/resourcequotas"
 SETTINGS = fleet.Settings(
     grades=[fleet.Grade(grade=0, least={"cpu": 0}), fleet.Grade(grade=4, least={"cpu": 4000})]
 )
@@ -53,11 +54,11 @@ class Script:
         self.lists = lists
         self.watches = watches or {}
         self.queries: list[tuple[str, dict[str, str]]] = []
-        self.over = {NODES: asyncio.Event(), PODS_PATH: asyncio.Event()}
+        self.over = {path: asyncio.Event() for path in (NODES, PODS_PATH, QUOTAS)}
 
     async def call(self, method: str, path: str, query: Mapping[str, str]) -> Answer:
         self.queries.append((path, dict(query)))
-        answers = self.lists[path]
+        answers = self.lists.setdefault(path, [page(1)])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             self.over[path].set()

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import grpc
 
 from towline.agent import identity as identities
+from towline.agent.answering import Answering
 from towline.agent.applier import Applier
 from towline.agent.capacity import Capacity
 from towline.agent.census import Census
@@ -137,16 +138,19 @@ class _Agent:
             jitter=random.random,
             concurrency=config.write_concurrency,
         )
+        capacity = Capacity()
+        answering = Answering(capacity, lambda: census.estimates)
         connection = Connection(
             self._desired,
             disk,
             applier,
             group,
             lambda settings: census.settings(settings),
+            answering,
             clock=time.monotonic,
             jitter=random.random,
         )
-        census = Census(member, Capacity(), connection.room, random.random)
+        census = Census(member, capacity, connection.room, random.random)
         discovery = Discovery(member)
         watcher = Watcher(member, discovery, applier, group, random.random)
         writer = Writer(
@@ -167,6 +171,7 @@ class _Agent:
         group.create_task(disk.run(), name="disk")
         group.create_task(facts.run(), name="facts")
         group.create_task(census.run(), name="census")
+        group.create_task(answering.run(), name="answering")
         group.create_task(
             connection.run(lambda: self._identity, config.gateway_addresses or identity.gateways),
             name="connection",

@@ -1,4 +1,4 @@
-"""What a member has and what is taken of it, counted from its nodes and pods as they come and go.
+"""What a member has and what is taken of it, counted from its nodes and pods as they come and go; and what its quotas leave.
 
 Pure. Of a node only its `NodeRoom` is kept, of a pod where it runs and what it requests, so that thousands of both cost
 little; the sums are kept up with every change and never counted anew. Objects are Kubernetes' own as dicts, whole or only
@@ -13,14 +13,14 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, NamedTuple
 
+from towline.agent.quotas import Quota, leaves_more, quota_of
 from towline.kube import amounts
-from towline.kube.amounts import Amounts
+from towline.kube.amounts import PODS, Amounts
 from towline.kube.cells import at, maps, table
 from towline.kube.grades import Scale
 from towline.kube.interpreter.requirements import effective_requests
-from towline.kube.objects import Object, labels_of, name_of, uid_of
+from towline.kube.objects import Object, labels_of, name_of, namespace_of, uid_of
 
-PODS = "pods"
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -68,8 +68,12 @@ class Capacity:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeRoom] = {}
+        self.quotas: dict[str, dict[str, Quota]] = {}
+        """ResourceQuotas by namespace and name."""
         self.changes = 0
         """Grows when anything that is counted changed."""
+        self.openings = 0
+        """Grows when something that no sum shows may have made room: labels, taints or cordons of nodes, quotas."""
         self._pods: dict[str, _Pod] = {}
         self._strays: dict[str, NodeRoom] = {}
         """Nodes that pods name and that are not known (yet, or any more). They count as nothing."""
@@ -86,6 +90,7 @@ class Capacity:
         if room == known:
             return
         if known is not None:
+            self.openings += _admission(known) != _admission(room)
             self._count(known, -1)
         self._strays.pop(name, None)
         self.nodes[name] = room
@@ -134,6 +139,33 @@ class Capacity:
         """A complete list had these uids: forget the others."""
         for uid in self._pods.keys() - listed:
             self.remove_pod(uid)
+
+    def put_quota(self, quota: Object) -> None:
+        """A ResourceQuota as it is now."""
+        named, found = self.quotas.setdefault(namespace_of(quota), {}), quota_of(quota)
+        known = named.get(found.name)
+        named[found.name] = found
+        if known is not None and leaves_more(known, found):
+            self._opened()
+
+    def remove_quota(self, key: str) -> None:
+        """`key` is of `quota_key`."""
+        namespace, _, name = key.partition("/")
+        named = self.quotas.get(namespace, {})
+        if named.pop(name, None) is not None:
+            self._opened()
+        if not named:
+            self.quotas.pop(namespace, None)
+
+    def keep_quotas(self, listed: Set[str]) -> None:
+        """A complete list had these keys: forget the others."""
+        held = {f"{namespace}/{name}" for namespace, named in self.quotas.items() for name in named}
+        for key in held - listed:
+            self.remove_quota(key)
+
+    def _opened(self) -> None:
+        self.openings += 1
+        self.changes += 1
 
     def summary(self) -> Summary:
         return Summary(
@@ -184,6 +216,15 @@ class Capacity:
         _add(self._allocatable, room.allocatable, times)
         _add(self._allocated, room.used, times)
         _add(self._allocated, {PODS: room.pods}, times)
+
+
+def _admission(room: NodeRoom) -> Any:
+    """What decides which pods a node takes, besides what is free on it."""
+    return room.labels, room.taints, room.unschedulable
+
+
+def quota_key(quota: Object) -> str:
+    return f"{namespace_of(quota)}/{name_of(quota)}"
 
 
 class _Pod(NamedTuple):

@@ -1,4 +1,4 @@
-"""Follows the member's nodes and pods and tells what room there is: a list in pages, then a watch, for each of the two.
+"""Follows the member's nodes, pods and quotas and tells what room there is: a list in pages, then a watch, for each of them.
 
 Of what streams by only the fields that are counted are parsed, and only what `Capacity` counts is kept.
 """
@@ -13,9 +13,9 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 import msgspec
 
-from towline.agent.capacity import PODS, Capacity
+from towline.agent.capacity import Capacity, quota_key
 from towline.agent.kubernetes import Member, MemberUnreachable, Refused
-from towline.kube.amounts import Amounts
+from towline.kube.amounts import PODS, Amounts
 from towline.kube.grades import Grade, Scale
 from towline.kube.objects import Object, name_of, uid_of
 from towline.proto import fleet_pb2 as fleet
@@ -60,11 +60,19 @@ class Census:
                 {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"},
             ),
         )  # fmt: skip
+        self._quotas = _Collection(
+            "resourcequotas", _Quota, quota_key, capacity.put_quota, capacity.remove_quota, capacity.keep_quotas
+        )  # fmt: skip
 
     @property
     def complete(self) -> bool:
         """Whether `capacity` has been told of every node and pod."""
         return all(collection.complete for collection in self._collections)
+
+    @property
+    def estimates(self) -> bool:
+        """Whether room can be estimated. An agent that may not read quotas does without them."""
+        return self.complete and (self._quotas.complete or bool(self._quotas.said))
 
     def settings(self, settings: fleet.Settings) -> None:
         """How the hub wants nodes graded."""
@@ -74,7 +82,7 @@ class Census:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for collection in self._collections:
+            for collection in (*self._collections, self._quotas):
                 group.create_task(self._follow(collection), name=f"count {collection.plural}")
             await self._tell()
 
@@ -114,11 +122,10 @@ class Census:
         if str(error) == collection.said:
             return
         collection.said = str(error)
-        log.warning(
-            "%s cannot be counted: %s; the hub will not know what room this cluster has",
-            collection.plural,
-            collection.said,
-        )
+        loss = "the hub will not know what room this cluster has"
+        if collection is self._quotas:
+            loss = "estimates go without them"
+        log.warning("%s cannot be counted: %s; %s", collection.plural, collection.said, loss)
 
     async def _list(self, collection: _Collection) -> None:
         query = {"limit": str(_LIST_PAGE), **collection.selector}
@@ -180,6 +187,7 @@ def _frame_of(capacity: Capacity, scale: Scale) -> fleet.Capacity:
             fleet.Graded(grade=grade.grade, nodes=count)
             for grade, count in zip(scale.grades, capacity.graded(scale), strict=True)
         ],
+        openings=capacity.openings % (1 << 32),
     )
 
 
@@ -200,6 +208,7 @@ Quantities = dict[str, str | int | float]
 
 class _Metadata(TypedDict, total=False):
     name: str
+    namespace: str
     uid: str
     resourceVersion: str
     labels: dict[str, str]
@@ -248,6 +257,33 @@ class _PodSpec(TypedDict, total=False):
     initContainers: list[_Container] | None
     resources: _Resources
     overhead: Quantities
+
+
+class _ScopeRow(TypedDict, total=False):
+    scopeName: str
+    operator: str
+    values: list[str] | None
+
+
+class _ScopeSelector(TypedDict, total=False):
+    matchExpressions: list[_ScopeRow] | None
+
+
+class _QuotaSpec(TypedDict, total=False):
+    hard: Quantities
+    scopes: list[str] | None
+    scopeSelector: _ScopeSelector | None
+
+
+class _QuotaStatus(TypedDict, total=False):
+    hard: Quantities
+    used: Quantities
+
+
+class _Quota(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _QuotaSpec
+    status: _QuotaStatus
 
 
 class _PodStatus(TypedDict, total=False):

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import grpc
 
 from towline import __version__
+from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Synced
+from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, Synced
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -59,7 +60,7 @@ class State:
 
 
 class Connection:
-    """The way to the hub. `configure` is told what the hub wants counted; `clock` is monotonic, `jitter` gives 0..1."""
+    """The way to the hub. `configure` is told what the hub wants counted, `answering` what it asks; `clock` is monotonic, `jitter` gives 0..1."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Connection:
         reconciler: Reconciler,
         group: asyncio.TaskGroup,
         configure: Callable[[fleet.Settings], None],
+        answering: Answering,
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -77,6 +79,7 @@ class Connection:
         self._reconciler = reconciler
         self._group = group
         self._configure = configure
+        self._answering = answering
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -231,6 +234,8 @@ class Connection:
                     self._reconciler.reconcile(effect.name)
             elif isinstance(effect, Configure):
                 self._configure(effect.settings)
+            elif isinstance(effect, Estimate):
+                self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):
                 if not self.state.synced:
                     log.info("in sync with the hub: %d Works", len(self._desired))
@@ -238,6 +243,10 @@ class Connection:
         if removals:
             # A removal begins when it is durable: an agent that forgot it could not finish it.
             self._disk.persist(Persist(), partial(self._reconcile_all, removals))
+
+    def _answered(self, session: AgentSession, answer: fleet.Answer) -> None:
+        session.answer(answer)
+        self._wake.set()
 
     def _stored(self, session: AgentSession, sequence: int) -> None:
         session.persisted(sequence)

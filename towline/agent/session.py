@@ -8,6 +8,7 @@
     effects = session.report(report)        what execution found; any time, also through Desired without a session
     session.state(facts) / session.ready(x) what the cluster is like
     session.room(capacity)                  what it has and what is taken of it
+    session.answer(answer)                  to one of an Estimate's questions
     effects = session.tick(now)             at `session.deadline` or later
     batch = session.next_batch(now)         until it answers None, after any of the above
 """
@@ -52,7 +53,14 @@ class Configure:
     settings: fleet.Settings
 
 
-Effect = Persist | Reconcile | Configure | Synced | Closed
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The hub wants to know what there is room for: `answer` when it is counted."""
+
+    questions: tuple[fleet.Question, ...]
+
+
+Effect = Persist | Reconcile | Configure | Estimate | Synced | Closed
 
 
 @dataclass(slots=True)
@@ -65,6 +73,7 @@ class _Outgoing:
     ack: bool = False
     facts: bool = False
     capacity: bool = False
+    answers: list[fleet.Answer] = field(default_factory=list)
     heartbeat: bool = False
 
 
@@ -78,7 +87,8 @@ class AgentSession:
         self.synced = False
         self.closed: Closed | None = None
         self._hello = fleet.Hello(
-            protocol_version=PROTOCOL_VERSION, cluster=cluster, cluster_uid=cluster_uid, agent_version=agent_version
+            protocol_version=PROTOCOL_VERSION, cluster=cluster, cluster_uid=cluster_uid, agent_version=agent_version,
+            estimates=True,
         )  # fmt: skip
         self._jitter = jitter
         self._welcome: fleet.Welcome | None = None
@@ -120,6 +130,8 @@ class AgentSession:
                 self._asked(frame.ask, now)
             elif kind == "settings":
                 effects.append(Configure(frame.settings))
+            elif kind == "questions":
+                effects.append(Estimate(tuple(frame.questions.questions)))
             elif kind == "synced":
                 effects += self._exchanged()
             if self.closed is not None:
@@ -153,6 +165,10 @@ class AgentSession:
         """What the cluster has and what is taken of it; like `state` it is the shell's to hand in again."""
         self._capacity = capacity
         self._out.capacity = True
+
+    def answer(self, answer: fleet.Answer) -> None:
+        """What was counted for one question of this session."""
+        self._out.answers.append(answer)
 
     def ready(self, api_server_ready: bool) -> None:
         """What heartbeats say of the member's API server."""
@@ -275,6 +291,9 @@ class AgentSession:
         if out.capacity and self._capacity is not None:
             out.capacity = False
             return [fleet.AgentFrame(capacity=self._capacity)]
+        if out.answers:
+            answers, out.answers = out.answers, []
+            return [fleet.AgentFrame(answers=fleet.Answers(answers=answers))]
         if out.listings:
             return [fleet.AgentFrame(inventory=out.listings.pop(0))]
         frames: list[fleet.AgentFrame] = []

@@ -142,6 +142,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
                 raise_epoch=lambda at_least: _raised(cache, at_least),
                 audit=audit,
                 now=time.time,
+                answers=placing.answers,
                 registry=metrics.registry,
             ),
         )

@@ -14,6 +14,9 @@ from towline.kube import quantities
 
 Amounts = dict[str, int]
 
+PODS = "pods"
+"""The slots for pods of a node, among its resources."""
+
 _BINARY = ("memory", "ephemeral-storage", "storage", "requests.storage")
 _MILLI = 1000
 

@@ -20,7 +20,8 @@ Order of a session:
   hub   -> Ask{buckets}               the buckets that differ (only if any does)
   agent -> Inventory{buckets,entries} what I hold in those buckets
   hub   -> Works*, Ask{reports}, Synced
-  then, in any order: Works, Ask, Settings from the hub; Ack, Reports, Facts, Capacity, Heartbeat, Inventory from the agent.
+  then, in any order: Works, Ask, Settings, Questions from the hub; Ack, Reports, Facts, Capacity, Answers, Heartbeat,
+  Inventory from the agent.
 What has no digest (Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
 gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
@@ -150,6 +151,7 @@ class AgentFrame(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -164,6 +166,8 @@ class AgentFrame(_message.Message):
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def capacity(self) -> Global___Capacity: ...
+    @_builtins.property
+    def answers(self) -> Global___Answers: ...
     def __init__(
         self,
         *,
@@ -174,12 +178,13 @@ class AgentFrame(_message.Message):
         facts: Global___Facts | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         capacity: Global___Capacity | None = ...,
+        answers: Global___Answers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answers", b"answers", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answers", b"answers", "capacity", b"capacity", "facts", b"facts", "frame", b"frame", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "inventory", "ack", "reports", "facts", "heartbeat", "capacity"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "inventory", "ack", "reports", "facts", "heartbeat", "capacity", "answers"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -195,6 +200,7 @@ class HubFrame(_message.Message):
     ASK_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -207,6 +213,8 @@ class HubFrame(_message.Message):
     def go_away(self) -> Global___GoAway: ...
     @_builtins.property
     def settings(self) -> Global___Settings: ...
+    @_builtins.property
+    def questions(self) -> Global___Questions: ...
     def __init__(
         self,
         *,
@@ -216,12 +224,13 @@ class HubFrame(_message.Message):
         ask: Global___Ask | None = ...,
         go_away: Global___GoAway | None = ...,
         settings: Global___Settings | None = ...,
+        questions: Global___Questions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -239,6 +248,7 @@ class Hello(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    ESTIMATES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     cluster: _builtins.str
@@ -250,6 +260,8 @@ class Hello(_message.Message):
     """the hub store of the last Synced; empty the first time"""
     epoch: _builtins.int
     """highest epoch of that store that the agent was synced by"""
+    estimates: _builtins.bool
+    """the agent answers Questions; without it the hub asks none"""
     def __init__(
         self,
         *,
@@ -259,10 +271,11 @@ class Hello(_message.Message):
         agent_version: _builtins.str = ...,
         store_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        estimates: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cluster", b"cluster", "cluster_uid", b"cluster_uid", "epoch", b"epoch", "protocol_version", b"protocol_version", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cluster", b"cluster", "cluster_uid", b"cluster_uid", "epoch", b"epoch", "estimates", b"estimates", "protocol_version", b"protocol_version", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,7 +299,7 @@ class Welcome(_message.Message):
     heartbeat_seconds: _builtins.int
     resync_seconds: _builtins.int
     batch_bytes_max: _builtins.int
-    """neither side sends a larger batch, except for one single Work, report or bucket that is larger"""
+    """neither side sends a larger batch, except for one single Work, report, bucket or question that is larger"""
     def __init__(
         self,
         *,
@@ -897,8 +910,11 @@ class Capacity(_message.Message):
     ALLOCATING_FIELD_NUMBER: _builtins.int
     ALLOCATED_FIELD_NUMBER: _builtins.int
     GRADED_FIELD_NUMBER: _builtins.int
+    OPENINGS_FIELD_NUMBER: _builtins.int
     nodes: _builtins.int
     ready_nodes: _builtins.int
+    openings: _builtins.int
+    """another number whenever something that no sum shows may have made room: labels, taints or cordons of"""
     @_builtins.property
     def allocatable(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """of all nodes"""
@@ -924,10 +940,11 @@ class Capacity(_message.Message):
         allocating: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         allocated: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         graded: _abc.Iterable[Global___Graded] | None = ...,
+        openings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "ready_nodes", b"ready_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -956,6 +973,160 @@ class Graded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Graded: _TypeAlias = Graded  # noqa: Y015
+
+@_typing.final
+class Questions(_message.Message):
+    """What has the member room for? A snapshot that is worth something for seconds: the hub asks when a decision needs it, and
+    the agent counts on its nodes and within its quotas as they are then. Ids are given once in a session.
+
+    The hub has at most 256 questions of a session open and holds back as many as 1,024 more; it goes without an answer after 3 s,
+    and at the session's end. So a question or an answer that is lost costs those seconds and no more; a question that comes twice
+    is answered twice; an answer that comes twice, late, or to no question is dropped. The agent answers in the order of the questions, in
+    any number of frames; one that has 1,024 open says of the next ones that it cannot count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]: ...
+    def __init__(
+        self,
+        *,
+        questions: _abc.Iterable[Global___Question] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Questions: _TypeAlias = Questions  # noqa: Y015
+
+@_typing.final
+class Question(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    namespace: _builtins.str
+    @_builtins.property
+    def pods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pods]:
+        """one unit: all of these together. A replica of a workload is one pod; components are a set of pods"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        namespace: _builtins.str = ...,
+        pods: _abc.Iterable[Global___Pods] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "namespace", b"namespace", "pods", b"pods"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class Pods(_message.Message):
+    """Equal pods, `replicas` of them in a unit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RequestsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    PRIORITY_CLASS_FIELD_NUMBER: _builtins.int
+    replicas: _builtins.int
+    claim: _builtins.bytes
+    """JSON {nodeSelector, hardNodeAffinity, tolerations} as in core/v1; empty: any node"""
+    priority_class: _builtins.str
+    @_builtins.property
+    def requests(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """of one pod, in base units, see Capacity; without "pods" """
+
+    def __init__(
+        self,
+        *,
+        replicas: _builtins.int = ...,
+        requests: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        claim: _builtins.bytes = ...,
+        priority_class: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "priority_class", b"priority_class", "replicas", b"replicas", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pods: _TypeAlias = Pods  # noqa: Y015
+
+@_typing.final
+class Answers(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]: ...
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Answers: _TypeAlias = Answers  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    room: _builtins.int
+    """how many units more; -1: the agent cannot count now (it may not read nodes, or has not yet)"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        room: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "room", b"room"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 @_typing.final
 class ApiEnablement(_message.Message):

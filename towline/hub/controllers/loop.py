@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
@@ -19,6 +20,7 @@ from towline.hub.controllers.waiting import RETRY_SECONDS, Waiting
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
+from towline.hub.decide.scheduling.request import CAPACITY
 from towline.hub.decide.wakes import WITHDRAWN
 from towline.hub.store.cache import WatchEvent
 from towline.hub.store.contract import COMMIT_WRITES_MAX, Conflict, Fenced, Lease, StoreError, Write
@@ -177,7 +179,8 @@ class Loop:
             self.queue.done(item)
             return
         # Before anything is awaited: what happens from here on can help already.
-        self.waiting.decided(item, plan.waits)
+        if not plan.asks:
+            self.waiting.decided(item, plan.waits)
         if plan.waits:
             self.queue.add(item, Urgency.RESYNC, RETRY_SECONDS)
         busy = [write.key for write in plan.writes if write.key in self._writing]
@@ -252,6 +255,9 @@ class Loop:
             self._errors.pop(item, None)
         if plan.requeue_after_seconds is not None:
             self.queue.add(item, Urgency.RESYNC, plan.requeue_after_seconds)
+        if plan.asks:
+            again = partial(self._enqueue, item.controller, (item.key,), Urgency.USER)
+            self._world.placing.answers.ask(item.key, plan.asks, again, self._now())
         # A decision that wrote nothing must not delay the next one.
         self.queue.done(item, spaced=bool(plan.writes))
 
@@ -316,6 +322,10 @@ class Loop:
             self.queue.add(item, Urgency.RESYNC, seconds)
         self._wake.set()
 
+    def opened(self, cluster: str) -> None:
+        """There may be room in a cluster that its status does not show."""
+        self._help(frozenset((CAPACITY,)))
+
     def reported(self, owners: set[Key]) -> None:
         for owner in owners:
             for row in self._controllers.values():
@@ -360,6 +370,7 @@ class _Following:
             world.works.subscribe_drifts(loop.drifted),
             world.works.subscribe_records(loop.works_changed),
             world.fleet.subscribe(loop.contact_changed),
+            world.placing.answers.subscribe(loop.opened),
         ]
 
     def __exit__(self, *_: object) -> None:

@@ -378,7 +378,9 @@ def _token_secrets_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="propagation",
-        decide=lambda world, key, now: propagation.decide(world.snapshot, key, now, world.placing.at(now)),
+        decide=lambda world, key, now: propagation.decide(
+            world.snapshot, key, now, world.placing.at(now, key)
+        ),
         initial=_propagation_initial,
         on_change=_propagation_keys,
         priority=lambda world, key: placed.priority(world.cache, key),

@@ -25,6 +25,8 @@ class ClusterCapacity:
     allocating: Mapping[str, int]
     allocated: Mapping[str, int]
     graded: tuple[tuple[int, int], ...] = ()
+    openings: int = 0
+    """Another number when something that the sums do not show may have made room."""
 
 
 def decide(snapshot: Snapshot, key: Key, capacity: ClusterCapacity | None) -> Plan:

@@ -52,6 +52,8 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
         return Placed(kept, [], {"scheduling": "kept"})
     outcome = schedule(request_of(key, binding), view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
+    if outcome.asks:
+        return Placed(binding, [], reasons, outcome)
     placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object
+from towline.kube.wishes import Wish
 
 
 class Snapshot(Protocol):
@@ -89,6 +90,14 @@ class Detail(Protocol):
         """All of it as JSON."""
 
 
+class Ask(NamedTuple):
+    """A fact that a decision lacks: how many more units of `wish` the nodes of `cluster` have room for, as its agent
+    counts them."""
+
+    cluster: str
+    wish: Wish
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a decision wants. Writes are one commit; their order is such that stopping after any prefix is safe."""
@@ -104,6 +113,8 @@ class Plan:
     """The key is at rest without what was wished: causes whose change can help (scheduling.request)."""
     details: tuple[Detail, ...] = ()
     """What `reasons` is too small for. Kept of the last decision only, as long as there is room."""
+    asks: tuple[Ask, ...] = ()
+    """Facts that the decision lacks: the loop gets them, or learns that there are none, and decides again."""
 
 
 NOTHING = Plan()

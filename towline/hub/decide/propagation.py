@@ -134,6 +134,8 @@ def _placed(case: _Case, shaped: Object, writes: Writes, events: list[EventNote]
     """The plan so far, with `shaped` scheduled."""
     binding = case.binding
     placed, noted, why, outcome = place(case.binding_key, shaped, binding, case.view, case.now)
+    if outcome is not None and outcome.asks:
+        return Plan(reasons=why, asks=outcome.asks)
     events = events + [event for note in noted for event in (note, _about(note, case.template))]
     if binding is None or placed != binding:
         writes = [*writes, Put(case.binding_key, placed, 0 if binding is None else revision_of(binding))]

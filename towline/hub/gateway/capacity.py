@@ -38,6 +38,7 @@ def read_capacity(frame: fleet.Capacity) -> ClusterCapacity:
         allocating=_amounts(frame.allocating),
         allocated=_amounts(frame.allocated),
         graded=tuple((graded.grade, graded.nodes) for graded in frame.graded),
+        openings=frame.openings,
     )
 
 

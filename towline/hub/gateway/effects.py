@@ -38,6 +38,14 @@ class CapacitySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """How many units of the wish with this key the member has room for; NO_ANSWER where the agent did not say."""
+
+    key: str
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatSeen:
     api_server_ready: bool
 
@@ -82,6 +90,7 @@ class Close:
 
 Effect = (
     Reported
+    | Answered
     | FactsSeen
     | CapacitySeen
     | HeartbeatSeen

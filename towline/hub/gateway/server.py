@@ -30,6 +30,7 @@ from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
+    Answered,
     CapacitySeen,
     Close,
     DeletionsHeld,
@@ -42,7 +43,9 @@ from towline.hub.gateway.effects import (
 )
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.session import HubSession
+from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key, Object, annotations_of, uid_of
+from towline.kube.wishes import Wish
 from towline.proto import fleet_pb2 as fleet
 
 CLUSTERS = ("cluster.karmada.io", "clusters")
@@ -125,6 +128,7 @@ class Surroundings:
     raise_epoch: Callable[[int], Awaitable[int]]
     audit: Callable[[dict[str, Any]], None]
     now: Callable[[], float]
+    answers: AnswerTable = field(default_factory=AnswerTable)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -161,6 +165,7 @@ class Gateway:
             self._given.works.subscribe(self._works_changed),
             self._given.clusters.subscribe(self._rows_changed),
         ]
+        self._given.answers.carried_by(self._ask)
         await server.start()
         self._server = server
         return port
@@ -187,6 +192,17 @@ class Gateway:
             live.session.works_changed(names)
             live.wake.set()
 
+    def _ask(self, cluster: str, wish: Wish) -> None:
+        """Take a question to the cluster's agent."""
+        live = self._live.get(cluster)
+        if live is None:
+            self._given.answers.disconnected(cluster)
+            return
+        live.session.questions.ask(wish, self._given.now())
+        self._carry_out(live)
+        live.wake.set()
+        live.urgent.set()  # its time limit comes before the next tick
+
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
             key = event.entry.key
@@ -197,6 +213,7 @@ class Gateway:
         cluster = self._cluster(name)
         if cluster is None:
             self._breakers.pop(name, None)
+            self._given.answers.forget(name)
         live = self._live.get(name)
         if live is None:
             return
@@ -311,6 +328,7 @@ class Gateway:
             return
         del self._live[live.cluster]
         self._metrics.sessions.set(len(self._live))
+        self._given.answers.disconnected(live.cluster)
         if live.session.hello is not None:
             self._given.members.disconnected(live.cluster, self._given.now())
 
@@ -405,10 +423,15 @@ class Gateway:
                     given.members.facts(cluster, facts, now)
                 case CapacitySeen(capacity):
                     given.members.capacity(cluster, capacity, now)
+                    given.answers.room_changed(cluster, capacity.openings, now)
+                case Answered(key, room):
+                    given.answers.answered(cluster, key, room, now)
                 case HeartbeatSeen(ready):
                     given.members.heartbeat(cluster, ready, now)
                 case Welcomed(hello):
                     given.members.connected(cluster, hello, now)
+                    if hello.estimates:
+                        given.answers.connected(cluster)
                     self._cluster_changed(cluster)
                 case DeletionsHeld(count, reason):
                     given.members.deletions_held(cluster, count, reason)

@@ -6,6 +6,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
     session.receive(batch, now)       every batch of the agent
     session.configure(settings)       what the Cluster says that the agent has to know, first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
+    session.questions.ask(wish, now)  what the agent is to count, if its hello says that it does
     session.tick(now)                 at `session.deadline` or later
     session.take_effects()            after each of these and after next_batch
     session.next_batch(now)           until it answers None, after any of these
@@ -17,12 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import orjson
-
-from towline.hub.decide.wire import ManifestStatus, Phase, WireWork, WorkReport
+from towline.hub.decide.wire import Phase, WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
 from towline.hub.gateway.capacity import read_capacity
 from towline.hub.gateway.effects import (
+    Answered,
     CapacitySeen,
     Close,
     DeletionsHeld,
@@ -36,8 +36,10 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.outbox import Credit, order_of, removal_of, upsert_of
+from towline.hub.gateway.questions import Questions
+from towline.hub.gateway.reports import ReadReport, read_report
 from towline.proto import fleet_pb2 as fleet
-from towline.proto.digest import BUCKETS, HASH_BYTES, Digests, bucket_of, report_hash
+from towline.proto.digest import BUCKETS, HASH_BYTES, Digests, bucket_of
 
 PROTOCOL_VERSION = 1
 HELLO_SECONDS_MAX = 30.0
@@ -94,6 +96,7 @@ class HubSession:
         self._loaded = loaded
         self._member_uid = member_uid
         self._effects: list[Effect] = []
+        self.questions = Questions(lambda key, room: self._effects.append(Answered(key, room)))
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
@@ -149,6 +152,7 @@ class HubSession:
         """Cut off who is silent or stalls; go on with what waited for time to pass."""
         if self.closed is not None:
             return
+        self.questions.tick(now)
         if self.hello is None:
             if now - self._heard_at >= HELLO_SECONDS_MAX:
                 self.close("no Hello")
@@ -180,7 +184,8 @@ class HubSession:
         """When `tick` and `next_batch` have something to do next although nothing else happens."""
         if self.hello is None:
             return self._heard_at + HELLO_SECONDS_MAX
-        times = [self._heard_at + HEARTBEATS_MISSED_MAX * self.hub.heartbeat_seconds, self._credit.stalls_at]
+        silent_at = self._heard_at + HEARTBEATS_MISSED_MAX * self.hub.heartbeat_seconds
+        times = [silent_at, self._credit.stalls_at, self.questions.deadline]
         if self._exchange is not None:
             times.append(self._exchange.asked_at + EXCHANGE_SECONDS_MAX)
         if self._unknown and self._sends and not self._credit.is_spent:
@@ -195,9 +200,8 @@ class HubSession:
             self._awaits_load = False
             self._ask_inventory()  # the one that came is old by now, and what was reported since is not in it
         frames = [self._control.pop(0)] if self._control else []
-        if not frames and self.closed is None and self._settings_due:
-            self._settings_due = False
-            frames.append(fleet.HubFrame(settings=self._settings))
+        if not frames and self.closed is None and self.hello is not None:
+            frames += self._next_words()
         if not frames and self.closed is None and self._sends:
             works = self._next_works(now)
             if works is not None:
@@ -213,6 +217,14 @@ class HubSession:
         if any(frame.HasField("works") for frame in frames):
             self._credit.spend(self._sent, batch.ByteSize(), now)
         return batch
+
+    def _next_words(self) -> list[fleet.HubFrame]:
+        """What is neither about Works nor an answer: settings, then questions."""
+        if self._settings_due:
+            self._settings_due = False
+            return [fleet.HubFrame(settings=self._settings)]
+        questions = self.questions.next_frame(self.hub.batch_bytes_max)
+        return [] if questions is None else [fleet.HubFrame(questions=questions)]
 
     def _next_works(self, now: float) -> fleet.Works | None:
         """As many of the outbox as fit into a batch: upserts first (namespaces and definitions before what needs
@@ -298,6 +310,8 @@ class HubSession:
             self._effects.append(FactsSeen(frame.facts))
         elif kind == "capacity":
             self._capacity(frame.capacity)
+        elif kind == "answers":
+            self.questions.answered(frame.answers)
         else:
             self._effects.append(HeartbeatSeen(frame.heartbeat.api_server_ready))
 
@@ -340,7 +354,7 @@ class HubSession:
     def _reports(self, reports: fleet.Reports) -> None:
         works = self._works()
         taken: list[WorkReport] = []
-        for report in map(_read_report, reports.reports):
+        for report in map(_read, reports.reports):
             work = works.get(report.value.name)
             removed = report.value.phase == Phase.REMOVED
             if removed and not self._is_removal_done(report):
@@ -350,7 +364,7 @@ class HubSession:
         if taken:
             self._effects.append(Reported(tuple(taken)))
 
-    def _is_removal_done(self, report: _Read) -> bool:
+    def _is_removal_done(self, report: ReadReport) -> bool:
         """REMOVED answers the last thing that was sent, or it is about a removal that was taken back since."""
         holds = self._holds.get(report.value.name)
         if holds is None or not holds.removing or report.revision < holds.revision:
@@ -461,31 +475,8 @@ class HubSession:
         self._sends = self._synced_due = True
 
 
-class _Read(NamedTuple):
-    value: WorkReport
-    revision: int
-
-
-def _read_report(report: fleet.Report) -> _Read:
-    """A report as the hub's own value. Raises for what no agent of ours sends: the hub stores and serves what is in it."""
-    name = report.name[:253]
+def _read(report: fleet.Report) -> ReadReport:
     try:
-        phase = Phase(report.phase)
-    except ValueError:
-        raise _Violation(f"the report on Work {name!r} has no phase that is known") from None
-    for status in report.statuses:
-        try:
-            orjson.loads(status.status or b"null")
-        except orjson.JSONDecodeError:
-            raise _Violation(f"the status in the report on Work {name!r} is not JSON") from None
-    statuses = tuple(
-        ManifestStatus(s.ordinal, s.api_version, s.kind, s.resource, s.namespace, s.name, s.status, s.health)
-        for s in report.statuses
-    )
-    hashed = report_hash(phase, report.message, [(status.health, status.status) for status in statuses])
-    if report.hash != hashed:
-        raise _Violation(f"the report on Work {name!r} has the wrong hash")
-    value = WorkReport(
-        report.name, report.uid, report.work_hash, phase, report.message, statuses, report.hash, report.drift
-    )  # fmt: skip
-    return _Read(value, report.revision)
+        return read_report(report)
+    except ValueError as error:
+        raise _Violation(str(error)) from None

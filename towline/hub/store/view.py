@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Delete, Put
 from towline.hub.decide.scheduling.assigned import Assigned, groups_of, share_of
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.view import View
+from towline.hub.store.answers import AnswerTable
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.kube import names
 from towline.kube.objects import Key, Object
@@ -25,6 +27,7 @@ class FleetView:
         self._cache = cache
         self._now = now
         self._view = View(Members(()))
+        self.answers = AnswerTable()
 
     def load(self) -> None:
         """Read everything, and follow it from now on."""
@@ -37,10 +40,10 @@ class FleetView:
         self._view = View(clusters, Assigned.of(found, self._now()))
         self._cache.subscribe(self._follow)
 
-    def at(self, now: float) -> View:
-        """The view for a decision at this moment. Read it before anything else can happen."""
+    def at(self, now: float, key: Key | None = None) -> View:
+        """The view for the decision on `key` at this moment. Read it before anything else can happen."""
         self._view.assigned.expire(now)
-        return self._view
+        return replace(self._view, answers=self.answers.at(now, key))
 
     def companions(self, binding: Object) -> Iterable[Key]:
         """The placed bindings that share a workload group with `binding`."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
-from towline.hub.decide.scheduling.estimates import replicas_in
+from towline.hub.decide.scheduling.estimates import missing, replicas_in, with_answer
 from towline.hub.decide.scheduling.filters import FILTERS
 from towline.hub.decide.scheduling.members import Member, Members
 from towline.hub.decide.scheduling.request import (
+    ASKING,
     CAPACITY,
     CLUSTER,
     DYNAMIC,
@@ -35,6 +36,7 @@ from towline.hub.decide.scheduling.selection import select
 from towline.hub.decide.scheduling.strategies import assign
 from towline.hub.decide.scheduling.trace import traced
 from towline.hub.decide.scheduling.view import View
+from towline.kube.wishes import Wish, of_components, of_replicas
 
 __all__ = ["NO_CLUSTER_FIT", "SUCCESS", "UNSCHEDULABLE", "Outcome", "Request", "View", "schedule"]
 
@@ -52,6 +54,8 @@ def schedule(request: Request, view: View) -> Outcome:
     tried: list[Outcome] = []
     for term in terms[_first(request, terms) :]:
         outcome = _try_term(request, term, view)
+        if outcome.asks:
+            return outcome
         tried.append(outcome)
         if outcome.success:
             break
@@ -81,7 +85,12 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
         trace = traced(members, term.name, refusals, 0, (), None)
         message = _no_fit_message(members, refusals)
         return Outcome(NO_CLUSTER_FIT, message, {}, term.name, waits | {CLUSTER}, (trace,))
-    candidates, sources = _candidates(request, term, view, feasible)
+    wish = _wish(request) if needs_room(request) else None
+    if wish is not None and asks_agents(request):
+        asks = missing(wish, (member.name for member in members.within(feasible)), view.answers)
+        if asks:
+            return Outcome(ASKING, f"{len(asks)} agents are asked what they have room for", None, asks=asks)
+    candidates, sources = _candidates(request, term, view, feasible, wish)
     selection, division, error = None, None, ""
     try:
         selection = select(request, candidates)
@@ -129,22 +138,26 @@ def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], 
 
 
 def _candidates(
-    request: Request, term: Term, view: View, feasible: int
+    request: Request, term: Term, view: View, feasible: int, wish: Wish | None
 ) -> tuple[list[Candidate], dict[str, int] | None]:
     """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
     members, current, points = view.members, request.current, scores(request, view)
     tier_of = _tiers(term, members, feasible)
     found: list[Candidate] = []
-    if not needs_room(request):
+    if wish is None:
         for member in members.within(feasible):
             name = member.name
             row = (name, points.get(name, 0), UNLIMITED, current.get(name, 0), tier_of.get(name, 0), member)
             found.append(_candidate(Candidate, row))
         return found, None
     sources: dict[str, int] = {}
+    said = view.answers.said(wish.key) if asks_agents(request) else {}
     for member in members.within(feasible):
         name = member.name
-        room, source = replicas_in(member.room, request.requirements, view.assigned.promised_to(name))
+        promised = view.assigned.promised_to(name)
+        room, source = replicas_in(member.room, wish, promised)
+        if name in said:
+            room, source = with_answer((room, source), said[name], wish, promised)
         sources[source] = sources.get(source, 0) | 1 << members.index[name]
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))
@@ -155,11 +168,23 @@ _candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], 
 """What a Candidate costs counts: there is one for every cluster in every decision."""
 
 
+def _wish(request: Request) -> Wish:
+    if request.components:
+        return of_components(request.components, request.namespace)
+    return of_replicas(request.requirements, request.namespace)
+
+
 def needs_room(request: Request) -> bool:
     """Whether anything depends on how much room there is: dynamic division, and a choice among clusters (Karmada 3.4)."""
     if not request.workload:
         return False
     return strategy_of(request.placement) in DYNAMIC or bool(constraints_of(request))
+
+
+def asks_agents(request: Request) -> bool:
+    """Whether so much depends on the room that agents are asked: replicas are divided by it, or a cluster has to hold whole
+    sets. Duplicated and static weights never do."""
+    return needs_room(request) and (strategy_of(request.placement) in DYNAMIC or bool(request.components))
 
 
 def _tiers(term: Term, members: Members, feasible: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.members import Member
 from towline.kube.objects import Key
 
@@ -98,6 +99,8 @@ class Outcome:
     """How each term that was tried went: trace.Trace."""
     components: Sequence[Mapping[str, Any]] = ()
     """What each target gets of a workload with several components: see Assignment."""
+    asks: tuple[Ask, ...] = ()
+    """Nothing is decided: this would have to be known first."""
 
     @property
     def success(self) -> bool:
@@ -107,6 +110,8 @@ class Outcome:
 SUCCESS = "Success"
 NO_CLUSTER_FIT = "NoClusterFit"
 UNSCHEDULABLE = "Unschedulable"
+ASKING = "Asking"
+"""Never in a condition: agents are asked first."""
 SUCCESS_MESSAGE = "Binding has been scheduled successfully."
 
 CAPACITY, LABEL, TAINT, API, CLUSTER, EVICTION, GROUP = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling.assigned import Assigned
+from towline.hub.decide.scheduling.estimates import NOBODY, Answers
 from towline.hub.decide.scheduling.members import Members
 from towline.kube import names
 from towline.kube.objects import Key, name_of, namespace_of
@@ -14,10 +15,11 @@ from towline.kube.objects import Key, name_of, namespace_of
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The clusters and what is promised to them."""
+    """The clusters, what is promised to them, and what their agents said of their room."""
 
     members: Members
     assigned: Assigned = field(default_factory=Assigned)
+    answers: Answers = NOBODY
 
     @classmethod
     def of(cls, snapshot: Snapshot, now: float) -> View:

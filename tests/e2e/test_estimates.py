@@ -1,0 +1,79 @@
+"""Replicas go where their pods can run: the hub asks the agents, which look at their nodes and quotas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import MEMBERS, Fleet, condition, eventually
+from tests.e2e.objects import APPS, deployment, policy
+
+pytestmark = pytest.mark.e2e
+
+AGGREGATED = {
+    "replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}
+}
+PATCH = "application/merge-patch+json"
+
+
+def binding(fleet: Fleet, space: str, name: str) -> dict[str, Any]:
+    path = f"/apis/work.karmada.io/v1alpha2/namespaces/{space}/resourcebindings/{name}-deployment"
+    return fleet.hub.get(path) or {}
+
+
+def targets(fleet: Fleet, space: str, name: str) -> dict[str, int]:
+    clusters = binding(fleet, space, name).get("spec", {}).get("clusters") or []
+    return {row["name"]: row["replicas"] for row in clusters}
+
+
+def counted(fleet: Fleet) -> bool:
+    clusters = fleet.hub.items("/apis/cluster.karmada.io/v1alpha1/clusters")
+    return all("resourceSummary" in (cluster.get("status") or {}) for cluster in clusters)
+
+
+def asking(name: str, space: str, replicas: int, **pod: Any) -> dict[str, Any]:
+    obj = deployment(name, space, replicas=replicas)
+    spec = obj["spec"]["template"]["spec"]
+    spec["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
+    spec.update(pod)
+    return obj
+
+
+def test_a_node_selector_that_one_node_of_the_fleet_matches(fleet: Fleet, space: str) -> None:
+    if fleet.real_members:
+        pytest.skip("a bare kube-apiserver has no nodes")
+    eventually(lambda: counted(fleet))
+    node = "/api/v1/nodes/node-1"
+    label = {"metadata": {"labels": {"disk": space}}}
+    fleet.members["member2"].request("PATCH", node, label, PATCH)
+    fast = asking("fast", space, 5, nodeSelector={"disk": space})
+    fleet.apply(policy("all", space, list(MEMBERS), placement=AGGREGATED), fast)
+    eventually(lambda: targets(fleet, space, "fast") == {"member2": 5})
+    eventually(lambda: fleet.members["member2"].get(f"{APPS}/{space}/deployments/fast"))
+
+    # What waits for such a node goes there when one of another member becomes one.
+    fleet.kubectl("scale", "deployment/fast", "-n", space, "--replicas=70")
+    eventually(lambda: condition(binding(fleet, space, "fast"), "Scheduled") == "False")
+    assert targets(fleet, space, "fast") == {"member2": 5}, "sixty-four cores are all that the node has"
+    fleet.members["member3"].request("PATCH", node, label, PATCH)
+    eventually(lambda: sum(targets(fleet, space, "fast").values()) == 70)
+    assert set(targets(fleet, space, "fast")) == {"member2", "member3"}
+
+
+def test_a_quota_in_the_member_bounds_what_it_gets(fleet: Fleet, space: str) -> None:
+    if fleet.real_members:
+        pytest.skip("a bare kube-apiserver has no nodes")
+    eventually(lambda: counted(fleet))
+    for name, cores in (("member1", 2), ("member2", 0), ("member3", 2)):
+        member = fleet.members[name]
+        eventually(lambda member=member: member.get(f"/api/v1/namespaces/{space}"))
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "small"},
+            "spec": {"hard": {"requests.cpu": str(cores)}},
+        }
+        member.request("POST", f"/api/v1/namespaces/{space}/resourcequotas", quota)
+    fleet.apply(policy("all", space, list(MEMBERS), placement=AGGREGATED), asking("web", space, 4))
+    eventually(lambda: targets(fleet, space, "web") == {"member1": 2, "member3": 2})
