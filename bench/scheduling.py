@@ -54,6 +54,14 @@ def _divided(preference: str, **weights: Any) -> dict[str, Any]:
     return {"replicaScheduling": scheduling | ({"weightPreference": weights} if weights else {})}
 
 
+SPREAD: dict[str, Any] = {
+    "spreadConstraints": [
+        {"spreadByField": "region", "minGroups": 2, "maxGroups": 2},
+        {"spreadByField": "cluster", "minGroups": 2},
+    ]
+}
+"""Two regions of seven. "5 each" and more fill the whole fleet: two regions lack the room, and that is found out by a search."""
+
 PLACEMENTS: dict[str, dict[str, Any]] = {
     "Duplicated": {"replicaScheduling": {"replicaSchedulingType": "Duplicated"}},
     "StaticWeight": _divided(
@@ -65,6 +73,8 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     ),
     "DynamicWeight": _divided("Weighted", dynamicWeight="AvailableReplicas"),
     "Aggregated": _divided("Aggregated"),
+    "Duplicated, 2 regions": SPREAD,
+    "Aggregated, 2 regions": _divided("Aggregated") | SPREAD,
 }
 
 

@@ -42,6 +42,11 @@ def event(type_: str, obj: dict[str, Any], version: int = 0) -> dict[str, Any]:
     return {"type": type_, "object": {**obj, "metadata": metadata}}
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.agent.census._BACKOFF_SECONDS", (0.001, 0.001))
+
+
 class Script:
     """A member that answers lists and watches by path; when a script is over, the last watch stays open."""
 
@@ -168,17 +173,15 @@ async def test_expired_it_lists_again_and_forgets_what_went_missing(expiry: Any)
     [MemberUnreachable("cut off"), [b'{"type": "ADD'], [{"type": "ADDED", "object": {"metadata": "?"}}]],
     ids=["cut off", "half a line", "not a pod"],
 )
-async def test_trouble_makes_nothing_absent(trouble: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towline.agent.census._BACKOFF_SECONDS", (0.001, 0.001))
+async def test_trouble_makes_nothing_absent(trouble: Any) -> None:
     script = Script({NODES: [page(5, node())], PODS_PATH: [page(7, pod())]}, {PODS_PATH: [trouble]})
     async with counting(script) as counted:
         assert len(counted.said) == 1 and counted.said[0].allocated["pods"] == 1
 
 
 async def test_an_agent_that_may_not_read_pods_says_so_once_and_counts_nothing(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("towline.agent.census._BACKOFF_SECONDS", (0.001, 0.001))
     refused = Refused(403, "Forbidden", "pods is forbidden: no list")
     script = Script({NODES: [page(5, node())], PODS_PATH: [refused]})
     with caplog.at_level(logging.WARNING, "towline.agent.census"):

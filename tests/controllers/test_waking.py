@@ -144,7 +144,7 @@ async def test_a_clusters_change_concerns_only_those_that_follow_it() -> None:
         counted = Counted(hub)
         await label(hub, "m1", on="a", more="x")
         await hub.settle()
-        assert counted.since() == {"on-a": 1, "everywhere": 1, "no-workload": 1, "lazy": 1}
+        assert counted.since() == {"on-a": 1, "everywhere": 1, "no-workload": 1}
         await edit(hub, at("m2"), lambda obj: obj.update(status={"nodeSummary": {"readyNum": 9}}))
         await hub.settle()
         assert counted.since() == {}, "room counts only for what waits"

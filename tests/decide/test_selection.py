@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.cases import cases
 from tests.decide.spreading import DIVIDED, DUPLICATED, STATIC, by, candidate, names, request, shuffled
-from tests.decide.test_selection_oracle import LABEL, LIMITS, SCHEDULING, admissible, fleets
+from tests.decide.test_selection_oracle import LABEL, LIMITS, SCHEDULING, admissible, at_rest, fleets
 from towline.hub.decide.scheduling import groups, search
 from towline.hub.decide.scheduling.request import UNLIMITED, Candidate, Request, Unschedulable
 from towline.hub.decide.scheduling.selection import select
@@ -141,6 +142,11 @@ def test_components_that_share_a_cluster_need_one_set(current: dict[str, int], e
     fleet = [candidate("m1", 0, 100), candidate("m2", 1), candidate("m3", 0)]
     wish = request(by("cluster", 1, 1), components=COMPONENTS, current=current, scheduling=DIVIDED)
     assert names(select(wish, fleet)) == expected
+
+
+def test_a_single_component_needs_its_replicas() -> None:
+    wish = request(by("cluster", 1, 1), components=COMPONENTS[:1], scheduling=DIVIDED)
+    assert names(select(wish, [candidate("m1", 1, 100), candidate("m2", 2)])) == "m2"
 
 
 # --- by region and cluster (b) -------------------------------------------------------------------------------
@@ -435,6 +441,31 @@ def test_minima_and_maxima_hold_and_the_order_of_candidates_does_not_matter(
     assert sorted(select(wish, shuffled(fleet, turn)).chosen, key=lambda c: c.name) == sorted(
         chosen, key=lambda c: c.name
     )
+
+
+@cases(300)
+@given(fleets(), CONSTRAINTS, SCHEDULING, st.integers(0, 8), st.booleans())
+def test_what_is_not_divided_stays_where_it_is(
+    fleet: list[Candidate], constraints: list[Any], scheduling: Any, replicas: int, workload: bool
+) -> None:
+    """It is scheduled again at every change; all that its first scheduling changes is that its targets are ahead."""
+    scheduling = DUPLICATED if workload else scheduling
+    wish = request(*constraints, replicas=replicas, scheduling=scheduling, workload=workload)
+    fleet = at_rest(fleet, set())
+    try:
+        chosen = {c.name for c in select(wish, fleet).chosen}
+    except Unschedulable:
+        return
+    again = replace(wish, current=dict.fromkeys(chosen, replicas))
+    assert {c.name for c in select(again, at_rest(fleet, chosen)).chosen} == chosen
+
+
+def test_a_choice_that_would_not_stay_is_not_made() -> None:
+    """Both values score 2000 and 1 is in front: 1 and 2 together hold three clusters. Once targets, 2 is in front and enough."""
+    fleet = [candidate(f"m{at}", 5, labels={LABEL: rack}) for at, rack in enumerate("1221", 1)]
+    fleet.append(candidate("m5", 0, labels={LABEL: "2"}))
+    wish = request(by(LABEL, 1, 2), by("cluster", 3, 3), replicas=5)
+    assert names(select(wish, fleet)) == "m2 m3 m5"
 
 
 @cases(300)

@@ -2,12 +2,14 @@
 
 The oracle is written from Karmada's rules (3.4) alone: all subsets for what is possible at all, and its steps, spelled
 out, for the result where Karmada defines one. Where that result lacks room (which Karmada does not look at) or passes the
-clusters' maximum, the oracle only asks that any possible choice is found.
+clusters' maximum, the oracle only asks that any possible choice is found. What is not divided is scheduled again at every change;
+there the oracle goes on until the result stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, combinations
 from typing import Any
 
@@ -78,6 +80,25 @@ def karmada(wish: Request, fleet: Sequence[Candidate]) -> list[Candidate] | None
     if not others:
         return by_cluster(wish, fleet, *clusters)
     return by_region(wish, fleet, others[0], clusters)
+
+
+def settled(wish: Request, fleet: Sequence[Candidate]) -> set[str] | None:
+    """The names of Karmada's choice, once it stays. None where there is none, or none that will do."""
+    present = set(wish.current)
+    while True:
+        expected = karmada(wish, fleet)
+        if not expected or not admissible(wish, expected):
+            return None
+        names = {c.name for c in expected}
+        if divided(wish) or names == present:
+            return names
+        present = names
+        fleet = at_rest(fleet, names)
+
+
+def at_rest(fleet: Sequence[Candidate], targets: set[str]) -> list[Candidate]:
+    """The candidates of the next scheduling: all that changes is that the targets are ahead."""
+    return [c._replace(score=100 * (c.name in targets)) for c in fleet]
 
 
 def by_cluster(wish: Request, fleet: Sequence[Candidate], fewest: int, most: int) -> list[Candidate] | None:
@@ -152,6 +173,8 @@ def region_score(wish: Request, held: Sequence[Candidate], region_fewest: int, c
 
 
 def compare(wish: Request, fleet: Sequence[Candidate], *, defined: bool) -> None:
+    """A score is that of a present target."""
+    wish = replace(wish, current={c.name: c.current for c in fleet if c.score})
     try:
         chosen = list(select(wish, fleet).chosen)
     except Unschedulable as error:
@@ -160,8 +183,8 @@ def compare(wish: Request, fleet: Sequence[Candidate], *, defined: bool) -> None
         return
     assert len({c.name for c in chosen}) == len(chosen) and all(c in fleet for c in chosen)
     assert admissible(wish, chosen)
-    if defined and (expected := karmada(wish, fleet)) and admissible(wish, expected):
-        assert sorted(chosen) == sorted(expected)
+    if defined and (expected := settled(wish, fleet)):
+        assert sorted(c.name for c in chosen) == sorted(expected)
 
 
 def partitions(size: int) -> Iterator[list[int]]:
@@ -183,11 +206,11 @@ SCORES = [0, 100, 0, 0, 100]
 @pytest.mark.parametrize("scheduling", [DUPLICATED, DIVIDED], ids=["duplicated", "divided"])
 @pytest.mark.parametrize("size", range(1, 7))
 def test_every_small_fleet_in_regions(size: int, scheduling: dict[str, Any]) -> None:
-    """All partitions into regions with all pairs of bounds; rooms, scores and replicas take turns."""
+    """All partitions into regions with every second pair of bounds; rooms, scores and replicas take turns."""
     turn = 0
     for regions in partitions(size):
-        for region in REGIONS:
-            for clusters in CLUSTERS:
+        for row, region in enumerate(REGIONS):
+            for clusters in CLUSTERS[(row + sum(regions)) % 2 :: 2]:
                 turn += 1
                 fleet = [
                     candidate(
@@ -241,7 +264,7 @@ LIMITS = st.sampled_from([(0, 0), (1, 1), (1, 2), (2, 0), (2, 2), (2, 3), (3, 0)
 SCHEDULING = st.sampled_from([DUPLICATED, DIVIDED])
 
 
-@cases(400)
+@cases(300)
 @given(fleets(), st.sampled_from(["region", "provider"]), LIMITS, LIMITS, SCHEDULING, st.integers(0, 8))
 def test_one_level_is_chosen_as_karmada_chooses_regions(
     fleet: list[Candidate], field: str, limits: Any, clusters: Any, scheduling: Any, replicas: int
@@ -250,7 +273,7 @@ def test_one_level_is_chosen_as_karmada_chooses_regions(
     compare(wish, fleet, defined=True)
 
 
-@cases(500)
+@cases(400)
 @given(
     fleets(),
     st.dictionaries(

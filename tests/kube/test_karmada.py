@@ -512,6 +512,105 @@ def test_cluster_defaults() -> None:
     assert wrong(cluster()) == {}
 
 
+def model(grade: int, *ranges: tuple[str, str, str]) -> Object:
+    return {
+        "grade": grade,
+        "ranges": [{"name": name, "min": low, "max": high} for name, low, high in ranges],
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        pytest.param(
+            [model(0, ("cpu", "5", "7")), model(1, ("cpu", "7", "9"))],
+            [model(0, ("cpu", "0", "7")), model(1, ("cpu", "7", karmada_defaults.QUANTITY_MAX))],
+            id="the first begins at nothing, the last has no end",
+        ),
+        pytest.param(
+            [model(3, ("cpu", "1", "2"), ("memory", "1Gi", "2Gi"))],
+            [
+                model(
+                    3,
+                    ("cpu", "0", karmada_defaults.QUANTITY_MAX),
+                    ("memory", "0", karmada_defaults.QUANTITY_MAX),
+                )
+            ],
+            id="one grade is everything",
+        ),
+        pytest.param([], karmada_defaults.default_models(), id="none given: the nine"),
+    ],
+)
+def test_models_are_closed_on_both_sides(given: list[Object], written: list[Object]) -> None:
+    admitted_models = admitted(cluster(resourceModels=given))["spec"]["resourceModels"]
+    assert admitted_models == written
+    assert admitted(cluster(resourceModels=written))["spec"]["resourceModels"] == written
+    assert wrong(cluster(resourceModels=given)) == {}
+
+
+def test_models_taken_away_later_stay_away() -> None:
+    before = admitted(cluster())
+    after = row("Cluster").strategy.default(cluster(), before, NOW, UID)  # type: ignore[misc]
+    assert not after["spec"].get("resourceModels")
+
+
+MODELS = "spec.resourceModels"
+
+
+@pytest.mark.parametrize(
+    ("models", "path"),
+    [
+        pytest.param([model(0, ("cpu", "0", "1"))] * 2, MODELS, id="two of one grade"),
+        pytest.param(
+            [model(0, ("cpu", "0", "1"), ("memory", "0", "1")), model(1, ("cpu", "1", "2"))],
+            MODELS,
+            id="fewer resources in a grade",
+        ),
+        pytest.param(
+            [
+                model(0, ("cpu", "0", "1"), ("memory", "0", "1")),
+                model(1, ("memory", "1", "2"), ("cpu", "1", "2")),
+            ],
+            MODELS,
+            id="another order of resources",
+        ),
+        pytest.param([model(0)], MODELS, id="no resource at all"),
+        pytest.param(
+            [model(0, ("cpu", "0", "0")), model(1, ("cpu", "0", "2"))],
+            f"{MODELS}[0].ranges[0]",
+            id="empty range",
+        ),
+        pytest.param(
+            [model(0, ("cpu", "0", "4")), model(1, ("cpu", "4", "3")), model(2, ("cpu", "3", "9"))],
+            f"{MODELS}[1].ranges[0]",
+            id="a range that ends before it begins",
+        ),
+        pytest.param(
+            [model(0, ("cpu", "0", "4")), model(1, ("cpu", "3", "9"))], f"{MODELS}[1].ranges[0]", id="overlap"
+        ),
+        pytest.param(
+            [model(0, ("cpu", "0", "1")), model(1, ("cpu", "2", "4"))], f"{MODELS}[1].ranges[0]", id="gap"
+        ),
+        pytest.param(
+            [
+                model(0, ("cpu", "0", "1"), ("memory", "0", "1Gi")),
+                model(1, ("cpu", "1", "4"), ("memory", "2Gi", "4Gi")),
+            ],
+            f"{MODELS}[1].ranges[1]",
+            id="gap in the second resource",
+        ),
+        pytest.param([model(-1, ("cpu", "0", "4"))], f"{MODELS}[0].grade", id="a grade below 0"),
+        pytest.param(
+            [model(0, ("cpu", "0", "x")), model(1, ("cpu", "1", "2"))],
+            f"{MODELS}[0].ranges[0].max",
+            id="no quantity",
+        ),
+    ],
+)
+def test_models_that_do_not_join_are_refused(models: list[Object], path: str) -> None:
+    assert path in wrong(cluster(resourceModels=models))
+
+
 def test_given_models_are_sorted_and_closed() -> None:
     models = [
         {"grade": 2, "ranges": [{"name": "cpu", "min": "4", "max": "8"}]},
@@ -574,19 +673,6 @@ def test_override_errors(obj: Object, path: str) -> None:
         ({"taints": [{"key": "a", "effect": "NoSchedule"}] * 2}, "spec.taints[1]"),
         ({"secretRef": {"name": "a"}}, "spec.secretRef.namespace"),
         ({"syncMode": "Both"}, "spec.syncMode"),
-        (
-            {
-                "resourceModels": [
-                    {"grade": 0, "ranges": [{"name": "cpu", "min": "0", "max": "1"}]},
-                    {"grade": 1, "ranges": [{"name": "cpu", "min": "2", "max": "4"}]},
-                ]
-            },
-            "spec.resourceModels[1].ranges[0]",
-        ),
-        (
-            {"resourceModels": [{"grade": 0, "ranges": [{"name": "cpu", "min": "0", "max": "1"}]}] * 2},
-            "spec.resourceModels",
-        ),
     ],
 )
 def test_cluster_errors(spec: Object, path: str) -> None:

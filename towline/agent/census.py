@@ -99,21 +99,17 @@ class Census:
             await asyncio.sleep(self._seconds)
 
     async def _follow(self, collection: _Collection) -> None:
+        """List, then watch, for ever. However a watch ends there is a pause, and it grows while none tells anything."""
         while True:
             try:
                 if not collection.version:
                     await self._list(collection)
                 await self._watch(collection)
-                continue
             except _Expired:
                 collection.version = ""
-                continue
             except MemberUnreachable as error:
                 log.debug("the watch of %s ended: %s", collection.plural, error)
-            except Refused as error:
-                collection.version = ""
-                self._complain(collection, error)
-            except msgspec.DecodeError as error:
+            except (Refused, msgspec.DecodeError) as error:
                 collection.version = ""
                 self._complain(collection, error)
             first, longest = _BACKOFF_SECONDS
@@ -151,7 +147,7 @@ class Census:
         collection.keep(listed)
         collection.version = page.metadata.resource_version
         collection.complete = True
-        collection.failures, collection.said = 0, ""
+        collection.said = ""
         self._news.set()
 
     async def _watch(self, collection: _Collection) -> None:

@@ -7,7 +7,6 @@ rounded up and what is offered rounded down, so that nothing is ever promised mo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +34,7 @@ def offered(allocatable: Mapping[str, Any]) -> Amounts:
 def quantity(name: str, amount: int) -> str:
     """`amount` base units of the resource as Kubernetes writes them: `3500m` of cpu, `16393244Ki` of memory."""
     if name == "cpu":
-        return quantities.format_quantity(Fraction(amount, _MILLI))
+        return f"{amount}m" if amount % _MILLI else quantities.format_quantity(amount // _MILLI)
     binary = name in _BINARY or name.startswith("hugepages-")
     return quantities.format_quantity(amount, "binary" if binary else "decimal")
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 _QUANTITY = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?\Z")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_WHOLE_SUFFIX = {power: suffix for suffix, power in _DECIMAL.items() if power >= 0}
 _DECIMAL_DOWN = sorted(((power, suffix) for suffix, power in _DECIMAL.items()), reverse=True)
 _BINARY_DOWN = sorted(((shift, suffix) for suffix, shift in _BINARY.items()), reverse=True)
 _EXPONENT_MAX = 30
@@ -64,14 +65,11 @@ def _number(value: int | float) -> str:
 def format_quantity(value: Fraction | int, style: str = "decimal") -> str:
     """The canonical form: the largest suffix that leaves a whole number. `style` is "decimal" (`500m`, `2k`),
     "binary" (`1536Mi`, for whole numbers from 1024; otherwise decimal) or "exponent" (`2e3`)."""
-    value = Fraction(value)
     if value == 0:
         return "0"
-    if style == "binary" and abs(value) >= 1024 and value.denominator == 1:
-        for shift, suffix in _BINARY_DOWN:
-            if value % (1 << shift) == 0:
-                return f"{value.numerator >> shift}{suffix}"
-        return str(value)
+    if value.denominator == 1:
+        return _format_whole(value.numerator, style)
+    value = Fraction(value)
     for power, suffix in _DECIMAL_DOWN:
         scaled = value / Fraction(10) ** power
         if scaled.denominator == 1:
@@ -79,6 +77,19 @@ def format_quantity(value: Fraction | int, style: str = "decimal") -> str:
                 return f"{scaled.numerator}e{power}"
             return f"{scaled.numerator}{suffix}"
     return f"{-(-value // _NANO)}n"
+
+
+def _format_whole(value: int, style: str) -> str:
+    """Not 0. The same without fractions: most quantities are whole, and many are written often."""
+    if style == "binary" and abs(value) >= 1024:
+        for shift, suffix in _BINARY_DOWN:
+            if value % (1 << shift) == 0:
+                return f"{value >> shift}{suffix}"
+        return str(value)
+    power = 0
+    while value % 1000 == 0 and power < 18:
+        value, power = value // 1000, power + 3
+    return f"{value}e{power}" if style == "exponent" and power else f"{value}{_WHOLE_SUFFIX[power]}"
 
 
 def canonical(quantity: str | int | float) -> str | int | float:

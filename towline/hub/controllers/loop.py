@@ -145,6 +145,15 @@ class Loop:
         """The details of the last decision about a key that had any; none when they were too many to keep."""
         return self._details.get(key, ())
 
+    def pending(self) -> Mapping[str, int]:
+        """How many templates are to be placed, in the words of Karmada's queues (10.4): now, when their backoff has passed, or
+        when something helps."""
+        return {
+            "active": self.queue.ready("propagation"),
+            "backoff": self.waiting.short - len(self.waiting),
+            "unschedulable": len(self.waiting),
+        }
+
     # --- one turn --------------------------------------------------------------------------------------------
 
     def _turn(self, commits: asyncio.TaskGroup) -> bool:

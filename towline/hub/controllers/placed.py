@@ -6,7 +6,7 @@ the hub for seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -34,15 +34,9 @@ def concerned(cache: Cache, event: WatchEvent) -> Iterator[Key]:
         if not gained:
             return
     states = [entry.object for entry in (before, after) if entry is not None]
-    for resource, label in _POLICIES:
-        for entry in cache.list(names.POLICY_GROUP, resource):
-            rule = _policy_decoder.decode(entry.value).spec
-            # A Lazy policy's bindings may have been placed by an earlier version of it.
-            if rule.activationPreference == "Lazy" or any(map(_meant(bytes(rule.placement)), states)):
-                held = cache.labelled(label, (entry.meta.labels or {}).get(label) or entry.meta.uid)
-                for template in _following(cache, held, bytes(rule.placement)):
-                    if gained is None or template[:2] in gained:
-                        yield template
+    for template in dict.fromkeys(_following(cache, lambda placement: any(map(_meant(placement), states)))):
+        if gained is None or template[:2] in gained:
+            yield template
     if after is None or after.meta.deletionTimestamp:
         yield from _holding(cache, event.entry.key.name)
 
@@ -59,12 +53,13 @@ def priority(cache: Cache, key: Key) -> int:
             _binding_decoder.decode(binding.value).spec.schedulePriority if _WISH in binding.value else None
         )
         return wish.priority if wish else 0
-    if not any(_WISH in policy.value for policy in _policies_of(cache, key.namespace)):
+    selecting = map(cache.get, cache.selecting(template.object))
+    if not any(policy is not None and _WISH in policy.value for policy in selecting):
         return 0
     policy = policies.match(cache.snapshot, template.object).policy or {}
-    name = ((policy.get("spec") or {}).get("schedulePriority") or {}).get("priorityClassName")
-    found = cache.snapshot.get(Key("scheduling.k8s.io", "priorityclasses", "", str(name)))
-    return int((found or {}).get("value") or 0)
+    rule = (policy.get("spec") or {}).get("schedulePriority") or {}
+    found = cache.snapshot.get(policies.priority_class_key(rule)) or {}
+    return int(found.get("value") or 0)
 
 
 _POLICIES = ((policies.POLICIES, names.POLICY_ID), (policies.CLUSTER_POLICIES, names.CLUSTER_POLICY_ID))
@@ -91,18 +86,22 @@ def _gained(kinds: KindTable, before: Entry, after: Entry) -> set[tuple[str, str
     return {kind.resource for kind in found if kind is not None}
 
 
-def _following(cache: Cache, held: Sequence[Key], placement: bytes) -> Iterator[Key]:
-    """Of the templates and bindings that a policy claims, the templates whose result follows the clusters."""
-    if strategy_of(_parsed(placement)) == "Duplicated":
-        yield from filter(propagatable, held)
-        return
-    for key in held:
-        entry = cache.get(key) if bindings.is_binding(key) else None
-        if entry is None:
-            continue
-        spec = _binding_decoder.decode(entry.value).spec
-        if not spec.is_workload and (template := spec.resource.key(cache.snapshot.kinds)) is not None:
-            yield template
+def _following(cache: Cache, concerns: Callable[[bytes], bool]) -> Iterator[Key]:
+    """The templates whose result follows the clusters, of the placements that this `concerns`."""
+    for resource, label in _POLICIES:
+        for entry in cache.list(names.POLICY_GROUP, resource):
+            rule = _policy_decoder.decode(entry.value).spec
+            placement = bytes(rule.placement)
+            if not rule.lags and not concerns(placement):
+                continue
+            held = cache.labelled(label, (entry.meta.labels or {}).get(label) or entry.meta.uid)
+            if not rule.lags and not _divides(placement):
+                yield from filter(propagatable, held)
+                continue
+            for found in (cache.get(key) for key in held if bindings.is_binding(key)):
+                spec = _binding_decoder.decode(found.value).spec if found is not None else None
+                if spec is not None and spec.follows and concerns(bytes(spec.placement)):
+                    yield from spec.resource.keys(cache.snapshot.kinds)
 
 
 def _holding(cache: Cache, cluster: str) -> Iterator[Key]:
@@ -114,21 +113,18 @@ def _holding(cache: Cache, cluster: str) -> Iterator[Key]:
                 continue
             spec = _binding_decoder.decode(entry.value).spec
             if any(target.name == cluster for target in spec.clusters or ()):
-                template = spec.resource.key(cache.snapshot.kinds)
-                if template is not None:
-                    yield template
-
-
-def _policies_of(cache: Cache, namespace: str) -> Iterator[Entry]:
-    if namespace:
-        yield from cache.list(names.POLICY_GROUP, policies.POLICIES, namespace)
-    yield from cache.list(names.POLICY_GROUP, policies.CLUSTER_POLICIES)
+                yield from spec.resource.keys(cache.snapshot.kinds)
 
 
 @lru_cache(maxsize=1024)
 def _parsed(placement: bytes) -> Mapping[str, Any]:
     found: Mapping[str, Any] = (orjson.loads(placement) if placement else None) or {}
     return found
+
+
+@lru_cache(maxsize=1024)
+def _divides(placement: bytes) -> bool:
+    return strategy_of(_parsed(placement)) != "Duplicated"
 
 
 @lru_cache(maxsize=1024)
@@ -149,9 +145,11 @@ class _Resource(msgspec.Struct):
     namespace: str = ""
     name: str = ""
 
-    def key(self, kinds: KindTable) -> Key | None:
+    def keys(self, kinds: KindTable) -> Iterator[Key]:
+        """The template's key, unless its kind is not known (any more)."""
         kind = kinds.named(self.apiVersion, self.kind)
-        return kind.key(self.namespace, self.name) if kind else None
+        if kind is not None:
+            yield kind.key(self.namespace, self.name)
 
 
 class _Target(msgspec.Struct):
@@ -170,10 +168,14 @@ class _BindingSpec(msgspec.Struct):
     clusters: list[_Target] | None = None
     schedulePriority: _Priority | None = None
 
+    placement: msgspec.Raw = msgspec.Raw()
+
     @property
-    def is_workload(self) -> bool:
+    def follows(self) -> bool:
+        """Whether nothing is divided: no workload, or Duplicated."""
         fields = ("replicas", "replicaRequirements", "components")
-        return bindings.is_workload({field: getattr(self, field) for field in fields})
+        workload = bindings.is_workload({field: getattr(self, field) for field in fields})
+        return not workload or not _divides(bytes(self.placement))
 
 
 class _Binding(msgspec.Struct):
@@ -182,7 +184,14 @@ class _Binding(msgspec.Struct):
 
 class _PolicySpec(msgspec.Struct):
     activationPreference: str | None = None
+    dependentOverrides: list[str] | None = None
+    schedulePriority: Any = None
     placement: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def lags(self) -> bool:
+        """Whether its bindings may have been placed by an earlier version of it: it is lazy, or waits for something."""
+        return self.activationPreference == "Lazy" or bool(self.dependentOverrides or self.schedulePriority)
 
 
 class _Policy(msgspec.Struct):

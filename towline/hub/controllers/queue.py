@@ -132,9 +132,9 @@ class Queue:
         yield from self._place
         yield from self._due
 
-    @property
-    def ready(self) -> int:
-        return len(self._place)
+    def ready(self, controller: str) -> int:
+        """How many items of a controller are ready."""
+        return sum(item.controller == controller for item in self._place)
 
     @property
     def running(self) -> int:

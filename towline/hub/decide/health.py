@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from towline.hub.decide.capacity import ClusterCapacity
@@ -18,6 +19,9 @@ STARTUP_SECONDS = 60.0
 """The same for a cluster that never reported (cluster-startup-grace-period)."""
 
 
+Enablements = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What an agent says of its cluster. `api_enablements`: (groupVersion, ((resource, kind), ...)), sorted."""
@@ -25,7 +29,7 @@ class ClusterFacts:
     kubernetes_version: str = ""
     api_server_ready: bool = False
     api_server_message: str = ""
-    api_enablements: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    api_enablements: Enablements = ()
     api_enablements_complete: bool = False
 
 
@@ -114,11 +118,17 @@ def _described(facts: ClusterFacts) -> dict[str, Any]:
     if facts.kubernetes_version:
         described["kubernetesVersion"] = facts.kubernetes_version
     if facts.api_enablements:
-        described["apiEnablements"] = [
-            {"groupVersion": group, "resources": [{"name": name, "kind": kind} for name, kind in resources]}
-            for group, resources in facts.api_enablements
-        ]
+        described["apiEnablements"] = _enablements(facts.api_enablements)
     return described
+
+
+@lru_cache(maxsize=2048)
+def _enablements(enablements: Enablements) -> list[Object]:
+    """Shared between decisions, and between clusters that serve the same; never changed."""
+    return [
+        {"groupVersion": group, "resources": [{"name": name, "kind": kind} for name, kind in resources]}
+        for group, resources in enablements
+    ]
 
 
 def _enablement_condition(facts: ClusterFacts) -> tuple[str, str, str]:

@@ -19,7 +19,7 @@ def settings_of(cluster: Object) -> fleet.Settings:
     return fleet.Settings(
         grades=[
             fleet.Grade(
-                grade=grade.grade,
+                grade=min(grade.grade, _INT64_MAX),
                 least={name: min(amount, _INT64_MAX) for name, amount in grade.least.items()},
             )
             for grade in grades_of(cluster)[:_GRADES_MAX]

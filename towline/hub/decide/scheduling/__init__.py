@@ -93,7 +93,7 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     candidates, sources = _candidates(request, term, view, feasible, wish)
     selection, division, error = None, None, ""
     try:
-        selection = select(request, _ranked(candidates) if sources is not None else candidates)
+        selection = select(request, candidates)
         division = assign(request, selection.chosen, members)
     except Unschedulable as refusal:
         error = str(refusal)
@@ -199,11 +199,6 @@ def _tiers(term: Term, members: Members, feasible: int) -> dict[str, int]:
         if not left:
             break
     return tiers
-
-
-def _ranked(candidates: list[Candidate]) -> list[Candidate]:
-    """Best first: tier, score, available replicas, name (Karmada 3.4)."""
-    return sorted(candidates, key=lambda c: (c.tier, -c.score, -(c.allocatable + c.current), c.name))
 
 
 def _no_fit_message(members: Members, refusals: Sequence[Refused]) -> str:

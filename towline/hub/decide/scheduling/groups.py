@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from towline.hub.decide.scheduling.request import Candidate
-from towline.hub.decide.scheduling.spread import Level, Limits
+from towline.hub.decide.scheduling.ranked import Ranked
+from towline.hub.decide.scheduling.spread import Limits
 
 COMBINATION_STEPS = 10_000
 """How much work the exact search for the best combination may be; beyond it `choose` approximates."""
@@ -17,27 +16,18 @@ _UNIT = 1000
 """What a cluster with room, or a replica's room, weighs against a point of score."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What the chosen clusters must have room for: `replicas` together if `divided`, else in each (which is not enforced)."""
 
     replicas: int
     divided: bool
-    room: Callable[[Candidate], int]
-
-    def rank(self, candidate: Candidate) -> tuple[int, int, int, str]:
-        """The order of clusters: overflow tier, score, room, name."""
-        return (candidate.tier, -candidate.score, -self.room(candidate), candidate.name)
-
-    def by_room(self, candidate: Candidate) -> tuple[int, int, int, str]:
-        return (-self.room(candidate), candidate.tier, -candidate.score, candidate.name)
 
 
 class Group(NamedTuple):
     name: str
     score: int
-    clusters: Sequence[Candidate]
-    """In order of rank."""
+    clusters: Sequence[Ranked]
+    """In their order."""
 
     @property
     def value(self) -> int:
@@ -47,31 +37,36 @@ class Group(NamedTuple):
         return {"name": self.name, "score": self.score, "clusters": self.value}
 
 
-def groups_of(level: Level, ranked: Iterable[Candidate], need: Need, clusters: Limits) -> list[Group]:
+def groups_of(
+    index: int, limits: Limits, ranked: Iterable[Ranked], need: Need, clusters: Limits
+) -> list[Group]:
     """The groups of a level, scored, in the order in which combinations of them are looked at: few clusters first."""
-    members: dict[str, list[Candidate]] = {}
-    for candidate in ranked:
-        for name in level.groups_of(candidate):
-            members.setdefault(name, []).append(candidate)
+    members: dict[str, list[Ranked]] = {}
+    for cluster in ranked:
+        for name in cluster.groups[index]:
+            if name in members:
+                members[name].append(cluster)
+            else:
+                members[name] = [cluster]
     groups = [
-        Group(name, _score(held, need, level.limits.fewest, clusters.fewest), held)
+        Group(name, _score(held, need, limits.fewest, clusters.fewest), held)
         for name, held in members.items()
     ]
     return sorted(groups, key=lambda group: (group.value, -group.score, group.name))
 
 
-def _score(ranked: Sequence[Candidate], need: Need, fewest_groups: int, fewest_clusters: int) -> int:
+def _score(ranked: Sequence[Ranked], need: Need, fewest_groups: int, fewest_clusters: int) -> int:
     """Duplicated: how many clusters have room for all, then their mean score. Divided: the room for the group's share of
     the replicas, then the mean score of the first clusters that provide it."""
     if not need.divided:
-        valid = [candidate.score for candidate in ranked if need.room(candidate) >= need.replicas]
+        valid = [-cluster.minus_score for cluster in ranked if -cluster.minus_room >= need.replicas]
         return _UNIT * len(valid) + sum(valid) // len(valid) if valid else 0
     share = -(-need.replicas // fewest_groups)
     fewest = max(fewest_clusters, fewest_groups)
     room = points = 0
-    for count, candidate in enumerate(ranked, 1):
-        room += need.room(candidate)
-        points += candidate.score
+    for count, cluster in enumerate(ranked, 1):
+        room -= cluster.minus_room
+        points -= cluster.minus_score
         if count >= fewest and room >= share:
             break
     if room < share:

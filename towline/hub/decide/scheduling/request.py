@@ -148,3 +148,10 @@ def constraints_of(request: Request) -> Sequence[Mapping[str, Any]]:
         return ()
     found: Sequence[Mapping[str, Any]] = request.placement.get("spreadConstraints") or ()
     return found
+
+
+def wanted_replicas(request: Request) -> int:
+    """A single component is divided as if its replicas were the workload's."""
+    if len(request.components) == 1 and not request.replicas:
+        return int(request.components[0].get("replicas") or 0)
+    return request.replicas

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from towline.hub.decide.scheduling.groups import Need
-from towline.hub.decide.scheduling.request import Candidate
+from towline.hub.decide.scheduling.ranked import Ranked, by_room
 from towline.hub.decide.scheduling.spread import Level, Spread
 
 SEARCH_STEPS = 20_000
@@ -20,17 +20,17 @@ SEARCH_STEPS = 20_000
 
 
 class Found(NamedTuple):
-    chosen: list[Candidate] | None
+    chosen: list[Ranked] | None
     complete: bool
     """Whether None means that there is no choice."""
-    short: list[Candidate] | None = None
+    short: list[Ranked] | None = None
     """Without a choice: the roomiest of those looked at that meet the constraints and have too little room."""
 
 
 class _Class(NamedTuple):
     groups: tuple[frozenset[str], ...]
     """By level."""
-    clusters: list[Candidate]
+    clusters: list[Ranked]
     """For a divided workload the roomiest first, else by rank."""
     rooms: list[int]
     """Of the first clusters, as many as may be chosen, if divided."""
@@ -41,13 +41,13 @@ class _Class(NamedTuple):
 _Held = tuple[frozenset[str], ...]
 
 
-def search(spread: Spread, ranked: Sequence[Candidate], need: Need) -> Found:
+def search(spread: Spread, ranked: Sequence[Ranked], need: Need) -> Found:
     """A choice with room for a divided workload, the best by rank of the classes that are found first for another."""
     classes = _classes(spread, ranked, need)
     nothing: _Held = tuple(frozenset() for _ in spread.levels)
     branches: list[tuple[list[_Class], _Held, list[_Class]]] = [([], nothing, classes)]
     steps = 0
-    short: list[Candidate] | None = None
+    short: list[Ranked] | None = None
     roomiest = -1
     while branches:
         used, held, pool = branches.pop()
@@ -71,15 +71,14 @@ def search(spread: Spread, ranked: Sequence[Candidate], need: Need) -> Found:
     return Found(None, True, short)
 
 
-def _classes(spread: Spread, ranked: Sequence[Candidate], need: Need) -> list[_Class]:
+def _classes(spread: Spread, ranked: Sequence[Ranked], need: Need) -> list[_Class]:
     """Those that fit at all. By room, or by the rank of their first cluster."""
-    members: dict[_Held, list[Candidate]] = {}
-    for candidate in sorted(ranked, key=need.by_room) if need.divided else ranked:
-        groups = tuple(frozenset(level.groups_of(candidate)) for level in spread.levels)
-        members.setdefault(groups, []).append(candidate)
+    members: dict[_Held, list[Ranked]] = {}
+    for cluster in sorted(ranked, key=by_room) if need.divided else ranked:
+        members.setdefault(tuple(map(frozenset, cluster.groups)), []).append(cluster)
     classes = []
     for groups, held in members.items():
-        rooms = [need.room(c) for c in held[: spread.clusters.most]] if need.divided else []
+        rooms = [-c.minus_room for c in held[: spread.clusters.most]] if need.divided else []
         classes.append(_Class(groups, held, rooms, sum(rooms)))
     nothing: _Held = tuple(frozenset() for _ in spread.levels)
     fitting = [one for one in classes if _fits(spread.levels, nothing, one)]
@@ -148,9 +147,8 @@ def _is_enough(spread: Spread, used: list[_Class], held: _Held) -> bool:
     )
 
 
-def _clusters(spread: Spread, used: list[_Class], need: Need) -> list[Candidate]:
+def _clusters(spread: Spread, used: list[_Class], need: Need) -> list[Ranked]:
     """One of each class, then the roomiest of the rest, or the first by rank."""
     chosen = [one.clusters[0] for one in used]
-    order = need.by_room if need.divided else need.rank
-    rest = sorted((c for one in used for c in one.clusters[1:]), key=order)
+    rest = sorted((c for one in used for c in one.clusters[1:]), key=by_room if need.divided else None)
     return chosen + rest[: spread.clusters.most - len(chosen)]

@@ -64,12 +64,8 @@ def _level(by: str, limits: Limits) -> Level:
     return Level(by, f"values of label {label}", limits, value)
 
 
-def _one(value: str) -> Sequence[str]:
-    return (value,) if value else ()
-
-
 _FIELDS: dict[str, Callable[[Candidate], Sequence[str]]] = {
-    "provider": lambda candidate: _one(candidate.member.place.provider),
-    "region": lambda candidate: _one(candidate.member.place.region),
+    "provider": lambda candidate: (name,) if (name := candidate.member.place.provider) else (),
+    "region": lambda candidate: (name,) if (name := candidate.member.place.region) else (),
     "zone": lambda candidate: candidate.member.place.zones,
 }

@@ -8,7 +8,14 @@ from typing import Any
 from towline.hub.decide.scheduling.division import descends, step
 from towline.hub.decide.scheduling.dynamic import divide_by_room
 from towline.hub.decide.scheduling.members import Members
-from towline.hub.decide.scheduling.request import Assignment, Candidate, Request, Unschedulable, strategy_of
+from towline.hub.decide.scheduling.request import (
+    Assignment,
+    Candidate,
+    Request,
+    Unschedulable,
+    strategy_of,
+    wanted_replicas,
+)
 
 
 def assign(request: Request, chosen: Sequence[Candidate], members: Members) -> Assignment:
@@ -24,7 +31,7 @@ def assign(request: Request, chosen: Sequence[Candidate], members: Members) -> A
         return Assignment(_each(chosen, 0), {"strategy": "Components", "components": components}, components)
     if not request.workload:
         return Assignment(_each(chosen, 0), {"strategy": "Whole"})
-    strategy, replicas = strategy_of(request.placement), _wanted(request)
+    strategy, replicas = strategy_of(request.placement), wanted_replicas(request)
     reasons: dict[str, Any] = {"strategy": strategy, "replicas": replicas}
     if strategy == "Duplicated":
         return Assignment(_each(chosen, replicas), reasons)
@@ -45,13 +52,6 @@ def replicas_by_component(components: Iterable[Mapping[str, Any]]) -> list[dict[
 
 def _each(chosen: Iterable[Candidate], replicas: int) -> dict[str, int]:
     return dict.fromkeys(sorted([c.name for c in chosen]), replicas)
-
-
-def _wanted(request: Request) -> int:
-    """A single component is divided as if its replicas were the workload's."""
-    if request.components and not request.replicas:
-        return int(request.components[0].get("replicas") or 0)
-    return request.replicas
 
 
 def _scaled_to_zero(request: Request, chosen: Sequence[Candidate]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towline.hub.decide.scheduling.request import Candidate
+from towline.hub.decide.scheduling.ranked import Ranked
 from towline.hub.decide.scheduling.spread import Level
 
 
@@ -20,25 +20,25 @@ class Usage:
             for level, counts in zip(self._levels, self.counts, strict=True)
         )
 
-    def add(self, candidate: Candidate) -> bool:
+    def add(self, cluster: Ranked) -> bool:
         """Unless a maximum would be passed."""
-        held = [level.groups_of(candidate) for level in self._levels]
-        for level, counts, names in zip(self._levels, self.counts, held, strict=True):
-            if len(counts) + sum(name not in counts for name in names) > level.limits.most:
+        for level, counts, names in zip(self._levels, self.counts, cluster.groups, strict=True):
+            more = [name for name in names if name not in counts]
+            if more and len(counts) + len(more) > level.limits.most:
                 return False
-        for counts, names in zip(self.counts, held, strict=True):
+        for counts, names in zip(self.counts, cluster.groups, strict=True):
             for name in names:
                 counts[name] = counts.get(name, 0) + 1
         return True
 
-    def remove(self, candidate: Candidate) -> None:
-        for level, counts in zip(self._levels, self.counts, strict=True):
-            for name in level.groups_of(candidate):
+    def remove(self, cluster: Ranked) -> None:
+        for counts, names in zip(self.counts, cluster.groups, strict=True):
+            for name in names:
                 counts[name] -= 1
                 if not counts[name]:
                     del counts[name]
 
-    def exchange(self, old: Candidate, new: Candidate) -> bool:
+    def exchange(self, old: Ranked, new: Ranked) -> bool:
         """Unless a limit would not hold."""
         self.remove(old)
         if self.add(new):
