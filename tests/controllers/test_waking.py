@@ -292,7 +292,7 @@ def promised(hub: Hub) -> Callable[[Key], Plan]:
     """A decision that waits for as long as anything is promised to m1."""
 
     def decide(key: Key) -> Plan:
-        taken = hub.loop._world.placing.at(hub.now()).assigned.promised_to("m1")
+        taken = hub.loop._world.placing.at(hub.now()).assigned.promises.get("m1", {})
         return Plan(waits=frozenset({"capacity"}) if taken else frozenset())
 
     return decide
