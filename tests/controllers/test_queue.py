@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.cases import cases
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.kube.objects import Key
 
@@ -135,3 +142,154 @@ def test_a_first_retry_may_come_at_once_and_later_ones_wait() -> None:
         queue.done(item)
         clock[0] += 1.0
     assert pauses[0] == 0.0 and pauses == sorted(pauses) and pauses[-1] > pauses[1] > 0.0
+
+
+def test_higher_priority_goes_first_but_not_before_what_is_more_urgent() -> None:
+    priority = {"low": -5, "high": 1000}
+    queue = Queue(Clock(), priority=lambda item: priority.get(item.key.name, 0))
+    for name in ("low", "none", "high"):
+        queue.add(item(name), Urgency.RESYNC)
+    queue.add(item("user"), Urgency.USER)
+    assert drain(queue) == ["user", "high", "none", "low"]
+
+
+def test_a_new_priority_counts_when_the_item_is_added_again() -> None:
+    priority = Counter[str]()
+    queue = Queue(Clock(), priority=lambda item: priority[item.key.name])
+    for name in "abc":
+        queue.add(item(name))
+    priority["c"], priority["a"] = 1, -1
+    queue.add(item("c"))
+    queue.add(item("a"))
+    assert drain(queue) == ["c", "b", "a"]
+
+
+def test_distant_wishes_that_were_overtaken_do_not_pile_up() -> None:
+    clock = Clock()
+    queue = Queue(clock)
+    for _ in range(10_000):
+        queue.add(item("x"), after_seconds=300)
+        queue.add(item("x"))
+        assert drain(queue) == ["x"]
+        clock.now += 0.01
+    assert len(queue) == 0 and len(queue._timers) <= 1_001
+
+
+# --- algebra -------------------------------------------------------------------------------------------------
+
+_items = st.builds(item, st.sampled_from("xyz"), st.sampled_from("abc"), st.sampled_from("pq"))
+_urgencies = st.sampled_from(Urgency)
+_actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), _items, _urgencies, st.sampled_from([0.0, 0.0, 1.0, 5.0])),
+        st.tuples(st.just("pop"), _items, _urgencies, st.just(0.0)),
+        st.tuples(st.just("done"), _items, _urgencies, st.just(0.0)),
+        st.tuples(st.just("wait"), _items, _urgencies, st.sampled_from([0.5, 1.0, 5.0])),
+        st.tuples(st.just("raise"), _items, _urgencies, st.sampled_from([-1.0, 0.0, 1.0])),
+    ),
+    max_size=60,
+)
+
+
+@dataclass
+class Wish:
+    """What the model knows of an item: that it is to run, at which time, how urgently and with which priority."""
+
+    due: float
+    urgency: Urgency
+    priority: int
+
+
+@cases(300)
+@given(_actions)
+def test_nothing_is_lost_nothing_runs_twice_and_the_order_holds(
+    actions: list[tuple[str, Item, Urgency, float]],
+) -> None:
+    clock, priority = Clock(), Counter[Item]()
+    queue = Queue(clock, priority=lambda item: priority[item])
+    wishes: dict[Item, Wish] = {}
+    running: list[Item] = []
+
+    def ready() -> dict[Item, Wish]:
+        return {at: w for at, w in wishes.items() if w.due <= clock.now and at not in running}
+
+    def pop() -> None:
+        may = ready()
+        best = min(may.values(), key=lambda w: (w.urgency, -w.priority), default=None)
+        found = queue.pop()
+        if best is None:
+            assert found is None
+            return
+        assert found is not None and found not in running
+        assert (may[found].urgency, may[found].priority) == (best.urgency, best.priority)
+        del wishes[found]
+        running.append(found)
+
+    def done() -> None:
+        finished = running.pop(0)
+        queue.done(finished)
+        if finished in wishes and wishes[finished].due <= clock.now:
+            wishes[finished].priority = priority[finished]
+
+    for action, which, urgency, amount in actions:
+        if action == "add":
+            queue.add(which, urgency, amount)
+            _wish(wishes, which, Wish(clock.now + amount, urgency, priority[which]), clock.now)
+        elif action == "pop":
+            pop()
+        elif action == "done" and running:
+            done()
+        elif action == "wait":
+            ripe = [at for at, w in wishes.items() if clock.now < w.due <= clock.now + amount]
+            clock.now += amount
+            queue.next_due()
+            for at in ripe:
+                wishes[at].priority = priority[at]
+        elif action == "raise" and which not in ready():
+            priority[which] = int(amount)
+        assert len(queue) == len([at for at in wishes if at not in running])
+    while wishes or running:
+        if running:
+            done()
+        clock.now += 5.0
+        for at in wishes:
+            wishes[at].priority = priority[at]
+        pop()
+    assert queue.pop() is None and queue.next_due() is None and queue.running == 0
+
+
+def _wish(wishes: dict[Item, Wish], item: Item, new: Wish, now: float) -> None:
+    """An earlier or more urgent wish counts; a later one does not take anything back."""
+    old = wishes.get(item)
+    if old is None:
+        wishes[item] = new
+    elif old.due <= now:
+        if new.due <= now:
+            wishes[item] = Wish(old.due, min(old.urgency, new.urgency), new.priority)
+    elif new.due < old.due:
+        wishes[item] = new
+    else:
+        wishes[item] = Wish(old.due, min(old.urgency, new.urgency), new.priority)
+
+
+@cases(200)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("pq")), min_size=1, max_size=60))
+def test_between_two_of_one_namespace_each_other_that_waits_has_its_turn(
+    added: list[tuple[str, str]],
+) -> None:
+    queue = Queue(Clock())
+    for at, (space, controller) in enumerate(added):
+        queue.add(item(str(at), space, controller))
+    left = Counter(added)
+    turns: list[tuple[str, str]] = []
+    while (found := queue.pop()) is not None:
+        lane = (found.key.namespace, found.controller)
+        if lane in turns:
+            since = turns[len(turns) - turns[::-1].index(lane) :]
+            assert max(Counter(since).values(), default=0) <= 1, "nobody goes twice in between"
+            assert set(since) >= set(left) - {lane}, "and nobody who waits is passed over"
+        turns.append(lane)
+        left[lane] -= 1
+        left += Counter()
+        queue.done(found)
+    assert Counter(turns) == Counter(added)

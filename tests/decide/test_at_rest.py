@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decide.test_policies import override
 from tests.decide.test_propagation import (
     APPLIED,
     BINDING,
@@ -19,10 +20,15 @@ from tests.decide.test_propagation import (
     observed,
     propagate,
 )
+from tests.decide.test_rebalancing import KEY as REBALANCER
+from tests.decide.test_rebalancing import rebalancer
 from tests.decide.world import World, cluster, deployment, policy, selector
-from towline.hub.decide import aggregation, propagation, roles
+from towline.hub.decide import aggregation, policy_deletion, propagation, rebalancing, roles
 from towline.kube import names, rbac
 from towline.kube.objects import Key
+
+RIVAL = Key("policy.karmada.io", "clusterpropagationpolicies", "", "rival")
+OVERRIDE = Key("policy.karmada.io", "clusteroverridepolicies", "", "op")
 
 _placements = st.sampled_from(
     [
@@ -35,6 +41,18 @@ _placements = st.sampled_from(
         {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]},
     ]
 )
+_rivals = st.none() | st.fixed_dictionaries(
+    {},
+    optional={
+        "priority": st.integers(-1, 1),
+        "preemption": st.sampled_from(["Always", "Never"]),
+        "activationPreference": st.just("Lazy"),
+        "onPolicyDelete": st.sampled_from(["Keep", "Remove"]),
+        "dependentOverrides": st.just(["op"]),
+        "suspension": st.sampled_from([{"dispatching": True}, {"dispatchingOnClusters": {"clusterNames": ["m1"]}}]),
+        "placement": _placements.filter(lambda placement: placement is not None),
+    },
+)  # fmt: skip
 _steps = st.lists(
     st.one_of(
         st.tuples(st.just("scale"), st.integers(0, 9)),
@@ -42,6 +60,9 @@ _steps = st.lists(
         st.tuples(st.just("cluster"), st.sampled_from(["m1", "m2", "m3"])),
         st.tuples(st.just("report"), st.sampled_from(["m1", "m2", "m3"])),
         st.tuples(st.just("unpolicy"), st.none()),
+        st.tuples(st.just("rival"), _rivals),
+        st.tuples(st.just("override"), st.none()),
+        st.tuples(st.just("rebalance"), st.none()),
         st.tuples(st.just("unbind"), st.none()),
         st.tuples(st.just("delete"), st.none()),
         st.tuples(st.just("template"), st.none()),
@@ -78,7 +99,12 @@ def test_at_rest_no_plan_contains_a_write(steps: list[tuple[str, Any]]) -> None:
             assert aggregation.decide(world, BINDING, world.now, reports).writes == ()
         elif WEB not in world.objects:
             assert not held, "a template never goes before its copies"
+        for policy_key in (at, RIVAL):
+            world.settle(policy_deletion.decide, policy_key)
+        world.settle(rebalancing.decide, REBALANCER)
+        propagate(world)
         assert propagation.decide(world, WEB, world.now).writes == ()
+        assert propagation.decide(world, WEB, world.now + 1000).writes == ()
 
 
 def _do(world: World, at: Key, step: str, value: Any) -> None:
@@ -96,6 +122,17 @@ def _do(world: World, at: Key, step: str, value: Any) -> None:
             world.delete(key)
     elif step == "unpolicy" and at in world.objects:
         world.delete(at)
+    elif step == "rival" and value is not None:
+        world.put(policy("rival", [selector(deployment(), name="web")], namespace=None, **value))
+    elif step == "rival" and RIVAL in world.objects:
+        world.delete(RIVAL)
+    elif step == "override" and OVERRIDE not in world.objects:
+        world.put(override("op", None))
+    elif step == "override":
+        world.delete(OVERRIDE)
+    elif step == "rebalance":
+        world.objects.pop(REBALANCER, None)
+        world.put(rebalancer())
     elif step == "unbind" and BINDING in world.objects:
         world.delete(BINDING)
     elif step == "delete" and WEB in world.objects:

@@ -17,7 +17,7 @@ from tests.decide.test_propagation import (
     report,
 )
 from tests.decide.world import World, cluster, configmap, deployment, namespace
-from towline.hub.decide import aggregation, clusters, health, namespaces, policies, userworks
+from towline.hub.decide import aggregation, clusters, health, namespaces, policy_deletion, userworks
 from towline.hub.decide.conditions import condition as find
 from towline.hub.decide.health import ClusterFacts, Contact
 from towline.hub.decide.plan import Plan
@@ -205,7 +205,7 @@ def test_a_namespace_goes_after_its_contents_and_its_copies() -> None:
     propagate(world)
     report(world, m1=REMOVED, m2=REMOVED)
     propagate(world)
-    world.settle(policies.decide, world.key(WEB_POLICY))
+    world.settle(policy_deletion.decide, world.key(WEB_POLICY))
     plan = world.settle(namespaces.decide, SHOP, {"m1"})[-1]
     assert plan.reasons["waiting"] == "copies may exist in m1"
     world.settle(namespaces.decide, SHOP, ())

@@ -17,7 +17,7 @@ from tests.decide.world import (
     policy,
     selector,
 )
-from towline.hub.decide import aggregation, policies, propagation
+from towline.hub.decide import aggregation, policies, policy_deletion, propagation
 from towline.hub.decide.plan import Delete, Plan
 from towline.hub.decide.wire import Phase, WorkReport
 from towline.kube import names
@@ -227,13 +227,13 @@ def test_a_policy_being_deleted_gives_its_templates_up_and_may_go() -> None:
     propagate(world)
     at = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
     world.delete(at)
-    assert policies.decide(world, at, world.now).writes == (), "claims are still there"
+    assert policy_deletion.decide(world, at, world.now).writes == (), "claims are still there"
     propagate(world)
     assert claimed_by(world.objects[WEB]) is None
     assert claimed_by(world.objects[BINDING]) is None
     assert clusters_of(world) == {"m1": 3, "m2": 3}, "binding and Works stay"
     assert names.PROPAGATION_FINALIZER in world.objects[WEB]["metadata"]["finalizers"]
-    world.settle(policies.decide, at)
+    world.settle(policy_deletion.decide, at)
     assert at not in world.objects
 
 
@@ -279,26 +279,17 @@ def test_a_binding_without_policy_is_not_scheduled_but_leaves_terminating_cluste
 def test_dependent_overrides_must_exist_first() -> None:
     world = a_world(deployment(), policy("web", [BY_KIND], dependentOverrides=["op1"]))
     plan = propagation.decide(world, WEB, world.now)
-    assert plan.writes == () and plan.error == "waiting for dependent overrides: op1"
-    assert plan.events[0].reason == "ApplyPolicyFailed"
+    why = "waiting for dependent overrides: OverridePolicy op1 not found"
+    assert plan.writes == () and plan.error is None and plan.reasons["waiting"] == why
+    assert [(e.regarding["kind"], e.reason) for e in plan.events] == [
+        ("Deployment", "ApplyPolicyFailed"),
+        ("PropagationPolicy", "ApplyPolicyFailed"),
+    ]
+    assert plan.events[0].message == f"Apply policy(shop/web) failed: {why}"
     spec = {"resourceSelectors": [BY_KIND], "overrideRules": []}
     world.put({"apiVersion": "policy.karmada.io/v1alpha1", "kind": "OverridePolicy", "metadata": {"name": "op1", "namespace": "shop"}, "spec": spec})  # fmt: skip
     propagate(world)
     assert BINDING in world.objects
-
-
-def test_a_lazy_policy_waits_for_the_templates_next_change() -> None:
-    lazy = policy(
-        "web", [BY_KIND], {"clusterAffinity": {"clusterNames": ["m1"]}}, activationPreference="Lazy"
-    )
-    world = a_world(deployment(), lazy)
-    propagate(world)
-    at = world.key(lazy)
-    world.edit(at, lambda obj: obj["spec"].update(placement={"clusterAffinity": {"clusterNames": ["m2"]}}))
-    assert propagate(world)[0].writes == ()
-    world.edit(WEB, lambda obj: obj["spec"].update(replicas=4))
-    propagate(world)
-    assert clusters_of(world) == {"m2": 4}
 
 
 # --- the binding follows -------------------------------------------------------------------------------------
@@ -357,7 +348,7 @@ def test_no_cluster_fit_empties_the_targets_and_heals() -> None:
 def test_an_unschedulable_wish_keeps_the_targets() -> None:
     world = a_world(deployment(), WEB_POLICY)
     propagate(world)
-    constraint = {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]}
+    constraint = {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 3, "maxGroups": 3}]}
     world.edit(world.key(WEB_POLICY), lambda obj: obj["spec"].update(placement=constraint))
     propagate(world)
     assert clusters_of(world) == {"m1": 3, "m2": 3}
@@ -413,7 +404,32 @@ def test_suspended_scheduling_leaves_the_targets_but_takes_the_rest() -> None:
 def test_another_scheduler_is_left_to_place() -> None:
     world = a_world(deployment(), policy("web", [BY_KIND], schedulerName="mine"))
     propagate(world)
-    assert clusters_of(world) == {} and "status" not in world.objects[BINDING]
+    found = condition(world)
+    assert clusters_of(world) == {} and (found["status"], found["reason"]) == (
+        "Unknown",
+        "WaitingForScheduler",
+    )
+    assert found["message"] == "scheduler mine is expected to schedule this (spec.schedulerName)"
+    world.objects[BINDING]["status"]["conditions"] = theirs = [
+        {"type": "Scheduled", "status": "True", "reason": "Done"}
+    ]
+    propagate(world)
+    assert world.objects[BINDING]["status"]["conditions"] == theirs, "the other scheduler's word counts"
+
+
+def test_a_binding_that_is_suspended_from_birth_says_what_it_waits_for() -> None:
+    world = a_world(deployment(), policy("web", [BY_KIND], schedulerName="mine"))
+    propagate(world)
+    world.edit(
+        BINDING,
+        lambda obj: obj["spec"].update(suspension={"scheduling": True}, schedulerName="default-scheduler"),
+    )
+    world.objects[world.key(WEB_POLICY)]["spec"]["schedulerName"] = "default-scheduler"
+    propagate(world)
+    assert condition(world)["reason"] == "SchedulingSuspended" and clusters_of(world) == {}
+    world.edit(BINDING, lambda obj: obj["spec"].update(suspension={}))
+    propagate(world)
+    assert condition(world)["reason"] == "Success" and clusters_of(world) == {"m1": 3, "m2": 3}
 
 
 # --- ends ----------------------------------------------------------------------------------------------------
@@ -496,5 +512,6 @@ def test_a_binding_of_another_template_is_never_taken_over() -> None:
     world.objects[taken] = other
     world.put(second)
     plan = propagation.decide(world, key, world.now)
-    assert plan.writes == () and plan.events[0].reason == "ApplyPolicyFailed" and plan.error
+    assert plan.writes == () and plan.events[0].reason == "ApplyPolicyFailed"
+    assert "belongs to ConfigMap a:b" in plan.reasons["waiting"]
     assert world.objects[taken] == other

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +13,8 @@ from tests.decide.world import cluster
 from towline.hub.decide import scheduling
 from towline.hub.decide.scheduling import Outcome, Request, View
 from towline.hub.decide.scheduling.affinity import matcher
-from towline.hub.decide.scheduling.division import divide
 from towline.hub.decide.scheduling.members import Members
-from towline.kube.names import fnv32a
 
-EVEN, ODD = "uid-0", "uid-1"
 FLEET = [
     cluster("m1", {"tier": "gold"}, region="eu", provider="aws", zones=["a", "b"]),
     cluster("m2", {"tier": "gold"}, region="us", provider="gcp", zones=["c"]),
@@ -28,7 +24,7 @@ FLEET = [
 
 def request(placement: dict[str, Any], replicas: int = 6, **fields: Any) -> Request:
     return Request(
-        **{"workload": True, "current": {}, "uid": EVEN}
+        **{"workload": True, "current": {}, "uid": "uid-0"}
         | {"placement": placement, "replicas": replicas}
         | fields
     )
@@ -52,10 +48,6 @@ def divided(*weights: tuple[str, int]) -> dict[str, Any]:
             **({"weightPreference": {"staticWeightList": rules}} if rules else {}),
         }
     }
-
-
-def test_the_uids_of_these_tests_hash_as_they_say() -> None:
-    assert fnv32a(EVEN) & 1 == 0 and fnv32a(ODD) & 1 == 1
 
 
 # --- affinity ------------------------------------------------------------------------------------------------
@@ -153,12 +145,6 @@ def test_a_cluster_being_evicted_from_is_no_target() -> None:
 # --- strategies ----------------------------------------------------------------------------------------------
 
 
-def test_duplicated_gives_everybody_everything() -> None:
-    assert schedule(request({}), FLEET).targets == {"m1": 6, "m2": 6, "m3": 6}
-    explicit = {"replicaScheduling": {"replicaSchedulingType": "Duplicated"}}
-    assert schedule(request(explicit), FLEET).targets == {"m1": 6, "m2": 6, "m3": 6}
-
-
 def test_no_workload_goes_everywhere_without_replicas() -> None:
     assert schedule(request(divided(), 0, workload=False), FLEET).targets == {"m1": 0, "m2": 0, "m3": 0}
 
@@ -167,76 +153,26 @@ def test_scaled_to_zero_stays_everywhere() -> None:
     assert schedule(request(divided(), 0), FLEET).targets == {"m1": 0, "m2": 0, "m3": 0}
 
 
-@pytest.mark.parametrize(
-    ("rules", "replicas", "expected"),
-    [
-        ((), 6, {"m1": 2, "m2": 2, "m3": 2}),
-        ((("m1", 2), ("m2", 1)), 6, {"m1": 4, "m2": 2}),  # unmatched clusters are out
-        ((("gone", 5),), 6, {"m1": 2, "m2": 2, "m3": 2}),  # nothing matches: all weigh the same
-        ((("m1", 1), ("m1", 3), ("m2", 1)), 8, {"m1": 6, "m2": 2}),  # the largest matching weight counts
-        ((("m1", 12), ("m2", 3), ("m3", 1)), 2, {"m1": 2}),  # clusters that get nothing are dropped
-    ],
-)
-def test_static_weights(rules: Any, replicas: int, expected: dict[str, int]) -> None:
-    assert schedule(request(divided(*rules), replicas), FLEET).targets == expected
+def test_room_is_divided_and_too_little_of_it_says_so() -> None:
+    by_room = {
+        "replicaDivisionPreference": "Weighted",
+        "weightPreference": {"dynamicWeight": "AvailableReplicas"},
+    }
+    dynamic = {"replicaScheduling": {"replicaSchedulingType": "Divided"} | by_room}
+    roomy = [with_pods(FLEET[0], 8), with_pods(FLEET[1], 4), FLEET[2]]
+    assert schedule(request(dynamic), roomy).targets == {"m1": 4, "m2": 2}
+    outcome = schedule(request(dynamic, 13), roomy)
+    assert (outcome.reason, outcome.targets) == ("Unschedulable", None)
+    assert outcome.message == "failed to scale up: Clusters available replicas 12 are not enough to schedule."
 
 
-def test_a_static_weight_rule_may_select_by_label() -> None:
-    placement = divided()
-    rule = {"targetCluster": {"labelSelector": {"matchLabels": {"tier": "gold"}}}, "weight": 1}
-    placement["replicaScheduling"]["weightPreference"] = {"staticWeightList": [rule]}
-    assert schedule(request(placement), FLEET).targets == {"m1": 3, "m2": 3}
+def with_pods(obj: Any, pods: int) -> Any:
+    return {**obj, "status": {**obj["status"], "resourceSummary": {"allocatable": {"pods": str(pods)}}}}
 
 
 def test_static_weights_ignore_spread_constraints() -> None:
     placement = divided() | {"spreadConstraints": [{"spreadByField": "cluster", "maxGroups": 1}]}
     assert schedule(request(placement), FLEET).targets == {"m1": 2, "m2": 2, "m3": 2}
-
-
-# --- the dispenser -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("weights", "count", "uid", "expected"),
-    [
-        ({"Alpha": 1200, "Beta": 900, "Gamma": 400}, 4, EVEN, [2, 1, 1]),
-        ({"A": 100000, "B": 80000, "C": 30000, "D": 20000}, 8, EVEN, [3, 3, 1, 1]),
-        ({"m1": 1, "m2": 1}, 3, EVEN, [2, 1]),
-        ({"m1": 1, "m2": 1}, 3, ODD, [1, 2]),
-        ({"m1": 1, "m2": 1}, 3, "", [2, 1]),
-        ({"m1": 2, "m2": 1, "m3": 1}, 7, EVEN, [3, 2, 2]),
-        ({"m1": 6, "m2": 10, "m3": 1}, 10, EVEN, [3, 6, 1]),
-        ({"m1": 12, "m2": 3}, 9, EVEN, [7, 2]),
-        ({"m1": 12, "m2": 3, "m3": 1}, 2, EVEN, [2, 0, 0]),
-        ({"m1": 0, "m2": 0}, 5, EVEN, [0, 0]),
-        *(({f"m{i}": i for i in range(1, k + 1)}, k * (k + 1) // 2, EVEN, list(range(1, k + 1))) for k in range(1, 9)),
-    ],
-)  # fmt: skip
-def test_webster(weights: dict[str, int], count: int, uid: str, expected: list[int]) -> None:
-    assert list(divide(count, weights, uid).values()) == expected
-
-
-def test_webster_keeps_seats_held_before() -> None:
-    assert divide(2, {"m1": 1, "m2": 1}, EVEN, {"m1": 3, "old": 1}) == {"m1": 3, "m2": 2, "old": 1}
-
-
-@given(
-    st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(0, 1000), min_size=1, max_size=8),
-    st.integers(0, 200),
-    st.sampled_from([EVEN, ODD, ""]),
-    st.randoms(),
-)
-def test_division_gives_out_everything_whatever_the_order(
-    weights: dict[str, int], count: int, uid: str, shuffler: random.Random
-) -> None:
-    result = divide(count, weights, uid)
-    assert sum(result.values()) == (count if any(weights.values()) else 0)
-    assert all(weights[name] or not seats for name, seats in result.items())
-    shuffled = list(weights.items())
-    shuffler.shuffle(shuffled)
-    assert divide(count, dict(shuffled), uid) == result
-    bigger = divide(count + 1, weights, uid)
-    assert all(bigger[name] >= seats for name, seats in result.items()), "one more replica moves none"
 
 
 @given(

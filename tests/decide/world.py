@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from towline.hub.decide import policies
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import INDEXED_LABELS, UNCOLLECTED, Delete, Plan, Put
 from towline.kube import builtin, karmada
@@ -65,6 +66,14 @@ class World:
             key
             for key in sorted(owners)
             if key[:2] not in UNCOLLECTED and any(ref.get("uid") == uid for ref in owners[key])
+        ]
+
+    def selecting(self, template: Object) -> Sequence[Key]:
+        wanted = policies.selections_for(template)
+        return [
+            key
+            for key in sorted(self.objects)
+            if policies.is_policy(key) and policies.selections(self.objects[key]) & wanted
         ]
 
     # --- what users do ---------------------------------------------------------------------------------------

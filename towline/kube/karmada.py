@@ -50,6 +50,7 @@ def kinds() -> tuple[Kind, ...]:
         _row(names.WORK_GROUP, "v1alpha2", "ClusterResourceBinding", "crb", namespaced=False, **binding),
         _row(names.WORK_GROUP, "v1alpha1", "Work", "wk", status=True,
              columns=(Column("Workload-Kind", "string", _work_kinds), _condition("Applied"), AGE)),
+        _row(names.APPS_GROUP, "v1alpha1", "WorkloadRebalancer", namespaced=False, status=True, categories=()),
         *_unserved(),
     )  # fmt: skip
     roots = _schemas({row.kind for row in rows})
@@ -63,7 +64,6 @@ def _unserved() -> list[Kind]:
         for name, field in (("Reference-Kind", "kind"), ("Reference-Name", "name"))
     )
     rows = [
-        _row(names.APPS_GROUP, "v1alpha1", "WorkloadRebalancer", namespaced=False, status=True, categories=()),
         _row(names.AUTOSCALING_GROUP, "v1alpha1", "FederatedHPA", "fhpa", status=True,
              columns=(*target, Column("MinPods", "integer", ".spec.minReplicas"),
                       Column("MaxPods", "integer", ".spec.maxReplicas"),

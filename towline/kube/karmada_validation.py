@@ -21,6 +21,7 @@ from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, 
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
+from towline.kube.selector_validation import validate_label_selector
 from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
@@ -42,7 +43,7 @@ def _propagation_policy(label: str) -> Callable[[Object, Object | None], list[Fi
                     "spec.schedulerName", spec.get("schedulerName"), "the schedulerName should not be updated"
                 )
             )
-        found += _selector_namespaces(new, spec)
+        found += _selectors(new, spec)
         if spec.get("preemption") == "Always":
             found += [
                 errors.invalid(
@@ -66,17 +67,16 @@ def _permanent_id(new: Object, old: Object | None, label: str) -> list[FieldErro
     return [errors.invalid(path, value, errors.IMMUTABLE)] if before and before != value else []
 
 
-def _selector_namespaces(new: Object, spec: Mapping[str, Any]) -> list[FieldError]:
+def _selectors(new: Object, spec: Mapping[str, Any]) -> list[FieldError]:
     namespace = at(new, "metadata", "namespace")
-    return [
-        errors.invalid(
-            f"spec.resourceSelectors[{n}].namespace",
-            selector.get("namespace"),
-            f"the namespace must be the policy's own, {namespace}",
-        )
-        for n, selector in enumerate(maps(spec.get("resourceSelectors")))
-        if namespace and selector.get("namespace") not in (None, "", namespace)
-    ]
+    found: list[FieldError] = []
+    for n, selector in enumerate(maps(spec.get("resourceSelectors"))):
+        path, its = f"spec.resourceSelectors[{n}]", selector.get("namespace")
+        if namespace and its not in (None, "", namespace):
+            message = f"the namespace must be the policy's own, {namespace}"
+            found.append(errors.invalid(f"{path}.namespace", its, message))
+        found += validate_label_selector(selector.get("labelSelector"), f"{path}.labelSelector")
+    return found
 
 
 def _failover(spec: Mapping[str, Any]) -> list[FieldError]:
@@ -124,7 +124,7 @@ def _suspension(suspension: Any, path: str) -> list[FieldError]:
 
 def _override_policy(new: Object, old: Object | None) -> list[FieldError]:
     spec = table(new.get("spec"))
-    found = _selector_namespaces(new, spec)
+    found = _selectors(new, spec)
     rules = maps(spec.get("overrideRules"))
     old_style = spec.get("targetCluster") is not None or bool(table(spec.get("overriders")))
     if rules and old_style:

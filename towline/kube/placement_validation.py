@@ -12,9 +12,11 @@ from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
 from towline.kube.schemas import FieldError
 from towline.kube.selector_validation import validate_label_selector
+from towline.kube.taints import integer
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITY_FIELDS = ("provider", "region", "zone")
+_TOLERATION_OPERATORS = ("Equal", "Exists", "Gt", "Lt")
 
 
 def validate_placement(placement: Any, path: str) -> list[FieldError]:
@@ -107,27 +109,34 @@ def _tolerations(tolerations: Any, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for n, toleration in enumerate(maps(tolerations)):
         where = f"{path}[{n}]"
-        key, operator, value = (str(toleration.get(f) or "") for f in ("key", "operator", "value"))
+        key, value = (str(toleration.get(f) or "") for f in ("key", "value"))
+        operator = str(toleration.get("operator") or "Equal")
         if key:
             found += [errors.invalid(f"{where}.key", key, m) for m in names.validate_qualified_name(key)]
         elif operator != "Exists":
             message = (
                 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             )
-            found.append(errors.invalid(f"{where}.operator", operator, message))
+            found.append(errors.invalid(f"{where}.operator", toleration.get("operator") or "", message))
         if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
             message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
             found.append(errors.invalid(f"{where}.effect", toleration.get("effect"), message))
-        if operator not in ("", "Equal", "Exists"):
-            found.append(errors.unsupported(f"{where}.operator", operator, ("Equal", "Exists")))
-        elif operator == "Exists" and value:
-            message = "value must be empty when `operator` is 'Exists'"
-            found.append(errors.invalid(f"{where}.operator", operator, message))
-        elif operator != "Exists":
-            found += [errors.invalid(f"{where}.value", value, m) for m in names.validate_label_value(value)]
+        found += _toleration_value(operator, value, where)
         if toleration.get("effect") and toleration.get("effect") not in TAINT_EFFECTS:
             found.append(errors.unsupported(f"{where}.effect", toleration.get("effect"), TAINT_EFFECTS))
     return found
+
+
+def _toleration_value(operator: str, value: str, path: str) -> list[FieldError]:
+    if operator not in _TOLERATION_OPERATORS:
+        return [errors.unsupported(f"{path}.operator", operator, _TOLERATION_OPERATORS)]
+    if operator == "Exists":
+        message = "value must be empty when `operator` is 'Exists'"
+        return [errors.invalid(f"{path}.operator", operator, message)] if value else []
+    if operator in ("Lt", "Gt"):
+        message = f"must be a 64-bit integer without leading zeros when `operator` is '{operator}'"
+        return [errors.invalid(f"{path}.value", value, message)] if integer(value) is None else []
+    return [errors.invalid(f"{path}.value", value, m) for m in names.validate_label_value(value)]
 
 
 def _spread_constraints(constraints: Any, path: str) -> list[FieldError]:
@@ -140,6 +149,11 @@ def _spread_constraints(constraints: Any, path: str) -> list[FieldError]:
             found.append(
                 errors.invalid(where, constraint, "spreadByLabel should not co-exist with spreadByField")
             )
+        if label:
+            where_label = f"{where}.spreadByLabel"
+            found += [
+                errors.invalid(where_label, label, m) for m in names.validate_qualified_name(str(label))
+            ]
         if field in fields:
             found.append(errors.duplicate(f"{where}.spreadByField", field))
         if field:

@@ -50,7 +50,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
         case "Equal":
             return wanted == taint.value
         case "Lt" | "Gt":
-            held, limit = _integer(taint.value), _integer(wanted)
+            held, limit = integer(taint.value), integer(wanted)
             if held is None or limit is None:
                 return False
             return held < limit if operator == "Lt" else held > limit
@@ -58,7 +58,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
             return False
 
 
-def _integer(text: str) -> int | None:
+def integer(text: str) -> int | None:
     """A decimal 64-bit integer as Kubernetes writes one: no sign but a minus, no leading zeros."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and text != "0"):

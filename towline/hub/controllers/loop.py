@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
+from towline.hub.controllers.waiting import RETRY_SECONDS, Waiting
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
+from towline.hub.decide.wakes import WITHDRAWN
 from towline.hub.store.cache import WatchEvent
 from towline.hub.store.contract import COMMIT_WRITES_MAX, Conflict, Fenced, Lease, StoreError, Write
 from towline.hub.store.works import Record
@@ -64,7 +66,12 @@ class Loop:
         self._new_uid = new_uid
         self._controllers = {row.name: row for row in controllers}
         self._fence = fence
-        self.queue = Queue(now, lambda item: self._controllers[item.controller].min_interval_seconds)
+        self.queue = Queue(
+            now,
+            spacing=lambda item: self._controllers[item.controller].min_interval_seconds,
+            priority=lambda item: self._controllers[item.controller].priority(world, item.key),
+        )
+        self.waiting = Waiting(now)
         self._wake = asyncio.Event()
         self._in_flight = 0
         self._writing: dict[Key, set[Item]] = {}
@@ -136,6 +143,15 @@ class Loop:
         """The details of the last decision about a key that had any; none when they were too many to keep."""
         return self._details.get(key, ())
 
+    def pending(self) -> Mapping[str, int]:
+        """How many templates are to be placed, in the words of Karmada's queues (10.4): now, when their backoff has passed, or
+        when something helps."""
+        return {
+            "active": self.queue.ready("propagation"),
+            "backoff": self.waiting.short - len(self.waiting),
+            "unschedulable": len(self.waiting),
+        }
+
     # --- one turn --------------------------------------------------------------------------------------------
 
     def _turn(self, commits: asyncio.TaskGroup) -> bool:
@@ -160,6 +176,10 @@ class Loop:
             self.queue.retry(item, Urgency.RESYNC)
             self.queue.done(item)
             return
+        # Before anything is awaited: what happens from here on can help already.
+        self.waiting.decided(item, plan.waits)
+        if plan.waits:
+            self.queue.add(item, Urgency.RESYNC, RETRY_SECONDS)
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
@@ -177,6 +197,7 @@ class Loop:
         commits.create_task(self._commit(item, plan, revision), name=f"commit {item.controller} {item.key}")
 
     async def _commit(self, item: Item, plan: Plan, revision: int) -> None:
+        through = False
         try:
             written = [self._filled(write, plan) for write in plan.writes]
             for start in range(0, len(written), COMMIT_WRITES_MAX):
@@ -184,6 +205,7 @@ class Loop:
                 await self._world.cache.commit(part, fence=self._fence())
                 self.commits[item.controller] += 1
             self._finish(item, plan, revision, [obj for _, obj in written if obj is not None])
+            through = True
         except Conflict:
             # Then with a pause that grows: until this hub sees what the other writer did, it decides the same again.
             self.queue.retry(item, first_at_once=True)
@@ -199,6 +221,8 @@ class Loop:
         finally:
             self._in_flight -= 1
             self._world.placing.settled(plan.writes)
+            if not through:
+                self._help(WITHDRAWN)
             for write in plan.writes:
                 for waiting in self._writing.pop(write.key, ()):
                     self.queue.add(waiting)
@@ -284,6 +308,13 @@ class Loop:
                 if keys:
                     # What concerns many keys at once is bulk work: a user's own change goes before it.
                     self._enqueue(row.name, keys, Urgency.USER if len(keys) == 1 else Urgency.RESYNC)
+            if self.waiting:
+                self._help(helping(event))
+
+    def _help(self, causes: frozenset[str]) -> None:
+        for item, seconds in self.waiting.helped(causes).items():
+            self.queue.add(item, Urgency.RESYNC, seconds)
+        self._wake.set()
 
     def reported(self, owners: set[Key]) -> None:
         for owner in owners:

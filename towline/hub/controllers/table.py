@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from towline.hub.controllers import placed
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -17,12 +18,16 @@ from towline.hub.decide import (
     health,
     namespaces,
     policies,
+    policy_deletion,
     propagation,
+    rebalancing,
     roles,
     token_secrets,
     userworks,
+    wakes,
 )
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
@@ -73,6 +78,8 @@ class Controller:
     """This owner's Work in this cluster came, changed or went."""
     on_contact: Callable[[str], Iterable[Key]] = _no_keys
     """This cluster's session or facts changed."""
+    priority: Callable[[World, Key], int] = lambda world, key: 0
+    """Of two keys that are equally urgent, the one of higher priority is decided first."""
     min_interval_seconds: float = 0.0
     """The least time from a decision that wrote something to the next on the same key."""
 
@@ -90,44 +97,90 @@ def _propagation_initial(world: World) -> Iterator[Key]:
 def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
-        template = bindings.template_key(world.snapshot.kinds, event.entry.object)
-        if template is not None:
-            yield template
-    elif key.group == names.POLICY_GROUP:
+        yield from _template_of(world, event.entry.object)
+        if GROUP in helping(event):
+            for companion in world.placing.companions(event.entry.object):
+                yield from _template_of(world, world.snapshot.get(companion))
+        if event.type == "DELETED":
+            yield from _namesakes(world, key)
+    elif policies.is_policy(key):
         yield from _governed(world, event)
+    elif key[:2] in _DEPENDED_ON:
+        yield from _dependent(world, event)
     elif key[:2] == CLUSTERS:
-        if _placing_changed(event):
-            yield from _all_templates(world)
+        yield from placed.concerned(world.cache, event)
     elif propagation.propagatable(key):
         yield key
+        if key[:2] == policies.PRIORITY_CLASSES:
+            yield from _dependent(world, event)
 
 
 def _all_templates(world: World) -> Iterator[Key]:
     for binding in bindings.all_bindings(world.snapshot):
-        template = bindings.template_key(world.snapshot.kinds, binding)
-        if template is not None:
-            yield template
+        yield from _template_of(world, binding)
+
+
+def _template_of(world: World, binding: Object | None) -> Iterator[Key]:
+    template = bindings.template_key(world.snapshot.kinds, binding) if binding is not None else None
+    if template is not None:
+        yield template
 
 
 def _governed(world: World, event: WatchEvent) -> Iterator[Key]:
-    """The templates that a changed policy claims or selects (before or after), or that wait for a changed override."""
+    """The templates that a changed policy claims or selects (before or after)."""
+    label = names.POLICY_ID if event.entry.key.namespace else names.CLUSTER_POLICY_ID
+    for held in world.snapshot.labelled(label, policies.claim_by(event.entry.object).id):
+        if propagation.propagatable(held):
+            yield held
+    yield from _selected(world, event.entry.object)
+    before = event.previous.object if event.previous is not None else None
+    if before is not None and policies.selectors_of(before) != policies.selectors_of(event.entry.object):
+        yield from _selected(world, before)
+
+
+_DEPENDED_ON = {
+    (names.POLICY_GROUP, "overridepolicies"): policies.POLICIES,
+    (names.POLICY_GROUP, "clusteroverridepolicies"): policies.CLUSTER_POLICIES,
+}
+
+
+def _dependent(world: World, event: WatchEvent) -> Iterator[Key]:
+    """The templates of the policies that an override, or a PriorityClass, lets take effect or not."""
     key = event.entry.key
-    if key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
-        label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
-        for held in world.snapshot.labelled(label, policies.claim_by(event.entry.object).id):
-            if propagation.propagatable(held):
-                yield held
-        yield from _selected(world, event.entry.object)
-        return
-    waiting = {"overridepolicies": policies.POLICIES, "clusteroverridepolicies": policies.CLUSTER_POLICIES}
-    if key.resource in waiting and event.type != "MODIFIED":
-        for policy in world.snapshot.list(names.POLICY_GROUP, waiting[key.resource], key.namespace or None):
-            if key.name in ((policy.get("spec") or {}).get("dependentOverrides") or ()):
+    if (
+        event.type == "MODIFIED"
+        and event.previous is not None
+        and event.previous.meta.uid == event.entry.meta.uid
+    ):
+        return  # neither what an override says nor a class's description counts, and a class's value cannot change
+    resources = (
+        [_DEPENDED_ON[key[:2]]] if key[:2] in _DEPENDED_ON else [policies.POLICIES, policies.CLUSTER_POLICIES]
+    )
+    for resource in resources:
+        for policy in world.snapshot.list(names.POLICY_GROUP, resource, key.namespace or None):
+            if key in policies.dependencies(policy):
                 yield from _selected(world, policy)
 
 
+def _namesakes(world: World, binding: Key) -> Iterator[Key]:
+    """The templates that wait for the name of a binding that is gone."""
+    for kind in world.snapshot.kinds:
+        suffix = f"-{kind.kind.lower()}"
+        if kind.namespaced != bool(binding.namespace) or not binding.name.endswith(suffix):
+            continue
+        if kind.name_style == "path":  # only such names may hold what a binding's name spells otherwise
+            at = [entry.key for entry in world.cache.list(*kind.resource, binding.namespace or None)]
+        else:
+            at = [kind.key(binding.namespace, binding.name.removesuffix(suffix))]
+        for key in at:
+            if bindings.key_for(key.namespace, key.name, kind.kind) == binding and propagation.propagatable(
+                key
+            ):
+                yield key
+
+
 def _selected(world: World, policy: Object) -> Iterator[Key]:
-    for selector in (policy.get("spec") or {}).get("resourceSelectors") or ():
+    for selector in policies.selectors_of(policy):
         kind = world.snapshot.kinds.named(str(selector.get("apiVersion")), str(selector.get("kind")))
         if kind is None:
             continue
@@ -140,22 +193,16 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
                 yield entry.key
 
 
-def _placing_changed(event: WatchEvent) -> bool:
-    """Whether a Cluster changed in a way that can change where things go: of its status only the APIs can."""
-    before, after = event.previous, event.entry
-    if event.type != "MODIFIED" or before is None:
-        return True
-    if _apis(before) != _apis(after):
-        return True
-    return (before.meta.labels, before.meta.generation, before.meta.deletionTimestamp) != (
-        after.meta.labels,
-        after.meta.generation,
-        after.meta.deletionTimestamp,
-    )
-
-
-def _apis(entry: Entry) -> object:
-    return (entry.object.get("status") or {}).get("apiEnablements")
+def helping(event: WatchEvent) -> frozenset[str]:
+    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
+    after, before = None if event.type == "DELETED" else event.entry, event.previous
+    if event.entry.key[:2] == CLUSTERS:
+        judge = wakes.helps
+    elif bindings.is_binding(event.entry.key):
+        judge = wakes.frees
+    else:
+        return frozenset()
+    return judge(before.object if before else None, after.object if after else None)
 
 
 # --- policies: keys are policies -----------------------------------------------------------------------------
@@ -168,7 +215,7 @@ def _policies_initial(world: World) -> Iterator[Key]:
 
 def _policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
-    if key.group == names.POLICY_GROUP and key.resource in (policies.POLICIES, policies.CLUSTER_POLICIES):
+    if policies.is_policy(key):
         yield key
     else:
         before = _claim(event.previous) if event.previous is not None else None
@@ -334,12 +381,19 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=lambda world, key, now: propagation.decide(world.snapshot, key, now, world.placing.at(now)),
         initial=_propagation_initial,
         on_change=_propagation_keys,
+        priority=lambda world, key: placed.priority(world.cache, key),
     ),
     Controller(
         name="policies",
-        decide=lambda world, key, now: policies.decide(world.snapshot, key, now),
+        decide=lambda world, key, now: policy_deletion.decide(world.snapshot, key, now),
         initial=_policies_initial,
         on_change=_policies_keys,
+    ),
+    Controller(
+        name="rebalancing",
+        decide=lambda world, key, now: rebalancing.decide(world.snapshot, key, now),
+        initial=_listed(rebalancing.REBALANCERS),
+        on_change=lambda world, event: _is(rebalancing.REBALANCERS)(event.entry.key),
     ),
     Controller(
         name="aggregation",

@@ -7,16 +7,15 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from towline.hub.decide import activation
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Put, Snapshot
-from towline.hub.decide.policies import Claim, with_claim
+from towline.hub.decide.policies import Claim, priority_class_key, with_claim
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import (
     Key,
     Object,
-    annotations_of,
-    content_hash,
     finalizers_of,
     generation_of,
     is_deleting,
@@ -25,7 +24,6 @@ from towline.kube.objects import (
     namespace_of,
     revision_of,
     uid_of,
-    with_annotations,
     with_finalizer,
     with_labels,
     with_metadata,
@@ -34,14 +32,7 @@ from towline.kube.objects import (
 
 BINDINGS = "resourcebindings"
 CLUSTER_BINDINGS = "clusterresourcebindings"
-TEMPLATE_HASH = "towline.io/template-hash"
-"""On the binding of a Lazy policy: the template's content when the policy was last applied."""
-
 DEFAULT_SCHEDULER = "default-scheduler"
-
-
-class Refused(Exception):
-    """The policy cannot be applied now; the message says why, for the user."""
 
 
 # --- finding -------------------------------------------------------------------------------------------------
@@ -151,22 +142,20 @@ def shape(
     snapshot: Snapshot, template: Object, policy: Object, claim: Claim, existing: Object | None
 ) -> Object:
     """The binding that `policy` makes of `template`, before scheduling. An existing one keeps what is not the policy's:
-    targets, requiredBy, eviction tasks, the suspension of scheduling. Raises Refused."""
+    targets, requiredBy, eviction tasks, the suspension of scheduling."""
     kind, namespace, name = str(template["kind"]), namespace_of(template), name_of(template)
     key = key_for(namespace, name, kind)
     binding = existing or _blank(key)
-    lazy = (policy.get("spec") or {}).get("activationPreference") == "Lazy"
-    stamp = _content_stamp(template) if lazy else None
-    recorded = annotations_of(binding).get(TEMPLATE_HASH)
+    stamp = activation.content_stamp(template) if activation.is_lazy(policy) else None
+    seen = activation.recorded(binding)
     binding = _with_identity(binding, key, template, claim)
-    if lazy and existing is not None and stamp == recorded:
-        return binding  # only the policy changed: it takes effect with the template's next change
-    spec = _spec(snapshot, template, policy, binding.get("spec") or {})
-    if stamp is None:
-        binding = with_annotations(binding, remove=[TEMPLATE_HASH]) if recorded else binding
-    else:
-        binding = with_annotations(binding, {TEMPLATE_HASH: stamp})
-    return {**binding, "spec": spec}
+    if stamp is not None and existing is not None and stamp == seen:
+        return binding
+    fields = _from_template(template)
+    if stamp is None or existing is None or seen is not None:
+        fields |= _from_policy(snapshot, template, policy, binding.get("spec") or {})
+    # Otherwise the policy is lazy since just now: what it says counts from the template's next change.
+    return {**activation.with_record(binding, stamp), "spec": _spec(binding.get("spec") or {}, fields)}
 
 
 def _blank(key: Key) -> Object:
@@ -205,15 +194,20 @@ def derived_uuid(*parts: str) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
-def _spec(snapshot: Snapshot, template: Object, policy: Object, old: Mapping[str, Any]) -> Object:
-    rule = policy.get("spec") or {}
+def _from_template(template: Object) -> Object:
     workload = interpreter.replicas(template)
     count, requirements = workload if workload is not None else (0, None)
-    fields: Object = {
+    return {
         "resource": _reference(template),
-        "propagateDeps": rule.get("propagateDeps") or None,
         "replicas": count or None,
         "replicaRequirements": requirements or None,
+    }
+
+
+def _from_policy(snapshot: Snapshot, template: Object, policy: Object, old: Mapping[str, Any]) -> Object:
+    rule = policy.get("spec") or {}
+    return {
+        "propagateDeps": rule.get("propagateDeps") or None,
         "placement": rule.get("placement") or {},
         "schedulerName": rule.get("schedulerName") or DEFAULT_SCHEDULER,
         "failover": rule.get("failover"),
@@ -223,6 +217,10 @@ def _spec(snapshot: Snapshot, template: Object, policy: Object, old: Mapping[str
         "schedulePriority": _schedule_priority(snapshot, rule),
         "workloadAffinityGroups": _affinity_groups(template, rule),
     }
+
+
+def _spec(old: Mapping[str, Any], fields: Mapping[str, Any]) -> Object:
+    """`old` with `fields`; those that are None go."""
     spec: Object = {k: v for k, v in {**old, **fields}.items() if v is not None}
     seen = old.get("resource") or {}
     if {**seen, "resourceVersion": ""} == {**spec["resource"], "resourceVersion": ""} and all(
@@ -253,13 +251,8 @@ def _suspension(rule: Mapping[str, Any], old: Mapping[str, Any]) -> Object | Non
 
 def _schedule_priority(snapshot: Snapshot, rule: Mapping[str, Any]) -> Object | None:
     wish = rule.get("schedulePriority")
-    if not wish:
-        return None
-    name = str(wish.get("priorityClassName") or "")
-    found = snapshot.get(Key("scheduling.k8s.io", "priorityclasses", "", name))
-    if found is None:
-        raise Refused(f'PriorityClass "{name}" not found')
-    return {"priority": int(found.get("value") or 0)}
+    found = snapshot.get(priority_class_key(wish)) if wish else None
+    return None if found is None else {"priority": int(found.get("value") or 0)}
 
 
 def _affinity_groups(template: Object, rule: Mapping[str, Any]) -> Object | None:
@@ -272,20 +265,6 @@ def _affinity_groups(template: Object, rule: Mapping[str, Any]) -> Object | None
         if label and label in labels_of(template):
             groups[field] = f"{label}={labels_of(template)[label]}"
     return groups or None
-
-
-def _content_stamp(template: Object) -> str:
-    """What a user can change of a template, hashed: the system's own labels and annotations do not count."""
-    body = {field: value for field, value in template.items() if field not in ("metadata", "status")}
-    own = [
-        {
-            key: value
-            for key, value in held.items()
-            if ".karmada.io" not in key or key == names.SKIP_AUTO_PROPAGATION
-        }
-        for held in (labels_of(template), annotations_of(template))
-    ]
-    return content_hash([body, own]).hex()
 
 
 # --- taking down ---------------------------------------------------------------------------------------------

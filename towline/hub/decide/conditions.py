@@ -61,3 +61,10 @@ def with_condition(
             fresh["lastTransitionTime"] = entry["lastTransitionTime"]
         updated.append(fresh)
     return updated if placed else [*updated, fresh]
+
+
+def without_condition(status: Mapping[str, Any], kind: str) -> Object:
+    """`status` without the condition of type `kind`."""
+    left = [entry for entry in status.get("conditions") or () if entry.get("type") != kind]
+    rest = {field: value for field, value in status.items() if field != "conditions"}
+    return {**rest, "conditions": left} if left else rest

@@ -13,10 +13,17 @@ from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condit
 from towline.hub.decide.plan import EventNote
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
 from towline.hub.decide.scheduling.request import strategy_of
+from towline.hub.decide.scheduling.strategies import replicas_by_component
 from towline.kube import names
 from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations
 
 SCHEDULED = "Scheduled"
+SUSPENDED = "SchedulingSuspended"
+FOREIGN = "WaitingForScheduler"
+"""Reasons of a Scheduled condition that is Unknown: nobody here is to schedule the binding."""
+
+_SUSPENDED = "scheduling is suspended (spec.suspension.scheduling)"
+_FOREIGN = "scheduler {} is expected to schedule this (spec.schedulerName)"
 
 
 class Placed(NamedTuple):
@@ -35,8 +42,9 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
     spec = binding.get("spec") or {}
     ours = (spec.get("schedulerName") or DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
     if not ours or (spec.get("suspension") or {}).get("scheduling"):
-        why = "scheduling is suspended" if ours else f"scheduler {spec.get('schedulerName')} places it"
-        return Placed(with_generation(_all_observed(binding), old), [], {"scheduling": why})
+        reason, why = (SUSPENDED, _SUSPENDED) if ours else (FOREIGN, _FOREIGN.format(spec["schedulerName"]))
+        left = _with_expectation(with_generation(_all_observed(binding), old), reason, why, now)
+        return Placed(left, [], {"scheduling": why})
     cause = needs_scheduling(binding, view)
     if cause is None:
         kept = with_generation(_all_observed(binding), old)
@@ -46,6 +54,19 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
+
+
+def _with_expectation(binding: Object, reason: str, message: str, now: float) -> Object:
+    """What is not scheduled here says what it waits for, until whoever schedules it says something else."""
+    before = condition(binding.get("status"), SCHEDULED)
+    if before is not None and before.get("reason") not in (SUSPENDED, FOREIGN):
+        return binding
+    if before is not None and (before.get("reason"), before.get("message")) == (reason, message):
+        return binding
+    conditions = (binding.get("status") or {}).get("conditions")
+    return _with_status(
+        binding, conditions=with_condition(conditions, SCHEDULED, "Unknown", reason, message, now)
+    )
 
 
 _TRIGGERED = "a reschedule was triggered"
@@ -65,9 +86,18 @@ def needs_scheduling(binding: Object, view: View) -> str | None:
         return "not divided: follows the clusters"
     if sum(targets(binding).values()) != int(spec.get("replicas") or 0) or not targets(binding):
         return "the number of replicas changed"
+    if _components_changed(spec):
+        return "the components changed"
     if not all(_stands(name, view) for name in targets(binding)):
         return "a target is being removed"
     return None
+
+
+def _components_changed(spec: Mapping[str, Any]) -> bool:
+    """Whether the targets of a workload with several components were told other replicas than it has now."""
+    components = spec.get("components") or ()
+    wanted = replicas_by_component(components) if len(components) > 1 else []
+    return any((target.get("components") or []) != wanted for target in spec.get("clusters") or ())
 
 
 def _stands(cluster: str, view: View) -> bool:
@@ -100,8 +130,10 @@ def _written(
 ) -> tuple[Object, list[EventNote]]:
     placed = binding
     if outcome.targets is not None:
+        each = {"components": list(outcome.components)} if outcome.components else {}
         chosen = [
-            {"name": n, "replicas": c} if c else {"name": n} for n, c in sorted(outcome.targets.items())
+            {"name": n, "replicas": c, **each} if c else {"name": n, **each}
+            for n, c in sorted(outcome.targets.items())
         ]
         placed = {**binding, "spec": _with_clusters(binding["spec"], chosen)}
         placed = _with_applied_placement(placed)
@@ -124,7 +156,9 @@ def _written(
         status["schedulerObservedGeneration"] = generation_of(placed)
         status["schedulerObservingAffinityName"] = outcome.affinity or None
         if moved or fresh or not same:
-            status["lastScheduledTime"] = rfc3339(now)
+            # A trigger that lies ahead is answered too: it must not count again.
+            asked = epoch(placed["spec"].get("rescheduleTriggeredAt")) if fresh else None
+            status["lastScheduledTime"] = rfc3339(max(now, asked or now))
     placed = with_fully_applied(_with_status(placed, **status), now)
     if same and (not moved or not outcome.success):
         return placed, []

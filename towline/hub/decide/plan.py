@@ -31,6 +31,10 @@ class Snapshot(Protocol):
     def dependents(self, uid: str) -> Sequence[Key]:
         """Keys of all objects of any kind that name `uid` as an owner, but for UNCOLLECTED."""
 
+    def selecting(self, template: Object) -> Sequence[Key]:
+        """Keys of the propagation policies that have a selector for the template's kind and its name, or any name. What selectors
+        say about labels, and cluster policies about namespaces, is not looked at."""
+
 
 INDEXED_LABELS = (
     "propagationpolicy.karmada.io/permanent-id",

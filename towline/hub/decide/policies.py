@@ -1,31 +1,29 @@
-"""Policies: which one a template belongs to, the claim that says so, and when a deleted policy may go."""
+"""Policies: which one a template belongs to, and the claim that says so."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from towline.hub.decide.plan import NOTHING, Delete, Plan, Put, Snapshot
+from towline.hub.decide.plan import Snapshot
 from towline.kube import names
 from towline.kube.objects import (
     Key,
     Object,
     annotations_of,
-    finalizers_of,
     is_deleting,
     labels_of,
     name_of,
     namespace_of,
-    revision_of,
     uid_of,
     with_metadata,
-    without_finalizer,
 )
 from towline.kube.selectors import SelectorError, from_object
 
 POLICIES = "propagationpolicies"
 CLUSTER_POLICIES = "clusterpropagationpolicies"
+PRIORITY_CLASSES = ("scheduling.k8s.io", "priorityclasses")
 
 _CLAIM_LABELS = (names.POLICY_ID, names.CLUSTER_POLICY_ID)
 _CLAIM_ANNOTATIONS = (
@@ -53,42 +51,178 @@ class Claim(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Why `policy` cannot take effect now: a reason and a message, as conditions have them."""
+
+    policy: Object
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """The policy that governs a template, or None, and what became of the others (as data)."""
 
     policy: Object | None
     considered: tuple[Mapping[str, Any], ...] = ()
+    preempted: Claim | None = None
+    """The claim that `policy` takes the template from, by preemption."""
+    block: Block | None = None
+    """What waits: `policy` itself, or one that would preempt it."""
 
 
 def match(snapshot: Snapshot, template: Object) -> Match:
-    """Whose template it is (Karmada 2.1).
+    """Whose template it is (Karmada 2.1), from what is there and not from what happened.
 
-    A claimed template stays with its policy while that exists and selects it. Otherwise the policies of its namespace
-    compete, and only if none of them selects it the cluster policies do: largest explicit priority, then the most
+    A claimed template stays with its policy while that exists, selects it and is not preempted. Otherwise the policies of its
+    namespace compete, and only if none of them selects it the cluster policies do: largest explicit priority, then the most
     specific selector (name, label selector, kind), then the smallest name.
+
+    Karmada preempts when a policy is written; here the strongest of all that may preempt takes the template whenever
+    it is looked at. That comes to the same: one that preempts is stronger than the present owner, so a chain of preemptions in any
+    order ends with the strongest, which no other may preempt. An owner whose priority is lowered is preempted because the
+    comparison is made anew, by the highest first. Only who held a template first among equals depends on history, and the claim is that history.
     """
     claim = claim_of(template)
-    if claim is not None:
-        policy = snapshot.get(claim.key)
-        if policy is not None and not is_deleting(policy) and specificity(policy, template):
-            return Match(policy, ({"policy": str(claim), "verdict": "claimed"},))
+    owner = None if claim is None else snapshot.get(claim.key)
+    if claim is not None and owner is not None and not is_deleting(owner) and specificity(owner, template):
+        return _kept(snapshot, template, claim, owner)
     considered: list[Mapping[str, Any]] = []
-    namespace = namespace_of(template)
-    if namespace:
-        best = _best(snapshot.list(names.POLICY_GROUP, POLICIES, namespace), template, considered)
-        if best is not None:
-            return Match(best, tuple(considered))
-    best = _best(snapshot.list(names.POLICY_GROUP, CLUSTER_POLICIES), template, considered)
-    return Match(best, tuple(considered))
+    best = _best(_candidates(snapshot, template, POLICIES), template, considered)
+    if best is None:
+        best = _best(_candidates(snapshot, template, CLUSTER_POLICIES), template, considered)
+    return Match(best, tuple(considered), block=None if best is None else _block(snapshot, best))
+
+
+def _kept(snapshot: Snapshot, template: Object, claim: Claim, owner: Object) -> Match:
+    """The owner, or the strongest that takes the template from it. One that could not take effect takes nothing."""
+    considered: list[Mapping[str, Any]] = []
+    waiting: Block | None = None
+    for rival in _preempting(snapshot, template, owner):
+        block = _block(snapshot, rival)
+        data = {"policy": str(claim_by(rival)), "priority": priority_of(rival)}
+        if block is None:
+            considered.append({**data, "verdict": "preempts"})
+            considered.append({"policy": str(claim), "verdict": "preempted", "priority": priority_of(owner)})
+            return Match(rival, tuple(considered), claim)
+        considered.append({**data, "verdict": "cannot preempt yet", "message": block.message})
+        waiting = waiting or block
+    considered.insert(0, {"policy": str(claim), "verdict": "claimed"})
+    return Match(owner, tuple(considered), block=_block(snapshot, owner) or waiting)
+
+
+def _preempting(snapshot: Snapshot, template: Object, owner: Object) -> Iterator[Object]:
+    """Those that may take `template` from `owner`, strongest first: policies of its namespace from any cluster policy, others only
+    from a strictly lower priority of their own kind. Each names the template in a selector."""
+    among = [POLICIES] if namespace_of(owner) else [POLICIES, CLUSTER_POLICIES]
+    for resource in among:
+        above = priority_of(owner) if resource == among[-1] else None
+        rivals = [
+            policy
+            for policy in _candidates(snapshot, template, resource)
+            if _spec(policy).get("preemption") == "Always"
+            and (above is None or priority_of(policy) > above)
+            and not is_deleting(policy)
+            and specificity(policy, template) == 3
+        ]
+        yield from sorted(rivals, key=lambda policy: (-priority_of(policy), name_of(policy)))
+
+
+def _candidates(snapshot: Snapshot, template: Object, resource: str) -> Sequence[Object]:
+    found = (snapshot.get(key) for key in snapshot.selecting(template) if key.resource == resource)
+    return [policy for policy in found if policy is not None]
+
+
+def _block(snapshot: Snapshot, policy: Object) -> Block | None:
+    """Whether something that `policy` depends on is missing."""
+    missing = [key for key in dependencies(policy) if snapshot.get(key) is None]
+    if not missing:
+        return None
+    if missing[0][:2] == PRIORITY_CLASSES:
+        message = f'waiting for PriorityClass "{missing[0].name}" of schedulePriority: not found'
+        return Block(policy, "PriorityClassNotFound", message)
+    what = "OverridePolicy" if namespace_of(policy) else "ClusterOverridePolicy"
+    absent = ", ".join(key.name for key in missing if key[:2] != PRIORITY_CLASSES)
+    message = f"waiting for dependent overrides: {what} {absent} not found"
+    return Block(policy, "DependentOverridesNotFound", message)
+
+
+def dependencies(policy: Object) -> Iterator[Key]:
+    """What must exist for `policy` to take effect: its dependentOverrides, and the PriorityClass of its schedulePriority."""
+    namespace = namespace_of(policy)
+    resource = "overridepolicies" if namespace else "clusteroverridepolicies"
+    for name in _spec(policy).get("dependentOverrides") or ():
+        yield Key(names.POLICY_GROUP, resource, namespace, str(name))
+    wish = _spec(policy).get("schedulePriority")
+    if wish:
+        yield priority_class_key(wish)
+
+
+def priority_class_key(wish: Mapping[str, Any]) -> Key:
+    """The PriorityClass that a schedulePriority names."""
+    return Key(*PRIORITY_CLASSES, "", str(wish.get("priorityClassName") or ""))
 
 
 def specificity(policy: Object, template: Object) -> int:
     """How closely `policy` selects `template`: 3 by name, 2 by label selector, 1 by kind only, 0 not at all."""
-    return max((_selector_matches(s, policy, template) for s in _selectors(policy)), default=0)
+    return max((_selector_matches(s, policy, template) for s in selectors_of(policy)), default=0)
 
 
-def _selectors(policy: Object) -> list[Mapping[str, Any]]:
-    return (policy.get("spec") or {}).get("resourceSelectors") or []
+class Selection(NamedTuple):
+    """A selector as far as an index can know it: what it says about labels is left out. `name` is empty for any name."""
+
+    namespace: str
+    """The policy's own; empty for a cluster policy."""
+    api_version: str
+    kind: str
+    name: str
+
+
+def selections(policy: Object) -> set[Selection]:
+    """Where the index of policies keeps `policy`."""
+    return {
+        Selection(
+            namespace_of(policy),
+            str(selector.get("apiVersion")),
+            str(selector.get("kind")),
+            str(selector.get("name") or ""),
+        )
+        for selector in selectors_of(policy)
+    }
+
+
+def selections_for(template: Object) -> set[Selection]:
+    """Where the policies are kept that may select `template`."""
+    api_version, kind = str(template.get("apiVersion")), str(template.get("kind"))
+    return {
+        Selection(namespace, api_version, kind, name)
+        for namespace in (namespace_of(template), "")
+        for name in (name_of(template), "")
+    }
+
+
+def is_policy(key: Key) -> bool:
+    return key.group == names.POLICY_GROUP and key.resource in (POLICIES, CLUSTER_POLICIES)
+
+
+def selectors_of(policy: Object) -> Sequence[Mapping[str, Any]]:
+    selectors: Sequence[Mapping[str, Any]] = _spec(policy).get("resourceSelectors") or ()
+    return selectors
+
+
+def priority_of(policy: Object) -> int:
+    """The explicit priority."""
+    return int(_spec(policy).get("priority") or 0)
+
+
+def removes(policy: Object) -> bool:
+    """Whether what it propagated goes when it lets a template go and no other policy takes it (`onPolicyDelete`)."""
+    return _spec(policy).get("onPolicyDelete") == "Remove"
+
+
+def _spec(policy: Object) -> Mapping[str, Any]:
+    spec: Mapping[str, Any] = policy.get("spec") or {}
+    return spec
 
 
 def _selector_matches(selector: Mapping[str, Any], policy: Object, template: Object) -> int:
@@ -109,7 +243,7 @@ def _selector_matches(selector: Mapping[str, Any], policy: Object, template: Obj
         return 0  # admission refuses such a selector; one that slipped through selects nothing
 
 
-def _best(policies: Any, template: Object, considered: list[Mapping[str, Any]]) -> Object | None:
+def _best(policies: Iterable[Object], template: Object, considered: list[Mapping[str, Any]]) -> Object | None:
     ranked: list[tuple[int, int, str, Object]] = []
     for policy in policies:
         closeness = specificity(policy, template)
@@ -118,8 +252,7 @@ def _best(policies: Any, template: Object, considered: list[Mapping[str, Any]]) 
         if is_deleting(policy):
             considered.append({"policy": str(claim_by(policy)), "verdict": "deleting"})
             continue
-        priority = int((policy.get("spec") or {}).get("priority") or 0)
-        ranked.append((-priority, -closeness, name_of(policy), policy))
+        ranked.append((-priority_of(policy), -closeness, name_of(policy), policy))
     ranked.sort(key=lambda row: row[:3])
     for place, (priority, closeness, _, policy) in enumerate(ranked):
         considered.append(
@@ -170,26 +303,3 @@ def with_claim(obj: Object, claim: Claim | None) -> Object:
     if labels == labels_of(obj) and annotations == annotations_of(obj):
         return obj
     return with_metadata(obj, labels=labels or None, annotations=annotations or None)
-
-
-# --- the policy's own end ------------------------------------------------------------------------------------
-
-
-def decide(snapshot: Snapshot, key: Key, now: float) -> Plan:
-    """A policy being deleted goes once nothing carries its claim. (Propagation takes the claims off.)"""
-    policy = snapshot.get(key)
-    if policy is None or not is_deleting(policy):
-        return NOTHING
-    finalizer = names.POLICY_FINALIZER if key.namespace else names.CLUSTER_POLICY_FINALIZER
-    if finalizer not in finalizers_of(policy):
-        return NOTHING
-    label = names.POLICY_ID if key.namespace else names.CLUSTER_POLICY_ID
-    claimed = [held for held in snapshot.labelled(label, claim_by(policy).id) if held != key]
-    if claimed:
-        return Plan(
-            reasons={"waiting": "claims are still on objects", "claimed": [str(held) for held in claimed]}
-        )
-    left = without_finalizer(policy, finalizer)
-    if finalizers_of(left):
-        return Plan(writes=(Put(key, left, revision_of(policy)),))
-    return Plan(writes=(Delete(key, revision_of(policy)),))

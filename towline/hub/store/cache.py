@@ -19,8 +19,9 @@ from typing import TypeAlias
 import msgspec
 
 from towline.hub.decide.plan import INDEXED_LABELS, UNCOLLECTED
+from towline.hub.decide.policies import is_policy
 from towline.hub.store.contract import Change, Compacted, Lease, Row, Store, Unavailable, Write
-from towline.hub.store.index import LabelIndex, OwnerIndex
+from towline.hub.store.index import LabelIndex, OwnerIndex, SelectionIndex
 from towline.hub.store.watch import Entry, EventType, Gone, ParsedObjects, Ring, Source, Watch, WatchEvent
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object, parse_path, read_meta, stamp, stamp_again
@@ -138,6 +139,9 @@ class CacheSnapshot:
     def dependents(self, uid: str) -> Sequence[Key]:
         return self._cache.dependents(uid)
 
+    def selecting(self, template: Object) -> Sequence[Key]:
+        return self._cache.selecting(template)
+
 
 class Cache:
     """The store's rows, followed. `window_events` and `window_bytes` bound the rings of all resources together, `parsed_objects` the
@@ -163,6 +167,7 @@ class Cache:
         self._parsed = ParsedObjects(parsed_objects)
         self._index = LabelIndex(indexed_labels)
         self._owners = OwnerIndex(UNCOLLECTED) if owners else None
+        self._selections = SelectionIndex()
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._order: deque[tuple[Ring, int]] = deque()
         """Whose event is the oldest, the second oldest, ...: one place for each event that is kept."""
@@ -203,6 +208,10 @@ class Cache:
     def dependents(self, uid: str) -> Sequence[Key]:
         """Keys of what names `uid` as an owner, sorted; see UNCOLLECTED."""
         return () if self._owners is None else self._owners.find(uid)
+
+    def selecting(self, template: Object) -> Sequence[Key]:
+        """As `Snapshot.selecting`, in key order."""
+        return self._selections.find(template)
 
     def owned(self) -> Iterator[Key]:
         """Keys of all that has owners, some more than once."""
@@ -306,6 +315,8 @@ class Cache:
                 self._index.replace(entry.key, None, entry.meta.labels)
                 if self._owners is not None:
                     self._owners.replace(entry.key, None, entry.meta)
+                if is_policy(entry.key):
+                    self._selections.replace(entry.key, None, entry.object)
         self._show()
 
     async def _load_again(self) -> None:
@@ -389,6 +400,10 @@ class Cache:
             )
             if self._owners is not None:
                 self._owners.replace(key, before, after)
+            if is_policy(key):
+                self._selections.replace(
+                    key, _object(event.previous), _object(None if after is None else event.entry)
+                )
             shelf.ring.append(event)
             size = len(event.entry.value)
             self._order.append((shelf.ring, size))
@@ -466,3 +481,7 @@ class Cache:
         if shelf is None:
             shelf = self._shelves[group, resource] = Shelf(Ring(self._floor))
         return shelf
+
+
+def _object(entry: Entry | None) -> Object | None:
+    return None if entry is None else entry.object

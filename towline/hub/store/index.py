@@ -1,10 +1,11 @@
-"""Indexes over all objects of the cache, whatever their kind: by a few labels, and by owner."""
+"""Indexes over all objects of the cache, whatever their kind: by a few labels, by owner; and of policies by what they select."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from towline.kube.objects import Key, Meta
+from towline.hub.decide.policies import Selection, selections, selections_for
+from towline.kube.objects import Key, Meta, Object
 
 
 class LabelIndex:
@@ -64,3 +65,24 @@ class OwnerIndex:
                     del self._keys[owner.uid]
         for owner in after or ():
             self._keys.setdefault(owner.uid, set()).add(key)
+
+
+class SelectionIndex:
+    """Propagation policies by what they select: a template must not be held against every policy of its namespace."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Selection, set[Key]] = {}
+
+    def find(self, template: Object) -> Sequence[Key]:
+        return sorted({key for at in selections_for(template) for key in self._keys.get(at, ())})
+
+    def replace(self, key: Key, old: Object | None, new: Object | None) -> None:
+        before = selections(old) if old is not None else set()
+        after = selections(new) if new is not None else set()
+        for at in before - after:
+            keys = self._keys[at]
+            keys.discard(key)
+            if not keys:
+                del self._keys[at]
+        for at in after - before:
+            self._keys.setdefault(at, set()).add(key)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Delete, Put
-from towline.hub.decide.scheduling.assigned import Assigned, share_of
+from towline.hub.decide.scheduling.assigned import Assigned, groups_of, share_of
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.view import View
 from towline.hub.store.cache import Cache, WatchEvent
@@ -41,6 +41,10 @@ class FleetView:
         """The view for a decision at this moment. Read it before anything else can happen."""
         self._view.assigned.expire(now)
         return self._view
+
+    def companions(self, binding: Object) -> Iterable[Key]:
+        """The placed bindings that share a workload group with `binding`."""
+        return self._view.assigned.peers(groups_of(binding))
 
     def decided(self, writes: Iterable[Put | Delete]) -> None:
         """These are about to be committed: the next decision has to reckon with them already."""

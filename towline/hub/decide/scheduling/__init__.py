@@ -1,13 +1,13 @@
 """Scheduling: a function from a binding's wish and the fleet to its targets, with every reason as data.
 
 Steps, for one affinity term after the other until one succeeds: filter, score, estimate room, select, divide. Filters
-(`filters.FILTERS`), scores (`scores.SCORES`) and strategies (`strategies.STRATEGIES`) are tables; a new rule is a function
-and a row.
+(`filters.FILTERS`) and scores (`scores.SCORES`) are tables; a new rule is a function and a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
 from towline.hub.decide.scheduling.estimates import replicas_in
@@ -17,6 +17,7 @@ from towline.hub.decide.scheduling.request import (
     CAPACITY,
     CLUSTER,
     DYNAMIC,
+    LABEL,
     NO_CLUSTER_FIT,
     SUCCESS,
     SUCCESS_MESSAGE,
@@ -59,7 +60,7 @@ def schedule(request: Request, view: View) -> Outcome:
         return chosen
     waits = frozenset[str]() if chosen.success else frozenset().union(*(outcome.waits for outcome in tried))
     traces = [trace for outcome in tried for trace in outcome.traces]
-    return Outcome(chosen.reason, chosen.message, chosen.targets, chosen.affinity, waits, traces)
+    return replace(chosen, waits=waits, traces=traces)
 
 
 def _first(request: Request, terms: Sequence[Term]) -> int:
@@ -83,8 +84,8 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
     candidates, sources = _candidates(request, term, view, feasible)
     selection, division, error = None, None, ""
     try:
-        selection = select(request, _ranked(candidates) if sources is not None else candidates)
-        division = assign(request, selection.chosen)
+        selection = select(request, candidates)
+        division = assign(request, selection.chosen, members)
     except Unschedulable as refusal:
         error = str(refusal)
     trace = traced(
@@ -99,9 +100,17 @@ def _try_term(request: Request, term: Term, view: View) -> Outcome:
         error,
     )
     if division is None:
-        helped = waits | {CLUSTER, CAPACITY}
+        # Labels and fields too: who stands in which region may be what is lacking.
+        helped = waits | {CLUSTER, CAPACITY, LABEL}
         return Outcome(UNSCHEDULABLE, error, None, term.name, helped, (trace,))
-    return Outcome(SUCCESS, SUCCESS_MESSAGE, division.targets, term.name, traces=(trace,))
+    return Outcome(
+        SUCCESS,
+        SUCCESS_MESSAGE,
+        division.targets,
+        term.name,
+        traces=(trace,),
+        components=division.components,
+    )
 
 
 def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], frozenset[str]]:
@@ -165,11 +174,6 @@ def _tiers(term: Term, members: Members, feasible: int) -> dict[str, int]:
         if not left:
             break
     return tiers
-
-
-def _ranked(candidates: list[Candidate]) -> list[Candidate]:
-    """Best first: tier, score, available replicas, name (Karmada 3.4)."""
-    return sorted(candidates, key=lambda c: (c.tier, -c.score, -(c.allocatable + c.current), c.name))
 
 
 def _no_fit_message(members: Members, refusals: Sequence[Refused]) -> str:

@@ -39,22 +39,26 @@ class Share:
 
 def share_of(binding: Object, now: float) -> Share | None:
     """What `binding` has; None when that concerns nobody."""
-    spec = binding.get("spec") or {}
     targets = bindings.targets(binding)
     if not targets or is_deleting(binding):
         return None
-    namespace = str((binding.get("metadata") or {}).get("namespace") or "")
-    wish = spec.get("workloadAffinityGroups") or {}
-    groups = [
-        (namespace, str(wish[field]), avoiding)
-        for field, avoiding in (("affinityGroup", False), ("antiAffinityGroup", True))
-        if wish.get(field)
-    ]
+    groups = groups_of(binding)
     until = (epoch((binding.get("status") or {}).get("lastScheduledTime")) or 0.0) + PROMISED_SECONDS
     promised = _promised(binding, targets) if until > now else ()
     if not groups and not promised:
         return None
-    return Share(frozenset(targets), tuple(groups), promised, until)
+    return Share(frozenset(targets), groups, promised, until)
+
+
+def groups_of(binding: Object) -> tuple[Group, ...]:
+    """The workload groups that `binding` is in."""
+    namespace = str((binding.get("metadata") or {}).get("namespace") or "")
+    wish = (binding.get("spec") or {}).get("workloadAffinityGroups") or {}
+    return tuple(
+        (namespace, str(wish[field]), avoiding)
+        for field, avoiding in (("affinityGroup", False), ("antiAffinityGroup", True))
+        if wish.get(field)
+    )
 
 
 def _promised(binding: Object, targets: Mapping[str, int]) -> tuple[tuple[str, Amounts], ...]:

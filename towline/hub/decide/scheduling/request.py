@@ -74,10 +74,14 @@ class Selection(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Replicas by cluster, and the arithmetic that led there (as data, small)."""
+    """What each target gets."""
 
     targets: Mapping[str, int]
+    """Replicas by cluster, sorted by name."""
     reasons: Mapping[str, Any]
+    """The arithmetic that led there, step by step (as data, small)."""
+    components: Sequence[Mapping[str, Any]] = ()
+    """Name and replicas of each component, which every target gets; empty unless there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Outcome:
     """What could help a wish that failed: see filters.FILTERS and CAPACITY."""
     traces: Sequence[Any] = field(default=(), compare=False)
     """How each term that was tried went: trace.Trace."""
+    components: Sequence[Mapping[str, Any]] = ()
+    """What each target gets of a workload with several components: see Assignment."""
 
     @property
     def success(self) -> bool:
@@ -133,7 +139,14 @@ DYNAMIC = ("DynamicWeight", "Aggregated")
 
 def constraints_of(request: Request) -> Sequence[Mapping[str, Any]]:
     """The spread constraints that count: static weights ignore them (Karmada 3.4)."""
-    if request.workload and strategy_of(request.placement) == "StaticWeight":
+    if strategy_of(request.placement) == "StaticWeight":
         return ()
     found: Sequence[Mapping[str, Any]] = request.placement.get("spreadConstraints") or ()
     return found
+
+
+def wanted_replicas(request: Request) -> int:
+    """A single component is divided as if its replicas were the workload's."""
+    if len(request.components) == 1 and not request.replicas:
+        return int(request.components[0].get("replicas") or 0)
+    return request.replicas

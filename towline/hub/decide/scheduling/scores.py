@@ -9,10 +9,13 @@ from towline.hub.decide.scheduling.view import View
 
 Score = Callable[[Request, View], Mapping[str, int]]
 
+LOCALITY = 100
+"""Points of a present target."""
+
 
 def cluster_locality(request: Request, view: View) -> Mapping[str, int]:
-    """Stay where it is: 100 for a present target."""
-    return dict.fromkeys(request.current, 100)
+    """Stay where it is."""
+    return dict.fromkeys(request.current, LOCALITY)
 
 
 SCORES: tuple[tuple[str, Score], ...] = (("ClusterLocality", cluster_locality),)

@@ -1,53 +1,82 @@
-"""How many replicas each selected cluster gets: one function a strategy."""
+"""How many replicas each chosen cluster gets (Karmada 3.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from towline.hub.decide.scheduling.affinity import place_matcher
-from towline.hub.decide.scheduling.division import divide
+from towline.hub.decide.scheduling.division import descends, step
+from towline.hub.decide.scheduling.dynamic import divide_by_room
+from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.request import (
     Assignment,
     Candidate,
     Request,
     Unschedulable,
     strategy_of,
+    wanted_replicas,
 )
 
-Strategy = Callable[[Request, Sequence[Candidate]], Assignment]
+
+def assign(request: Request, chosen: Sequence[Candidate], members: Members) -> Assignment:
+    """Replicas for the chosen clusters; whatever their order, the same. Raises Unschedulable.
+
+    What has no replicas, or several components, goes whole to every chosen cluster. What is divided goes only to
+    clusters that get a replica.
+    """
+    if not chosen:
+        raise Unschedulable("no clusters available to schedule")
+    if len(request.components) > 1:
+        components = replicas_by_component(request.components)
+        return Assignment(_each(chosen, 0), {"strategy": "Components", "components": components}, components)
+    if not request.workload:
+        return Assignment(_each(chosen, 0), {"strategy": "Whole"})
+    strategy, replicas = strategy_of(request.placement), wanted_replicas(request)
+    reasons: dict[str, Any] = {"strategy": strategy, "replicas": replicas}
+    if strategy == "Duplicated":
+        return Assignment(_each(chosen, replicas), reasons)
+    if replicas == 0:
+        return Assignment(_scaled_to_zero(request, chosen), {**reasons, "mode": "scaled to zero"})
+    reasons["ties"] = "descending" if descends(request.uid) else "ascending"
+    if strategy == "StaticWeight":
+        only = step("weights", replicas, _static_weights(request.placement, chosen, members), request.uid)
+        return Assignment(only["result"], {**reasons, "steps": [only]})
+    result, steps = divide_by_room(request, replicas, chosen, aggregated=strategy == "Aggregated")
+    return Assignment(result, {**reasons, "steps": steps})
 
 
-def assign(request: Request, selected: Sequence[Candidate]) -> Assignment:
-    """Replicas for the selected clusters. Nothing to divide (no workload, or scaled to zero) goes to all with none."""
-    if not request.workload or request.replicas == 0:
-        return Assignment(dict.fromkeys(sorted(c.name for c in selected), 0), {"strategy": "All"})
-    strategy = STRATEGIES.get(strategy_of(request.placement))
-    if strategy is None:
-        raise Unschedulable("dynamic division is not supported yet; use static weights or Duplicated")
-    return strategy(request, selected)
+def replicas_by_component(components: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a target's `components` say."""
+    return [{"name": c.get("name") or "", "replicas": int(c.get("replicas") or 0)} for c in components]
 
 
-def duplicated(request: Request, selected: Sequence[Candidate]) -> Assignment:
-    """Every cluster gets all replicas."""
-    targets = dict.fromkeys(sorted(c.name for c in selected), request.replicas)
-    return Assignment(targets, {"strategy": "Duplicated"})
+def _each(chosen: Iterable[Candidate], replicas: int) -> dict[str, int]:
+    return dict.fromkeys(sorted([c.name for c in chosen]), replicas)
 
 
-def static_weight(request: Request, selected: Sequence[Candidate]) -> Assignment:
-    """By the largest weight of the rules that match a cluster; unmatched clusters are out unless none matches, then all
-    weigh the same. Not sticky: every scheduling divides anew. Clusters that end with nothing are dropped."""
-    scheduling = request.placement.get("replicaScheduling") or {}
-    rules = (scheduling.get("weightPreference") or {}).get("staticWeightList") or ()
-    weighed = [(place_matcher(rule.get("targetCluster")), int(rule.get("weight") or 0)) for rule in rules]
-    weights = {
-        c.name: max((weight for matches, weight in weighed if matches(c.member.place)), default=0)
-        for c in selected
-    }
-    weights = {name: weight for name, weight in weights.items() if weight > 0} or dict.fromkeys(
-        (c.name for c in selected), 1
-    )
-    result = {name: seats for name, seats in divide(request.replicas, weights, request.uid).items() if seats}
-    return Assignment(result, {"strategy": "StaticWeight", "weights": weights, "replicas": request.replicas})
+def _scaled_to_zero(request: Request, chosen: Sequence[Candidate]) -> dict[str, int]:
+    """Clusters that have a copy keep it, with no replicas: scaling to zero deletes nothing and spreads nothing.
+    With none yet, every chosen cluster gets one."""
+    return _each([c for c in chosen if c.name in request.current] or chosen, 0)
 
 
-STRATEGIES: dict[str, Strategy] = {"Duplicated": duplicated, "StaticWeight": static_weight}
+def _static_weights(
+    placement: Mapping[str, Any], chosen: Sequence[Candidate], members: Members
+) -> dict[str, int]:
+    """The largest weight of the rules that match a cluster; one that none matches is out, unless none matches any:
+    then all weigh the same. Room does not count."""
+    preference = (placement.get("replicaScheduling") or {}).get("weightPreference") or {}
+    rules = [
+        (int(rule.get("weight") or 0), rule.get("targetCluster"))
+        for rule in preference.get("staticWeightList") or ()
+    ]
+    left = members.mask(c.name for c in chosen) if rules else 0
+    weights: dict[str, int] = {}
+    for weight, affinity in sorted(rules, key=lambda rule: -rule[0]):
+        if weight <= 0 or not left:
+            break
+        matched = members.meant_by(affinity) & left
+        left ^= matched
+        for member in members.within(matched):
+            weights[member.name] = weight
+    return weights or _each(chosen, 1)

@@ -1,0 +1,92 @@
+"""What fell short is tried again when something helps, and not in a storm. The clock is a variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from towline.hub.controllers.queue import Item
+from towline.hub.controllers.waiting import ATTEMPTS_A_SECOND, Waiting
+from towline.kube.objects import Key
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def item(name: str) -> Item:
+    return Item("c", Key("", "things", "a", name))
+
+
+CAPACITY, TAINT = frozenset({"capacity"}), frozenset({"taint"})
+
+
+def test_only_those_are_woken_whom_it_can_help() -> None:
+    waiting = Waiting(Clock())
+    waiting.decided(item("x"), CAPACITY)
+    waiting.decided(item("y"), TAINT)
+    waiting.decided(item("z"), CAPACITY | TAINT)
+    assert list(waiting.helped({"label"})) == []
+    assert list(waiting.helped({"taint", "label"})) == [item("y"), item("z")]
+    assert list(waiting.helped(CAPACITY)) == [item("x")] and len(waiting) == 0
+
+
+def test_what_was_woken_costs_nothing_until_it_fell_short_again() -> None:
+    waiting = Waiting(Clock())
+    waiting.decided(item("x"), CAPACITY)
+    assert waiting.helped(CAPACITY) and not waiting.helped(CAPACITY)
+    waiting.decided(item("x"), CAPACITY)
+    assert waiting.helped(CAPACITY)
+
+
+def test_what_is_placed_waits_no_more_and_starts_anew() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    for _ in range(3):
+        clock.now += 100
+        waiting.decided(item("x"), CAPACITY)
+    waiting.decided(item("x"), frozenset())
+    assert not waiting.helped(CAPACITY) and waiting.short == 0
+    waiting.decided(item("x"), CAPACITY)
+    assert waiting.helped(CAPACITY) == {item("x"): 1.0}
+
+
+def test_attempts_are_1_2_4_8_and_then_10_seconds_apart() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    pauses = []
+    for _ in range(6):
+        waiting.decided(item("x"), CAPACITY)
+        pauses.append(waiting.helped(CAPACITY)[item("x")])
+        clock.now += pauses[-1]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_a_change_that_comes_late_wakes_at_once() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    waiting.decided(item("x"), CAPACITY)
+    clock.now += 7
+    assert waiting.helped(CAPACITY) == {item("x"): 0.0}
+
+
+def test_deciding_again_within_the_backoff_does_not_make_it_longer() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    waiting.decided(item("x"), CAPACITY)
+    clock.now += 0.25
+    waiting.decided(item("x"), CAPACITY)
+    assert waiting.helped(CAPACITY) == {item("x"): 0.75}
+
+
+@pytest.mark.parametrize(("many", "seconds"), [(500, 10.0), (50 * ATTEMPTS_A_SECOND, 50.0)])
+def test_many_that_wait_try_more_rarely(many: int, seconds: float) -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    for _ in range(8):
+        clock.now += 100
+        for at in range(many):
+            waiting.decided(item(str(at)), CAPACITY)
+    assert set(waiting.helped(CAPACITY).values()) == {seconds}
