@@ -49,7 +49,7 @@ CASES: dict[str, tuple[Object | None, Object | None, frozenset[str] | set[str]]]
     "one of the same name that joins again is another": (of_uid("a"), of_uid("b"), ANYTHING),
     "a cluster that begins to leave frees groups": (member(), leaving(member()), {"cluster", "group"}),
     "one that goes at once does so too": (member(), None, {"cluster", "group"}),
-    "one that was leaving and is gone is no news": (leaving(member()), None, set()),
+    "one that was leaving and is gone is counted no more": (leaving(member()), None, {"cluster", "group"}),
     "what happens to one that leaves helps nobody": (
         leaving(room({"cpu": "1"})),
         leaving(room({"cpu": "2"})),

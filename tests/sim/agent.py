@@ -13,7 +13,7 @@ from tests.sim.network import Connection
 from towline.agent import execution
 from towline.agent.desired import Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
 from towline.agent.execution import ABSENT, UNKNOWN, Applied, Mode, Observation, Owner, Seen
-from towline.agent.session import AgentSession, Closed, Configure, Effect
+from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate
 from towline.hub.decide.wire import canonical
 from towline.kube import interpreter, names
 from towline.kube.objects import Object
@@ -120,6 +120,9 @@ class Agent:
                 return
             if isinstance(effect, Configure):
                 self.grades = [row.grade for row in effect.settings.grades]
+            if isinstance(effect, Estimate) and self.session is not None:
+                for question in effect.questions:
+                    self.session.answer(fleet.Answer(id=question.id, room=len(self.member.objects)))
             if isinstance(effect, Persist | Reconcile):
                 self.unwritten.append((effect, self.session))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from tests.decide.world import KINDS
@@ -12,7 +13,7 @@ from tests.sim.network import Connection
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.table import CONTROLLERS, World
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.plan import EventNote
+from towline.hub.decide.plan import Ask, EventNote
 from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import Breaker
 from towline.hub.gateway.capacity import settings_of
@@ -25,6 +26,7 @@ from towline.hub.store.memory import MemoryStore
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, WorkTable
 from towline.kube.objects import Key, Object, copy, encode, finalizers_of, is_deleting, with_metadata
+from towline.kube.wishes import Wish, of_replicas
 
 
 class FlakyStore:
@@ -73,6 +75,8 @@ class Hub:
         self.sessions: dict[str, tuple[HubSession, Connection]] = {}
         self.breakers: dict[str, Breaker] = {}
         self.violations: list[str] = []
+        self.asked: set[object] = set()
+        """Who asked for room and was not told yet that the answers are there."""
         self._store, self._group, self._now, self._new_uid = store, group, now, new_uid
         self.cache = Cache(store, KINDS)  # type: ignore[arg-type]
         self.works = WorkTable(self.cache, first_revision=epoch * 1_000_000)
@@ -92,6 +96,7 @@ class Hub:
         """The table of Works is complete from here on; until then agents are connected and told nothing."""
         self.placing.load()
         self.works.load()
+        self.placing.answers.carried_by(self._carry)
         self._stops.append(self.loop.follow())
         self.loop.enqueue_all()
 
@@ -123,6 +128,7 @@ class Hub:
         older = self.sessions.pop(cluster, None)
         if older is not None:
             older[1].open = False
+            self.placing.answers.disconnected(cluster)
         session = HubSession(
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
@@ -143,6 +149,8 @@ class Hub:
             session.receive(batch, self._now())
             self._carry_out(cluster, session)
         session.tick(self._now())
+        if session.questions.deadline <= self._now():
+            self.violations.append(f"{cluster}: a question without an answer is waited for too long")
         self._carry_out(cluster, session)
         while (out := session.next_batch(self._now())) is not None:
             self._carry_out(cluster, session)
@@ -151,6 +159,7 @@ class Hub:
         if said_goodbye or not connection.open:
             connection.open = False
             self.fleet.disconnected(cluster, self._now())
+            self.placing.answers.disconnected(cluster)
             del self.sessions[cluster]
 
     def _carry_out(self, cluster: str, session: HubSession) -> None:
@@ -162,12 +171,16 @@ class Hub:
                     self.works.held(cluster, unknown)
                 case effects.Welcomed():
                     self.fleet.connected(cluster, self._now())
+                    self.placing.answers.connected(cluster)
+                case effects.Answered(key, room):
+                    self.placing.answers.answered(cluster, key, room, self._now())
                 case effects.FactsSeen(facts):
                     self.fleet.facts(
                         cluster, ClusterFacts(facts.kubernetes_version, facts.api_server_ready), self._now()
                     )
                 case effects.CapacitySeen(capacity):
                     self.fleet.capacity(cluster, capacity, self._now())
+                    self.placing.answers.room_changed(cluster, capacity.openings, self._now())
                 case effects.HeartbeatSeen(ready):
                     self.fleet.heard(cluster, self._now(), api_server_ready=ready)
                 case effects.Close(reason, _, violation):
@@ -175,6 +188,22 @@ class Hub:
                         self.violations.append(f"{cluster}: {reason}")
                 case _:
                     pass
+
+    def ask_for_room(self, rng: random.Random, clusters: Sequence[str]) -> None:
+        """As a few decisions do that lack what agents have room for."""
+        for _ in range(rng.randint(1, 4) if self.loaded else 0):
+            who = object()
+            self.asked.add(who)
+            wish = of_replicas({"resourceRequest": {"cpu": str(rng.randint(1, 3))}}, "shop")
+            asks = [Ask(cluster, wish) for cluster in rng.sample(clusters, rng.randint(1, len(clusters)))]
+            self.placing.answers.ask(who, asks, partial(self.asked.discard, who), self._now())
+
+    def _carry(self, cluster: str, wish: Wish) -> None:
+        session, _ = self.sessions.get(cluster, (None, None))
+        if session is None:
+            self.placing.answers.disconnected(cluster)
+        else:
+            session.questions.ask(wish, self._now())
 
     def _works_changed(self, cluster: str, changed: set[str]) -> None:
         if cluster in self.sessions:

@@ -362,7 +362,9 @@ class Simulation:
             await self.hub.put({**cluster, "spec": {**cluster["spec"], "resourceModels": models}})
 
     async def _nothing(self) -> None:
-        pass
+        """Nobody does anything; decisions ask what agents have room for."""
+        if self.hub is not None:
+            self.hub.ask_for_room(self.rng, MEMBERS)
 
     # --- a store from yesterday ---------------------------------------------------------------------------------
 
@@ -479,6 +481,8 @@ class Simulation:
             raise Violation("a reconciliation at rest writes")
         if self._count_works() != sent:
             raise Violation("an exchange at rest sends Works")
+        if hub.asked:
+            raise Violation("somebody still waits to be told what agents have room for")
         for agent in self.agents.values():
             if any(row.removing for row in agent.desired) or (
                 agent.cluster not in self.truth.clusters and agent.desired

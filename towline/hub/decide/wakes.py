@@ -24,7 +24,9 @@ ANYTHING = frozenset((CAPACITY, LABEL, TAINT, API, CLUSTER, EVICTION, GROUP))
 
 def helps(before: Object | None, after: Object | None) -> frozenset[str]:
     """What got better for those who look for a place, from one state of a Cluster to the next. None: it is not there."""
-    if after is None or is_deleting(after):
+    if after is None:
+        return frozenset({CLUSTER, GROUP})  # and whoever waits on says of how many clusters none fits
+    if is_deleting(after):
         leaves = before is not None and not is_deleting(before)
         return frozenset({CLUSTER, GROUP}) if leaves else frozenset()
     if before is None or is_deleting(before) or uid_of(before) != uid_of(after):
