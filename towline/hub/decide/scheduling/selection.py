@@ -273,6 +273,8 @@ def _settled(
     present: Set[str],
 ) -> tuple[Sequence[Ranked], dict[str, Any]]:
     """Step 6: the choice that is made again once its clusters are the present targets, and have the points of one."""
+    if "searched" not in reasons and _surely_stays(spread, ranked, chosen, present):
+        return chosen, reasons
     present = frozenset(c.name for c in ranked if c.name in present)
     seen: dict[frozenset[str], tuple[Sequence[Ranked], dict[str, Any]]] = {}
     names = frozenset(c.name for c in chosen)
@@ -291,6 +293,19 @@ def _settled(
         return chosen, reasons
     order = list(seen)  # of several that lead to each other always the same one
     return seen[min(order[order.index(names) :], key=sorted)]
+
+
+def _surely_stays(
+    spread: Spread, ranked: Sequence[Ranked], chosen: Sequence[Ranked], present: Set[str]
+) -> bool:
+    """Whether points can only confirm the choice: it is that of the best groups of one level (each cluster in one), these
+    lose no target, and all others gain none. So it is for most wishes, and spares the second look."""
+    level = spread.levels[0]
+    if len(spread.levels) > 1 or level.by == "zone" or spread.clusters.fewest > level.limits.fewest:
+        return False
+    names = {c.name for c in chosen}
+    used = {c.groups[0][0] for c in chosen}
+    return not any(c.name in present and c.groups[0][0] in used and c.name not in names for c in ranked)
 
 
 def _pointed(cluster: Ranked, targets: Set[str], before: Set[str]) -> Ranked:
