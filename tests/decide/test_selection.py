@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from tests.decide.spreading import DIVIDED, DUPLICATED, STATIC, by, candidate, names, request, shuffled
 from tests.decide.test_selection_oracle import LABEL, LIMITS, SCHEDULING, admissible, at_rest, fleets
-from towline.hub.decide.scheduling import groups, search
 from towline.hub.decide.scheduling.request import UNLIMITED, Candidate, Request, Unschedulable
-from towline.hub.decide.scheduling.selection import select
+from towline.hub.decide.scheduling.selection import fallback, groups, select
 
 
 def refusal(wish: Request, fleet: Sequence[Candidate]) -> str:
@@ -411,7 +410,7 @@ def test_large_fleets_take_the_best_groups_then_exchange_them_for_larger_ones(re
 
 def test_a_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far too many pairs of providers and regions to try."""
-    monkeypatch.setattr(search, "SEARCH_STEPS", 100)
+    monkeypatch.setattr(fallback, "SEARCH_STEPS", 100)
     fleet = [candidate(f"m{at:03}", at % 5, region=f"r{at % 60}", provider=f"p{at % 7}") for at in range(300)]
     wish = request(
         by("provider", 2, 2), by("region", 1, 3), by("cluster", 1, 7), replicas=24, scheduling=DIVIDED
