@@ -57,8 +57,8 @@ __all__ = ["select"]
 EXCHANGE_STEPS = 10_000
 """How many exchanges of one cluster for another are weighed before the search takes over."""
 
-GROUPS_TOLD = 100
-"""How many groups of a level the reasons name."""
+TOLD_MAX = 100
+"""How many groups of a level, and how many exchanges, the reasons name."""
 
 SETTLE_ROUNDS = 8
 """How often a selection is made again to see whether it stays; nearly always once."""
@@ -145,7 +145,7 @@ def _exchange(chosen: list[Ranked], others: Sequence[Ranked], need: Need, usage:
                 room += old.minus_room - new.minus_room
                 exchanged.append({"out": old.name, "in": new.name})
                 break
-    return {"exchanged": exchanged} if exchanged else {}
+    return {"exchanged": exchanged[:TOLD_MAX]} if exchanged else {}
 
 
 # --- by groups -----------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def _take_groups(
     told: list[dict[str, Any]] = []
     for index, level in enumerate(spread.levels):
         groups = groups_of(index, level.limits, pool, need, spread.clusters)
-        shown = [group.data() for group in sorted(groups, key=by_score)[:GROUPS_TOLD]]
+        shown = [group.data() for group in sorted(groups, key=by_score)[:TOLD_MAX]]
         told.append(_told(level.by, level.limits) | {"feasible": len(groups), "groups": shown})
         if len(taken) < index:
             continue
