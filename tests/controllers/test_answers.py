@@ -213,3 +213,30 @@ async def test_what_waits_for_room_is_decided_again_when_there_may_be_some_unsee
         table.answered("m1", key, 3, hub.now())
         await hub.settle()
         assert targets(hub) == {"m1": 3}
+
+
+async def test_room_that_comes_between_two_agents_answers_is_asked_about_again() -> None:
+    async with running() as hub:
+        carried = await apply(hub, "m1", "m2")
+        table, key = hub.placing.answers, carried[0][1].key
+        await hub.put({**cluster("m2"), "status": {**STATUS, "resourceSummary": {"allocatable": {}}}})
+        table.answered("m1", key, 0, hub.now())
+        await hub.settle()
+        table.connected("m2")
+        await hub.later(20)
+        carried.clear()
+        await hub.put({**cluster("m2"), "status": STATUS})
+        await hub.settle()
+        assert [name for name, _ in carried] == ["m1", "m2"]
+        table.answered("m1", key, 0, hub.now())
+        table.room_changed("m1", 1, hub.now() + 0.1)
+        table.room_changed("m1", 2, hub.now() + 0.1)
+        hub.users.now += 0.2
+        table.answered("m2", key, 0, hub.now())
+        await hub.settle()
+        assert hub.loop.reasons(TEMPLATE)["outcome"] == "Unschedulable", "by what was said"
+        await hub.later(4)
+        assert [name for name, _ in carried] == ["m1", "m2", "m1"]
+        table.answered("m1", key, 3, hub.now())
+        await hub.settle()
+        assert targets(hub) == {"m1": 3}

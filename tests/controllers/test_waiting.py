@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from towline.hub.controllers.queue import Item
-from towline.hub.controllers.waiting import ATTEMPTS_A_SECOND, Waiting
+from towline.hub.controllers.waiting import ATTEMPTS_A_SECOND, RETRY_SECONDS, Waiting
 from towline.kube.objects import Key
 
 
@@ -90,3 +90,22 @@ def test_many_that_wait_try_more_rarely(many: int, seconds: float) -> None:
         for at in range(many):
             waiting.decided(item(str(at)), CAPACITY)
     assert set(waiting.helped(CAPACITY).values()) == {seconds}
+
+
+def test_what_helps_between_question_and_answer_is_worth_another_attempt() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    waiting.asks(item("x"), CAPACITY)
+    assert not waiting.helped(TAINT) and not waiting.helped(CAPACITY), "it will be decided anyway"
+    assert waiting.decided(item("x"), CAPACITY) == 1.0, "but on answers that may be older"
+    clock.now += 1
+    waiting.asks(item("x"), CAPACITY)
+    assert waiting.decided(item("x"), CAPACITY) == RETRY_SECONDS
+    assert waiting.helped(CAPACITY) == {item("x"): 2.0}
+
+
+def test_who_got_what_it_asked_for_waits_for_nothing() -> None:
+    waiting = Waiting(Clock())
+    waiting.asks(item("x"), CAPACITY)
+    waiting.helped(CAPACITY)
+    assert waiting.decided(item("x"), frozenset()) is None and len(waiting) == waiting.short == 0

@@ -292,7 +292,7 @@ def promised(hub: Hub) -> Callable[[Key], Plan]:
     """A decision that waits for as long as anything is promised to m1."""
 
     def decide(key: Key) -> Plan:
-        taken = hub.loop._world.placing.at(hub.now()).assigned.promised_to("m1")
+        taken = hub.loop._world.placing.at(hub.now()).assigned.promises.get("m1", {})
         return Plan(waits=frozenset({"capacity"}) if taken else frozenset())
 
     return decide
@@ -421,6 +421,8 @@ _steps = st.lists(
         st.tuples(st.just("ready"), _members, st.none()),
         st.tuples(st.just("scale"), st.sampled_from(["web", "api"]), st.integers(0, 5)),
         st.tuples(st.just("place"), _workloads, _placements),
+        st.tuples(st.just("place lazily"), _workloads, _placements),
+        st.tuples(st.just("place blocked"), _workloads, _placements),
         st.tuples(st.just("unplace"), _workloads, st.none()),
         st.tuples(st.just("pass"), st.just(""), st.integers(1, 12)),
     ),
@@ -456,9 +458,9 @@ async def _play(placements: list[Object], steps: list[tuple[str, str, Any]]) -> 
         _all_decided(hub)
 
 
-def _policy_of(name: str, placement: Object) -> Object:
+def _policy_of(name: str, placement: Object, **more: Any) -> Object:
     obj = _OBJECTS[name]
-    return policy(name, [selector(obj, name=obj["metadata"]["name"])], placement)
+    return policy(name, [selector(obj, name=obj["metadata"]["name"])], placement, **more)
 
 
 async def _do(hub: Hub, step: str, name: str, value: Any) -> None:
@@ -491,6 +493,10 @@ async def _do(hub: Hub, step: str, name: str, value: Any) -> None:
             await edit(hub, web(name), lambda obj: obj["spec"].update(replicas=value))
         case "place":
             await hub.put(_policy_of(name, value))
+        case "place lazily":
+            await hub.put(_policy_of(name, value, activationPreference="Lazy"))
+        case "place blocked":
+            await hub.put(_policy_of(name, value, dependentOverrides=["absent"]))
         case "unplace" if hub.get(hub.users.key(_policy_of(name, {}))) is not None:
             await hub.delete(hub.users.key(_policy_of(name, {})))
         case "pass":

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decide.spreading import by
 from tests.decide.test_policies import override
 from tests.decide.test_propagation import (
     APPLIED,
@@ -39,6 +40,8 @@ _placements = st.sampled_from(
         DIVIDED,
         DIVIDED | {"clusterAffinity": {"exclude": ["m1"]}},
         {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]},
+        {"spreadConstraints": [by("region", 2), by("cluster", 2, 2)]},
+        {"spreadConstraints": [by("region", 1, 2), by("cluster", 2)]},
     ]
 )
 _rivals = st.none() | st.fixed_dictionaries(
@@ -117,7 +120,8 @@ def _do(world: World, at: Key, step: str, value: Any) -> None:
     elif step == "cluster":
         key = Key("cluster.karmada.io", "clusters", "", value)
         if key not in world.objects:
-            world.put(cluster(value, finalizers=[names.CLUSTER_FINALIZER]))
+            region = "eu" if value < "m3" else "us"
+            world.put(cluster(value, finalizers=[names.CLUSTER_FINALIZER], region=region))
         elif names.CLUSTER_FINALIZER in world.objects[key]["metadata"].get("finalizers", []):
             world.delete(key)
     elif step == "unpolicy" and at in world.objects:

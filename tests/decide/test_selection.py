@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from tests.decide.spreading import DIVIDED, DUPLICATED, STATIC, by, candidate, names, request, shuffled
 from tests.decide.test_selection_oracle import LABEL, LIMITS, SCHEDULING, admissible, at_rest, fleets
-from towline.hub.decide.scheduling import groups, search
 from towline.hub.decide.scheduling.request import UNLIMITED, Candidate, Request, Unschedulable
-from towline.hub.decide.scheduling.selection import select
+from towline.hub.decide.scheduling.selection import fallback, groups, select
 
 
 def refusal(wish: Request, fleet: Sequence[Candidate]) -> str:
@@ -358,6 +357,12 @@ def test_a_cluster_of_several_zones_is_in_each_of_them() -> None:
     )
 
 
+def test_a_cluster_is_left_out_if_its_other_zones_are_too_many() -> None:
+    fleet = [place("m1", "aws eu a 1"), place("m2", "aws eu a,b 1"), place("m3", "aws eu a 1")]
+    selection = select(request(by("zone", 1, 1), by("cluster")), fleet)
+    assert names(selection) == "m1 m3" and "searched" not in selection.reasons
+
+
 def test_a_cluster_without_the_property_is_not_taken() -> None:
     fleet = [candidate("m1", 9, 100, region="eu"), candidate("m2", 1), candidate("m3", 1, labels={LABEL: ""})]
     assert names(select(request(by("region"), by("cluster")), fleet)) == "m1"
@@ -398,12 +403,12 @@ def test_reasons_are_small_data() -> None:
 # --- work is bounded -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("regions", [40, 1000])
-def test_large_fleets_take_the_best_groups_then_exchange_them_for_larger_ones(regions: int) -> None:
-    """Above COMBINATION_STEPS: two regions, 40 clusters; only r1 and r2 hold 20 each, all others one with a higher score."""
-    fleet = [candidate(f"a{at}", 5, region=f"r{1 + at % 2}") for at in range(40)]
-    fleet += [candidate(f"b{at}", 5, 100, region=f"s{at}") for at in range(regions - 2)]
-    assert regions * 2 * 40 > groups.COMBINATION_STEPS or regions == 40
+@pytest.mark.parametrize("regions", [40, 1000], ids=["exactly", "beyond COMBINATION_STEPS"])
+def test_few_large_regions_are_found_among_many_small_ones(regions: int) -> None:
+    """Two regions, 40 clusters: only r0 and r1 hold 20 each; all others hold one, with room, and score more."""
+    fleet = [candidate(f"a{at}", 1, region=f"r{at % 2}") for at in range(40)]
+    fleet += [candidate(f"b{at}", 5, region=f"s{at}") for at in range(regions - 2)]
+    assert (regions * 2 * 40 > groups.COMBINATION_STEPS) == (regions == 1000)
     selection = select(request(by("region", 1, 2), by("cluster", 40), replicas=5), fleet)
     assert [c.member.place.region for c in selection.chosen].count("r1") == 20
     assert len(selection.chosen) == 40
@@ -411,7 +416,7 @@ def test_large_fleets_take_the_best_groups_then_exchange_them_for_larger_ones(re
 
 def test_a_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far too many pairs of providers and regions to try."""
-    monkeypatch.setattr(search, "SEARCH_STEPS", 100)
+    monkeypatch.setattr(fallback, "SEARCH_STEPS", 100)
     fleet = [candidate(f"m{at:03}", at % 5, region=f"r{at % 60}", provider=f"p{at % 7}") for at in range(300)]
     wish = request(
         by("provider", 2, 2), by("region", 1, 3), by("cluster", 1, 7), replicas=24, scheduling=DIVIDED
@@ -466,6 +471,14 @@ def test_a_choice_that_would_not_stay_is_not_made() -> None:
     fleet.append(candidate("m5", 0, labels={LABEL: "2"}))
     wish = request(by(LABEL, 1, 2), by("cluster", 3, 3), replicas=5)
     assert names(select(wish, fleet)) == "m2 m3 m5"
+
+
+def test_a_group_that_keeps_but_one_of_its_targets_is_judged_as_it_will_be() -> None:
+    """eu scores 2100 while both its clusters are targets, but one may stay: 2050, less than us."""
+    fleet = in_regions(eu="a9+ b9+", us="c9 d9")
+    fleet = [c._replace(score=60) if c.name in "cd" else c for c in fleet]
+    wish = request(by("region", 1, 1), by("cluster", 1, 1), replicas=5, current={"a": 5, "b": 5})
+    assert names(select(wish, fleet)) == "c"
 
 
 @cases(300)

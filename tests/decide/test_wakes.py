@@ -160,6 +160,10 @@ def binding(targets: Mapping[str, int], group: str = "", ready: int = 0) -> Obje
             binding({"m1": 2}, "a=b"), binding({"m2": 2}, "a=b"), {"capacity", "group"}, id="a group moves"
         ),
         pytest.param(None, binding({"m2": 2}, "a=b"), {"group"}, id="a group begins"),
+        pytest.param(binding({"m2": 2}, "a=b"), binding({"m2": 2}), {"group"}, id="one leaves its group"),
+        pytest.param(
+            binding({"m2": 2}, "a=b"), binding({"m2": 2}, "a=c"), {"group"}, id="one changes its group"
+        ),
         pytest.param(
             binding({"m2": 2}, "a=b"), binding({"m2": 3}, "a=b"), set(), id="a group grows where it is"
         ),

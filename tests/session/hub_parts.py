@@ -140,3 +140,6 @@ class Told:
 
     def deletions_held(self, cluster: str, count: int, reason: str) -> None:
         self.log.append(("deletions_held", cluster, count, reason))
+
+    def gone(self, cluster: str) -> None:
+        self.log.append(("gone", cluster))

@@ -354,6 +354,7 @@ async def test_detaching_closes_the_live_session(hub: Hub) -> None:
         assert (await code_of(agent.call))[0] == DENIED
         assert time.monotonic() - began < 1
         assert agent.closed == Closed("cluster member1 is detached", False)
+        assert ("gone", "member1") in hub.told.log, "what it said must not be taken for its successor's words"
 
 
 async def test_a_newer_session_replaces_the_older(hub: Hub) -> None:

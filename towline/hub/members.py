@@ -42,3 +42,6 @@ class Members:
 
     def deletions_held(self, cluster: str, count: int, reason: str) -> None:
         self._fleet.deletions_held(cluster, count, reason)
+
+    def gone(self, cluster: str) -> None:
+        self._fleet.forget(cluster)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
-from towline.hub.controllers.waiting import RETRY_SECONDS, Waiting
+from towline.hub.controllers.waiting import Waiting
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
@@ -36,6 +36,8 @@ STORIES = 4_000
 STORY_LENGTH = 4
 DETAILS_NUMBERS_MAX = 2_000_000
 """How much of the details of last decisions is kept: some 16 MB at most."""
+
+_ROOM = frozenset((CAPACITY,))
 
 
 class Chapter(NamedTuple):
@@ -179,10 +181,10 @@ class Loop:
             self.queue.done(item)
             return
         # Before anything is awaited: what happens from here on can help already.
-        if not plan.asks:
-            self.waiting.decided(item, plan.waits)
-        if plan.waits:
-            self.queue.add(item, Urgency.RESYNC, RETRY_SECONDS)
+        if plan.asks:
+            self.waiting.asks(item, _ROOM)
+        elif (seconds := self.waiting.decided(item, plan.waits)) is not None:
+            self.queue.add(item, Urgency.RESYNC, seconds)
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
@@ -324,7 +326,7 @@ class Loop:
 
     def opened(self, cluster: str) -> None:
         """There may be room in a cluster that its status does not show."""
-        self._help(frozenset((CAPACITY,)))
+        self._help(_ROOM)
 
     def reported(self, owners: set[Key]) -> None:
         for owner in owners:

@@ -62,6 +62,7 @@ class Queue:
     def add(self, item: Item, urgency: Urgency = Urgency.USER, after_seconds: float = 0.0) -> None:
         """Run `item` soon, or after some time. An earlier or more urgent wish for the same item counts."""
         now = self._now()
+        self._ripen(now)
         due = max(now + after_seconds, self._earliest.get(item, 0.0))
         if item in self._running:
             self._running[item] = _sooner(self._running[item], (due, urgency))
@@ -91,7 +92,7 @@ class Queue:
 
     def pop(self) -> Item | None:
         """The next item to work on, or None when nothing is ready. `done` has to follow."""
-        self._ripen()
+        self._ripen(self._now())
         for ready in self._ready:
             item = ready.pop()
             if item is not None:
@@ -140,8 +141,7 @@ class Queue:
     def running(self) -> int:
         return len(self._running)
 
-    def _ripen(self) -> None:
-        now = self._now()
+    def _ripen(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             due, _, item = heapq.heappop(self._timers)
             waiting = self._due.get(item)

@@ -99,7 +99,8 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     if bindings.is_binding(key):
         yield from _template_of(world, event.entry.object)
         if GROUP in helping(event):
-            for companion in world.placing.companions(event.entry.object):
+            states = [entry.object for entry in (event.previous, event.entry) if entry is not None]
+            for companion in world.placing.companions(*states):
                 yield from _template_of(world, world.snapshot.get(companion))
         if event.type == "DELETED":
             yield from _namesakes(world, key)

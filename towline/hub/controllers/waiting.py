@@ -38,21 +38,33 @@ class Waiting:
         """Of those that wait for something to happen."""
         self._items: dict[str, dict[Item, None]] = {}
         """The same by cause."""
+        self._asking: dict[Item, bool] = {}
+        """Those that wait for answers, and whether something that helps them came about since they asked."""
 
-    def decided(self, item: Item, causes: frozenset[str]) -> None:
-        """`item` was decided, and `causes` can help it further; none when nothing is lacking."""
+    def decided(self, item: Item, causes: frozenset[str]) -> float | None:
+        """`item` was decided, and `causes` can help it further; none when nothing is lacking. Answers after how many seconds it is to be
+        tried again at the latest, if at all."""
+        helped = self._asking.pop(item, False)
         self._take(item)
         if not causes:
             self._attempts.pop(item, None)
-            return
+            return None
         now, last = self._now(), self._attempts.get(item)
         if last is None or now >= last.next_at:
             # One that a user caused meanwhile, or the echo of the decision's own write, is no further attempt.
-            count = 1 if last is None else last.number + 1
-            self._attempts[item] = Attempt(count, now + self._backoff(count))
-        self._causes[item] = causes
-        for cause in causes:
-            self._items.setdefault(cause, {})[item] = None
+            number = 1 if last is None else last.number + 1
+            last = self._attempts[item] = Attempt(number, now + self._backoff(number))
+        if helped:
+            return max(0.0, last.next_at - now)
+        self._put(item, causes)
+        return RETRY_SECONDS
+
+    def asks(self, item: Item, causes: frozenset[str]) -> None:
+        """`item` is decided when it has answers that may be of a time before any of `causes` comes about: then it is tried once
+        more."""
+        self._take(item)
+        self._asking.setdefault(item, False)
+        self._put(item, causes)
 
     def helped(self, causes: Collection[str]) -> dict[Item, float]:
         """The items that any of `causes` can help, and after how many seconds each may be tried."""
@@ -60,7 +72,10 @@ class Waiting:
         for cause in causes:
             for item in list(self._items.get(cause, ())):
                 self._take(item)
-                found[item] = max(0.0, self._attempts[item].next_at - now)
+                if item in self._asking:
+                    self._asking[item] = True
+                else:
+                    found[item] = max(0.0, self._attempts[item].next_at - now)
         return found
 
     def __len__(self) -> int:
@@ -75,6 +90,11 @@ class Waiting:
     def _backoff(self, count: int) -> float:
         last = max(BACKOFF_LAST_SECONDS, len(self._attempts) / ATTEMPTS_A_SECOND)
         return min(BACKOFF_FIRST_SECONDS * (1 << min(count - 1, 30)), last)
+
+    def _put(self, item: Item, causes: frozenset[str]) -> None:
+        self._causes[item] = causes
+        for cause in causes:
+            self._items.setdefault(cause, {})[item] = None
 
     def _take(self, item: Item) -> None:
         for cause in self._causes.pop(item, ()):

@@ -6,12 +6,12 @@ decision, to wake once too seldom leaves a workload without its place: where in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from towline.hub.decide import bindings
 from towline.hub.decide.scheduling.affinity import place_matcher, place_of, terms_of
-from towline.hub.decide.scheduling.assigned import groups_of
+from towline.hub.decide.scheduling.assigned import Group, groups_of
 from towline.hub.decide.scheduling.members import Api, member_of
 from towline.hub.decide.scheduling.request import API, CAPACITY, CLUSTER, EVICTION, GROUP, LABEL, TAINT
 from towline.kube.amounts import needed, offered
@@ -43,11 +43,11 @@ def helps(before: Object | None, after: Object | None) -> frozenset[str]:
 
 def frees(before: Object | None, after: Object | None) -> frozenset[str]:
     """What got better for others, from one state of a binding to the next: replicas were given up, or shown by their member and
-    so are promised no more; members of a workload group moved. An eviction that ends helps only the binding itself, which
+    so are promised no more; members of a workload group moved, came or went. An eviction that ends helps only the binding itself, which
     is decided anew with its every change."""
     past, present = _holding(before), _holding(after)
     found = set()
-    if past.keys() != present.keys() and (groups_of(before or {}) or groups_of(after or {})):
+    if _grouped(before, past) != _grouped(after, present):
         found.add(GROUP)
     shown = bindings.observed(before) != bindings.observed(after) if before and after else False
     if shown or any(present.get(name, 0) < count for name, count in past.items()):
@@ -73,6 +73,11 @@ def meant(placement: Mapping[str, Any]) -> Callable[[Object], bool]:
 
 def _holding(binding: Object | None) -> dict[str, int]:
     return {} if binding is None or is_deleting(binding) else bindings.targets(binding)
+
+
+def _grouped(binding: Object | None, held: Iterable[str]) -> set[tuple[Group, str]]:
+    """Which groups have a workload where."""
+    return {(group, cluster) for group in groups_of(binding or {}) for cluster in held}
 
 
 def _gains_room(before: Object, after: Object) -> bool:

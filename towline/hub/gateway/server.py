@@ -99,6 +99,8 @@ class Members(Protocol):
 
     def deletions_held(self, cluster: str, count: int, reason: str) -> None: ...
 
+    def gone(self, cluster: str) -> None: ...
+
 
 class ClusterRow(Protocol):
     @property
@@ -214,6 +216,7 @@ class Gateway:
         if cluster is None:
             self._breakers.pop(name, None)
             self._given.answers.forget(name)
+            self._given.members.gone(name)  # another member may come under this name
         live = self._live.get(name)
         if live is None:
             return

@@ -45,9 +45,9 @@ class FleetView:
         self._view.assigned.expire(now)
         return replace(self._view, answers=self.answers.at(now, key))
 
-    def companions(self, binding: Object) -> Iterable[Key]:
-        """The placed bindings that share a workload group with `binding`."""
-        return self._view.assigned.peers(groups_of(binding))
+    def companions(self, *states: Object) -> Iterable[Key]:
+        """The placed bindings that share a workload group with any of these states of a binding."""
+        return self._view.assigned.peers({group: None for state in states for group in groups_of(state)})
 
     def decided(self, writes: Iterable[Put | Delete]) -> None:
         """These are about to be committed: the next decision has to reckon with them already."""

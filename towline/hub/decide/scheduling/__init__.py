@@ -6,7 +6,7 @@ Steps, for one affinity term after the other until one succeeds: filter, score, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
@@ -139,8 +139,8 @@ def _filtered(request: Request, term: Term, view: View) -> tuple[list[Refused], 
 
 def _candidates(
     request: Request, term: Term, view: View, feasible: int, wish: Wish | None
-) -> tuple[list[Candidate], dict[str, int] | None]:
-    """The feasible clusters by name; and where the numbers of their room come from, as masks, if they were needed."""
+) -> tuple[list[Candidate], list[str] | None]:
+    """The feasible clusters by name; and where the number of each one's room comes from, if it was needed."""
     members, current, points = view.members, request.current, scores(request, view)
     tier_of = _tiers(term, members, feasible)
     found: list[Candidate] = []
@@ -150,18 +150,20 @@ def _candidates(
             row = (name, points.get(name, 0), UNLIMITED, current.get(name, 0), tier_of.get(name, 0), member)
             found.append(_candidate(Candidate, row))
         return found, None
-    sources: dict[str, int] = {}
+    sources: list[str] = []
+    promises = view.assigned.promises
     said = view.answers.said(wish.key) if asks_agents(request) else {}
     for member in members.within(feasible):
         name = member.name
-        promised = view.assigned.promised_to(name)
+        promised = promises.get(name, _NOTHING)
         room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER))
-        sources[source] = sources.get(source, 0) | 1 << members.index[name]
+        sources.append(source)
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))
     return found, sources
 
 
+_NOTHING: Mapping[str, int] = {}
 _candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], Candidate] = tuple.__new__
 """What a Candidate costs counts: there is one for every cluster in every decision."""
 

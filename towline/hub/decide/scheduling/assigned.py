@@ -150,9 +150,10 @@ class Assigned:
         """When the next promise ends, at the earliest."""
         return self._ends[0][0] if self._ends else None
 
-    def promised_to(self, cluster: str) -> Mapping[str, int]:
-        """Resources (and "pods") that the cluster's summary cannot show yet."""
-        return self._promised.get(cluster, _NOTHING)
+    @property
+    def promises(self) -> Mapping[str, Mapping[str, int]]:
+        """By cluster, the resources (and "pods") that its summary cannot show yet. A cluster with none is absent."""
+        return self._promised
 
     def of_group(self, namespace: str, value: str, but: Key | None) -> Sequence[frozenset[str]]:
         """The clusters of each placed binding of an affinity group."""
@@ -189,6 +190,3 @@ class Assigned:
             del keys[key]
             if not keys:
                 del self._groups[group]
-
-
-_NOTHING: Mapping[str, int] = {}

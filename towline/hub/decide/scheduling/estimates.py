@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from towline.hub.decide.plan import Ask
@@ -84,20 +85,26 @@ def replicas_in(
     free = room.free
     if not wish.pod_count:
         return UNLIMITED, "nothing to run"
-    fits = (free.get(PODS, 0) - assumed.get(PODS, 0)) // wish.pod_count
-    source = PODS
+    if assumed:
+        free = {name: amount - assumed.get(name, 0) for name, amount in free.items()}
+    fits, source = free.get(PODS, 0) // wish.pod_count, PODS
     for name, amount in wish.totals:
-        more = (free.get(name, 0) - assumed.get(name, 0)) // amount
+        more = free.get(name, 0) // amount
         if more < fits:
             fits, source = more, name
     if fits <= 0:
-        return 0, _SUMMARY + source
+        return 0, _short_of(source)
     if said != NO_ANSWER or room.grades:
         counted, by = (said, AGENT) if said != NO_ANSWER else (_modelled(room, wish), MODELS)
         counted = _less(counted, wish, assumed)
         if counted < fits:
             return counted, by
-    return (fits if fits < UNLIMITED else UNLIMITED), _SUMMARY + source
+    return (fits if fits < UNLIMITED else UNLIMITED), _short_of(source)
+
+
+@lru_cache(maxsize=1024)
+def _short_of(resource: str) -> str:
+    return f"resourceSummary: {resource}"
 
 
 class _Nobody:
@@ -166,6 +173,3 @@ def _less(fits: int, wish: Wish, assumed: Mapping[str, int]) -> int:
     if not wish.totals:
         taken = -(-assumed.get(PODS, 0) // max(1, wish.pod_count))
     return max(0, fits - taken)
-
-
-_SUMMARY = "resourceSummary: "

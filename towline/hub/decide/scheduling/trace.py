@@ -25,8 +25,9 @@ class Trace:
     """Scores above 0 by cluster."""
     room: array[int] | None
     """Replicas that each feasible cluster could take besides those it has, in order; None when nobody asked."""
-    sources: Mapping[str, int]
-    """Where those numbers come from: masks."""
+    sources: tuple[str, ...]
+    source_of: array[int]
+    """Where those numbers come from: for each an index into `sources`."""
     current: Mapping[str, int]
     selection: Mapping[str, Any]
     division: Mapping[str, Any]
@@ -45,9 +46,8 @@ class Trace:
         for refused_by, message, mask in self.refusals:
             for name in _named(self.names, mask):
                 clusters[name] = {"filter": refused_by, "message": message}
-        sources = {name: source for source, mask in self.sources.items() for name in _named(self.names, mask)}
         for at, name in enumerate(_named(self.names, self.feasible)):
-            clusters[name] = self._feasible(name, at, sources.get(name, ""))
+            clusters[name] = self._feasible(name, at)
         described: dict[str, Any] = {"affinity": self.affinity} if self.affinity else {}
         described["clusters"] = {name: clusters[name] for name in self.names if name in clusters}
         if self.selection:
@@ -58,13 +58,13 @@ class Trace:
             described["error"] = self.error
         return described
 
-    def _feasible(self, name: str, at: int, source: str) -> dict[str, Any]:
+    def _feasible(self, name: str, at: int) -> dict[str, Any]:
         row: dict[str, Any] = {"score": self.points.get(name, 0)}
         if name in self.current:
             row["replicas"] = self.current[name]
         if self.room is not None:
             row["available"] = self.room[at]
-            row["availableFrom"] = source
+            row["availableFrom"] = self.sources[self.source_of[at]]
         return row
 
 
@@ -74,12 +74,13 @@ def traced(
     refusals: Sequence[tuple[str, str, int]],
     feasible: int,
     candidates: Sequence[Candidate],
-    sources: Mapping[str, int] | None,
+    sources: Sequence[str] | None,
     selection: Mapping[str, Any] | None = None,
     division: Mapping[str, Any] | None = None,
     error: str = "",
 ) -> Trace:
-    """`candidates` in the order of names; `sources` None when no room was estimated."""
+    """`candidates` in the order of names; `sources` says of each where its room is known from: None when nobody asked."""
+    known = {source: at for at, source in enumerate(dict.fromkeys(sources or ()))}
     return Trace(
         names=members.names,
         affinity=affinity,
@@ -88,7 +89,8 @@ def traced(
         feasible=feasible,
         points={candidate.name: candidate.score for candidate in candidates if candidate.score},
         room=None if sources is None else array("i", [candidate.allocatable for candidate in candidates]),
-        sources=sources or {},
+        sources=tuple(known),
+        source_of=array("H", map(known.__getitem__, sources or ())),
         current={candidate.name: candidate.current for candidate in candidates if candidate.current},
         selection=selection or {},
         division=division or {},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towline.hub.decide.scheduling.groups import Group, Need
-from towline.hub.decide.scheduling.ranked import Ranked, room_of
 from towline.hub.decide.scheduling.request import Unschedulable
-from towline.hub.decide.scheduling.spread import NO_BOUND, Level, Limits, Spread
+from towline.hub.decide.scheduling.selection.groups import Group, Need
+from towline.hub.decide.scheduling.selection.ranked import Ranked, room_of
+from towline.hub.decide.scheduling.selection.spread import NO_BOUND, Level, Limits, Spread
 
 
 def check_limits(spread: Spread) -> None:

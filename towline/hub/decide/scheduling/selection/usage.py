@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towline.hub.decide.scheduling.ranked import Ranked
-from towline.hub.decide.scheduling.spread import Level
+from towline.hub.decide.scheduling.selection.ranked import Ranked
+from towline.hub.decide.scheduling.selection.spread import Level
 
 
 class Usage:

@@ -10,7 +10,7 @@ fine: provider, region, zone, labels.
    best of the others up to `minGroups`, and on until they hold the clusters that are wanted.
 3. Clusters: of each group taken its first by rank, the finest level first, then the others by rank up to `maxGroups`.
 4. If a divided workload does not fit: exchange clusters as above, as far as every constraint still holds.
-5. If a constraint is not met, or there still is not enough room: search among all groups (`search.search`).
+5. If a constraint is not met, or there still is not enough room: search among all groups (`fallback.search`).
 6. What is not divided is selected again at every change, and present targets score more: the selection is repeated with the
    scores that follow from it until it stays. At rest nothing moves.
 A cluster of several zones is in each of them and counts for all of them; one without a constraint's property is never taken.
@@ -27,8 +27,6 @@ from collections.abc import Callable, Sequence, Set
 from operator import attrgetter
 from typing import Any
 
-from towline.hub.decide.scheduling.groups import Group, Need, by_score, choose, groups_of
-from towline.hub.decide.scheduling.ranked import Ranked, by_room, ranked_of, room_of
 from towline.hub.decide.scheduling.request import (
     DYNAMIC,
     Candidate,
@@ -40,9 +38,11 @@ from towline.hub.decide.scheduling.request import (
     wanted_replicas,
 )
 from towline.hub.decide.scheduling.scores import LOCALITY
-from towline.hub.decide.scheduling.search import search
-from towline.hub.decide.scheduling.spread import NO_BOUND, Limits, Spread, spread_of
-from towline.hub.decide.scheduling.unmet import (
+from towline.hub.decide.scheduling.selection.fallback import search
+from towline.hub.decide.scheduling.selection.groups import Group, Need, by_score, choose, groups_of
+from towline.hub.decide.scheduling.selection.ranked import Ranked, by_room, ranked_of, room_of
+from towline.hub.decide.scheduling.selection.spread import NO_BOUND, Limits, Spread, spread_of
+from towline.hub.decide.scheduling.selection.unmet import (
     cannot_be_met,
     check_counts,
     check_limits,
@@ -50,13 +50,15 @@ from towline.hub.decide.scheduling.unmet import (
     too_few,
     too_few_clusters,
 )
-from towline.hub.decide.scheduling.usage import Usage
+from towline.hub.decide.scheduling.selection.usage import Usage
+
+__all__ = ["select"]
 
 EXCHANGE_STEPS = 10_000
 """How many exchanges of one cluster for another are weighed before the search takes over."""
 
-GROUPS_TOLD = 100
-"""How many groups of a level the reasons name."""
+TOLD_MAX = 100
+"""How many groups of a level, and how many exchanges, the reasons name."""
 
 SETTLE_ROUNDS = 8
 """How often a selection is made again to see whether it stays; nearly always once."""
@@ -143,7 +145,7 @@ def _exchange(chosen: list[Ranked], others: Sequence[Ranked], need: Need, usage:
                 room += old.minus_room - new.minus_room
                 exchanged.append({"out": old.name, "in": new.name})
                 break
-    return {"exchanged": exchanged} if exchanged else {}
+    return {"exchanged": exchanged[:TOLD_MAX]} if exchanged else {}
 
 
 # --- by groups -----------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def _take_groups(
     told: list[dict[str, Any]] = []
     for index, level in enumerate(spread.levels):
         groups = groups_of(index, level.limits, pool, need, spread.clusters)
-        shown = [group.data() for group in sorted(groups, key=by_score)[:GROUPS_TOLD]]
+        shown = [group.data() for group in sorted(groups, key=by_score)[:TOLD_MAX]]
         told.append(_told(level.by, level.limits) | {"feasible": len(groups), "groups": shown})
         if len(taken) < index:
             continue
@@ -273,6 +275,8 @@ def _settled(
     present: Set[str],
 ) -> tuple[Sequence[Ranked], dict[str, Any]]:
     """Step 6: the choice that is made again once its clusters are the present targets, and have the points of one."""
+    if "searched" not in reasons and _surely_stays(spread, ranked, chosen, present):
+        return chosen, reasons
     present = frozenset(c.name for c in ranked if c.name in present)
     seen: dict[frozenset[str], tuple[Sequence[Ranked], dict[str, Any]]] = {}
     names = frozenset(c.name for c in chosen)
@@ -291,6 +295,19 @@ def _settled(
         return chosen, reasons
     order = list(seen)  # of several that lead to each other always the same one
     return seen[min(order[order.index(names) :], key=sorted)]
+
+
+def _surely_stays(
+    spread: Spread, ranked: Sequence[Ranked], chosen: Sequence[Ranked], present: Set[str]
+) -> bool:
+    """Whether points can only confirm the choice: it is that of the best groups of one level (each cluster in one), these
+    lose no target, and all others gain none. So it is for most wishes, and spares the second look."""
+    level = spread.levels[0]
+    if len(spread.levels) > 1 or level.by == "zone" or spread.clusters.fewest > level.limits.fewest:
+        return False
+    names = {c.name for c in chosen}
+    used = {c.groups[0][0] for c in chosen}
+    return not any(c.name in present and c.groups[0][0] in used and c.name not in names for c in ranked)
 
 
 def _pointed(cluster: Ranked, targets: Set[str], before: Set[str]) -> Ranked:

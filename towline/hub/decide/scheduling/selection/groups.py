@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from towline.hub.decide.scheduling.ranked import Ranked
-from towline.hub.decide.scheduling.spread import Limits
+from towline.hub.decide.scheduling.selection.ranked import Ranked
+from towline.hub.decide.scheduling.selection.spread import Limits
 
 COMBINATION_STEPS = 10_000
 """How much work the exact search for the best combination may be; beyond it `choose` approximates."""

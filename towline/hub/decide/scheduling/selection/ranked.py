@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from towline.hub.decide.scheduling.request import Candidate
-from towline.hub.decide.scheduling.spread import Level
+from towline.hub.decide.scheduling.selection.spread import Level
 
 
 class Ranked(NamedTuple):

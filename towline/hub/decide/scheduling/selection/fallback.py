@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from towline.hub.decide.scheduling.groups import Need
-from towline.hub.decide.scheduling.ranked import Ranked, by_room
-from towline.hub.decide.scheduling.spread import Level, Spread
+from towline.hub.decide.scheduling.selection.groups import Need
+from towline.hub.decide.scheduling.selection.ranked import Ranked, by_room
+from towline.hub.decide.scheduling.selection.spread import Level, Spread
 
 SEARCH_STEPS = 20_000
 """How many clusters are looked at, those of every step of the search added up."""
