@@ -21,7 +21,7 @@ from tests.decide.dividing import (
     targets,
 )
 from towline.hub.decide.bindings import BINDINGS
-from towline.hub.decide.placing import place
+from towline.hub.decide.placing import place, request_of
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.request import (
@@ -195,7 +195,12 @@ def test_the_binding_says_what_each_target_runs_of_several_components() -> None:
 
 
 def test_a_single_component_is_divided() -> None:
-    result = assigned(DYNAMIC, 0, fleet(6, 3), components=({"name": "worker", "replicas": 6},))
+    needs = {"resourceRequest": {"cpu": "1"}}
+    only = {"name": "worker", "replicas": 6, "replicaRequirements": needs}
+    key = Key("work.karmada.io", "resourcebindings", "shop", "train-pytorchjob")
+    wish = request_of(key, {"spec": {"components": [only], "placement": DYNAMIC}})
+    assert (wish.replicas, wish.requirements, wish.components) == (6, needs, ())
+    result = assigned(DYNAMIC, wish.replicas, fleet(6, 3))
     assert result.targets == {"m1": 4, "m2": 2} and not result.components
 
 

@@ -143,11 +143,6 @@ def test_components_that_share_a_cluster_need_one_set(current: dict[str, int], e
     assert names(select(wish, fleet)) == expected
 
 
-def test_a_single_component_needs_its_replicas() -> None:
-    wish = request(by("cluster", 1, 1), components=COMPONENTS[:1], scheduling=DIVIDED)
-    assert names(select(wish, [candidate("m1", 1, 100), candidate("m2", 2)])) == "m2"
-
-
 # --- by region and cluster (b) -------------------------------------------------------------------------------
 
 

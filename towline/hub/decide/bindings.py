@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from towline.hub.decide import activation
 from towline.hub.decide.conditions import rfc3339
@@ -133,6 +133,26 @@ def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
 
 def is_workload(spec: Mapping[str, Any]) -> bool:
     return bool(spec.get("replicas") or spec.get("replicaRequirements") or spec.get("components"))
+
+
+class Demand(NamedTuple):
+    """What a workload asks for: `replicas` with `requirements` each, or sets of several `components`."""
+
+    replicas: int
+    requirements: Mapping[str, Any] | None
+    components: tuple[Mapping[str, Any], ...]
+
+
+def demand(spec: Mapping[str, Any]) -> Demand:
+    """A single component is as if its replicas and their requirements were the workload's own (Karmada 3.5)."""
+    replicas, requirements = int(spec.get("replicas") or 0), spec.get("replicaRequirements")
+    components = tuple(spec.get("components") or ())
+    if len(components) != 1:
+        return Demand(replicas, requirements, components)
+    only = components[0]
+    return Demand(
+        replicas or int(only.get("replicas") or 0), requirements or only.get("replicaRequirements"), ()
+    )
 
 
 # --- shaping -------------------------------------------------------------------------------------------------

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from towline.hub.decide.aggregation import with_fully_applied
-from towline.hub.decide.bindings import DEFAULT_SCHEDULER, is_workload, observed, targets, with_observed
+from towline.hub.decide.bindings import (
+    DEFAULT_SCHEDULER,
+    demand,
+    is_workload,
+    observed,
+    targets,
+    with_observed,
+)
 from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
 from towline.hub.decide.plan import EventNote
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
@@ -86,7 +93,7 @@ def needs_scheduling(binding: Object, view: View) -> str | None:
         return _TRIGGERED
     if not is_workload(spec) or strategy_of(placement) == "Duplicated":
         return "not divided: follows the clusters"
-    if sum(targets(binding).values()) != int(spec.get("replicas") or 0) or not targets(binding):
+    if sum(targets(binding).values()) != demand(spec).replicas or not targets(binding):
         return "the number of replicas changed"
     if _components_changed(spec):
         return "the components changed"
@@ -182,17 +189,18 @@ def request_of(key: Key, binding: Object) -> Request:
     spec, status = binding.get("spec") or {}, binding.get("status") or {}
     resource, groups = spec.get("resource") or {}, spec.get("workloadAffinityGroups") or {}
     triggered, last = epoch(spec.get("rescheduleTriggeredAt")), epoch(status.get("lastScheduledTime"))
+    wanted = demand(spec)
     return Request(
         placement=spec.get("placement") or {},
-        replicas=int(spec.get("replicas") or 0),
+        replicas=wanted.replicas,
         workload=is_workload(spec),
         current=targets(binding),
         uid=str(resource.get("uid") or ""),
         api_version=str(resource.get("apiVersion") or ""),
         kind=str(resource.get("kind") or ""),
         namespace=key.namespace,
-        requirements=spec.get("replicaRequirements"),
-        components=tuple(spec.get("components") or ()),
+        requirements=wanted.requirements,
+        components=wanted.components,
         observed_affinity=str(status.get("schedulerObservingAffinityName") or ""),
         evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()),
         fresh=triggered is not None and (last is None or triggered > last),

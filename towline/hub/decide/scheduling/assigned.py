@@ -62,27 +62,26 @@ def groups_of(binding: Object) -> tuple[Group, ...]:
 
 
 def _promised(binding: Object, targets: Mapping[str, int]) -> tuple[tuple[str, Amounts], ...]:
-    spec, seen = binding.get("spec") or {}, bindings.observed(binding)
-    one, pods = _needs(spec)
+    demand, seen = bindings.demand(binding.get("spec") or {}), bindings.observed(binding)
+    one, pods = _needs(demand)
     if not pods:
         return ()
     promised = []
     for cluster, replicas in targets.items():
-        missing = (replicas or (1 if spec.get("components") else 0)) - _shown(seen.get(cluster), replicas)
+        missing = (replicas or (1 if demand.components else 0)) - _shown(seen.get(cluster), replicas)
         if missing > 0:
             promised.append((cluster, {PODS: pods * missing} | {r: n * missing for r, n in one.items()}))
     return tuple(promised)
 
 
-def _needs(spec: Mapping[str, Any]) -> tuple[Amounts, int]:
+def _needs(demand: bindings.Demand) -> tuple[Amounts, int]:
     """What one replica (of several pod templates: one set) needs, and how many pods it is."""
-    components = spec.get("components")
-    if not components:
-        requirements = spec.get("replicaRequirements") or {}
-        return amounts.needed(requirements.get("resourceRequest") or {}), 1 if spec.get("replicas") else 0
+    if not demand.components:
+        requirements = demand.requirements or {}
+        return amounts.needed(requirements.get("resourceRequest") or {}), 1 if demand.replicas else 0
     total: Amounts = {}
     pods = 0
-    for component in components:
+    for component in demand.components:
         count = int(component.get("replicas") or 0)
         pods += count
         requirements = component.get("replicaRequirements") or {}

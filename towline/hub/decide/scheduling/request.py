@@ -32,7 +32,8 @@ class Request:
     requirements: Mapping[str, Any] | None = None
     """What one replica needs: the binding's replicaRequirements."""
     components: tuple[Mapping[str, Any], ...] = ()
-    """Of a workload with several pod templates: name, replicas, replicaRequirements of each."""
+    """Of a workload with several pod templates: name, replicas, replicaRequirements of each. Never a single one
+    (bindings.demand)."""
     observed_affinity: str = ""
     """The term of clusterAffinities that the present result came from."""
     evicting: frozenset[str] = frozenset()
@@ -148,10 +149,3 @@ def constraints_of(request: Request) -> Sequence[Mapping[str, Any]]:
         return ()
     found: Sequence[Mapping[str, Any]] = request.placement.get("spreadConstraints") or ()
     return found
-
-
-def wanted_replicas(request: Request) -> int:
-    """A single component is divided as if its replicas were the workload's."""
-    if len(request.components) == 1 and not request.replicas:
-        return int(request.components[0].get("replicas") or 0)
-    return request.replicas

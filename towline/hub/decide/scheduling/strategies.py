@@ -14,7 +14,6 @@ from towline.hub.decide.scheduling.request import (
     Request,
     Unschedulable,
     strategy_of,
-    wanted_replicas,
 )
 
 
@@ -26,12 +25,12 @@ def assign(request: Request, chosen: Sequence[Candidate], members: Members) -> A
     """
     if not chosen:
         raise Unschedulable("no clusters available to schedule")
-    if len(request.components) > 1:
+    if request.components:
         components = replicas_by_component(request.components)
         return Assignment(_each(chosen, 0), {"strategy": "Components", "components": components}, components)
     if not request.workload:
         return Assignment(_each(chosen, 0), {"strategy": "Whole"})
-    strategy, replicas = strategy_of(request.placement), wanted_replicas(request)
+    strategy, replicas = strategy_of(request.placement), request.replicas
     reasons: dict[str, Any] = {"strategy": strategy, "replicas": replicas}
     if strategy == "Duplicated":
         return Assignment(_each(chosen, replicas), reasons)

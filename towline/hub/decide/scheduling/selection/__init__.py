@@ -35,7 +35,6 @@ from towline.hub.decide.scheduling.request import (
     Unschedulable,
     constraints_of,
     strategy_of,
-    wanted_replicas,
 )
 from towline.hub.decide.scheduling.scores import LOCALITY
 from towline.hub.decide.scheduling.selection.fallback import search
@@ -91,10 +90,10 @@ def _need(request: Request, spread: Spread) -> tuple[Need, Callable[[Candidate],
     """What must fit, and what fits in a cluster. Several components that must share one cluster are one set; a target has
     room for the set that it holds."""
     divided = strategy_of(request.placement) in DYNAMIC
-    if len(request.components) > 1 and spread.clusters == Limits(1, 1):
+    if request.components and spread.clusters == Limits(1, 1):
         held = request.current
         return Need(1, divided), lambda candidate: candidate.allocatable + (candidate.name in held)
-    return Need(wanted_replicas(request), divided), attrgetter("available")
+    return Need(request.replicas, divided), attrgetter("available")
 
 
 # --- by cluster only -----------------------------------------------------------------------------------------
