@@ -15,11 +15,10 @@ from typing import Any
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import epoch
 from towline.kube import amounts
-from towline.kube.amounts import Amounts
+from towline.kube.amounts import PODS, Amounts
 from towline.kube.objects import Key, Object, is_deleting
 
 PROMISED_SECONDS = 300.0
-PODS = "pods"
 
 Group = tuple[str, str, bool]
 """Namespace, `key=value`, and whether its workloads avoid each other."""

@@ -32,7 +32,7 @@ NO_SUMMARY = "no resourceSummary"
 MODELS = "resource models"
 AGENT = "agent"
 
-_KNOWN_MAX = 256
+_KNOWN_MAX = 64
 """Wishes that a Room remembers its models' answer to."""
 
 

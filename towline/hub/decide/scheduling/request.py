@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.members import Member
 from towline.kube.objects import Key
-
-UNLIMITED = (1 << 31) - 1
-"""Room where nothing limits it, or nobody asked."""
+from towline.kube.packing import UNLIMITED as UNLIMITED  # room where nothing limits it, or nobody asked
 
 
 @dataclass(frozen=True, slots=True)
