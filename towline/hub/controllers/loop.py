@@ -17,7 +17,7 @@ from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
 from towline.hub.controllers.waiting import Waiting
-from towline.hub.decide import bindings
+from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
 from towline.hub.decide.scheduling.request import CAPACITY
@@ -334,23 +334,37 @@ class Loop:
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
 
     def drifted(self, owner: Key, cluster: str, what: str) -> None:
-        """An agent put its member right: said on the template, or on the owner itself where there is none."""
+        """An agent put its member right."""
+        regarding = self._regarding(owner)
+        if regarding is not None:
+            message = f"Put back in cluster {cluster}: {what}"
+            self._recorder.record(EventNote(regarding, "Warning", "DriftReverted", message))
+
+    def _regarding(self, owner: Key) -> Object | None:
+        """Where users look: the template, or the owner itself where there is none."""
         snapshot = self._world.snapshot
         regarding = snapshot.get(owner)
         if regarding is not None and bindings.is_binding(owner):
             at = bindings.template_key(snapshot.kinds, regarding)
             regarding = (snapshot.get(at) if at else None) or regarding
-        if regarding is not None:
-            message = f"Put back in cluster {cluster}: {what}"
-            self._recorder.record(EventNote(regarding, "Warning", "DriftReverted", message))
+        return regarding
 
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
         for cluster, _, before, after in changes:
             record = after or before
             if record is None:
                 continue
+            if after is not None and (after.work.overrides is not None or after.work.blocked is not None):
+                self._overridden(cluster, before, after)
             for row in self._controllers.values():
                 self._enqueue(row.name, row.on_work(self._world, cluster, record.owner), Urgency.REPORT)
+
+    def _overridden(self, cluster: str, before: Record | None, after: Record) -> None:
+        regarding = self._regarding(after.owner)
+        if regarding is not None:
+            work = None if before is None else before.work
+            for note in overrides.notes(regarding, cluster, work, after.work):
+                self._recorder.record(note)
 
     def contact_changed(self, cluster: str) -> None:
         for row in self._controllers.values():

@@ -14,7 +14,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -206,6 +206,7 @@ class HubSession:
             works = self._next_works(now)
             if works is not None:
                 frames.append(fleet.HubFrame(works=works))
+            frames += [self._control.pop(0)] if self._control else []
             if self._synced_due and self._exchange is None and not self._dirty:
                 self._synced_due = False
                 frames.append(fleet.HubFrame(synced=fleet.Synced()))
@@ -236,9 +237,13 @@ class HubSession:
         if self._order is None:
             self._order = sorted(self._dirty, key=lambda name: order_of(table.get(name)), reverse=True)
         frame, size = fleet.Works(), 0
+        unreported: list[str] = []
         while self._order:
             name = self._order[-1]
-            message = self._message(name, table.get(name))
+            work = table.get(name)
+            message = self._message(name, work)
+            if message is None and work is not None and self._lacks_report(work):
+                unreported.append(name)
             if message is not None:
                 size += message.ByteSize()
                 if size > self.hub.batch_bytes_max and (frame.upserts or frame.removals):
@@ -252,6 +257,7 @@ class HubSession:
             self._order.pop()
             self._dirty.pop(name, None)
             self._unknown.pop(name, None)
+        self._ask_reports(unreported)
         return frame if frame.upserts or frame.removals else None
 
     def _message(self, name: str, work: WireWork | None) -> fleet.Work | fleet.Removal | None:
@@ -265,10 +271,23 @@ class HubSession:
         if work.removing:
             same = holds is not None and holds.removing and holds.uid == work.uid
             return None if same else removal_of(work)
-        if work.suspended:
+        if work.held_back:
             return None
         same = holds is not None and not holds.removing and (holds.uid, holds.hash) == (work.uid, work.hash)
         return None if same else upsert_of(work)
+
+    def _lacks_report(self, work: WireWork) -> bool:
+        """Whether the agent holds what it should and nothing is known of how that went: what it said once was overruled
+        (overrides blocked the Work, and do not any more), and it will not say it again unasked."""
+        return (
+            not (work.removing or work.held_back or work.report_hash)
+            and self._holds.get(work.name) is not None
+        )
+
+    def _ask_reports(self, lacking: Sequence[str]) -> None:
+        for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
+            asked = lacking[start : start + _ASKED_REPORTS_MAX]
+            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=asked)))
 
     def _let_unknown_go(self, table: Mapping[str, WireWork], now: float) -> None:
         """Queue the removal of as many unknown Works as the breaker lets through."""
@@ -414,10 +433,10 @@ class HubSession:
             self._exchanged(exchange)
 
     def _presumed(self, work: WireWork) -> _Holds | None:
-        """What the agent holds of a Work if all is well. Of a suspended one that is what it does hold."""
+        """What the agent holds of a Work if all is well. Of one that is held back that is what it does hold."""
         if work.removing:
             return None
-        if work.suspended and work.name in self._holds:
+        if work.held_back and work.name in self._holds:
             holds = self._holds[work.name]
             return None if holds is None or holds.removing else holds
         return _Holds(work.uid, work.hash, work.revision, False)
@@ -437,9 +456,7 @@ class HubSession:
         self._strangers(entries)
         exchange.awaited -= buckets
         exchange.listed_works += len(inventory.entries)
-        for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
-            asked = lacking[start : start + _ASKED_REPORTS_MAX]
-            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=asked)))
+        self._ask_reports(lacking)
         if not exchange.awaited:
             self._exchanged(exchange)
 
@@ -451,7 +468,7 @@ class HubSession:
         self._unknown.pop(work.name, None)
         if held is None or held.removing or work.removing or not held.report_hash:
             return
-        right = work.suspended or (held.uid, held.work_hash) == (work.uid, work.hash)
+        right = work.held_back or (held.uid, held.work_hash) == (work.uid, work.hash)
         if right and held.report_hash != work.report_hash:
             lacking.append(work.name)
 

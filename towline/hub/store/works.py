@@ -1,6 +1,6 @@
 """The Work table: what every cluster must hold, computed from the cache and kept in memory only.
 
-A Work is a function of template, binding and cluster, so it is stored nowhere: a restart computes it again. The table
+A Work is a function of template, binding, override policies and cluster, so it is stored nowhere: a restart computes it again. The table
 follows the cache, recomputes what a change touches and tells its subscribers; the gateway sends it, and `workview.WorkView`
 shows it to the API. Works that users made themselves are stored rows and are sent beside the computed ones.
 """
@@ -10,13 +10,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 import orjson
 
 from towline.hub.decide import bindings, works
 from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
+from towline.hub.decide.overrides import NO_OVERRIDES
 from towline.hub.decide.wire import (
+    Blocked,
     Conflict,
     ManifestStatus,
     ObjectRef,
@@ -26,6 +29,7 @@ from towline.hub.decide.wire import (
     hash_of_report,
 )
 from towline.hub.store.cache import Cache, WatchEvent
+from towline.hub.store.overridden import Overridden
 from towline.kube import names
 from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
 
@@ -86,6 +90,7 @@ class WorkTable:
         self._owned: dict[Key, set[tuple[str, str]]] = {}
         self._binding_of: dict[Key, Key] = {}
         """The binding of a template, for templates that have one."""
+        self._overridden = Overridden(cache)
         self._reports: dict[tuple[str, str], WorkReport] = {}
         self._sticky: set[tuple[str, str]] = set()
         """(cluster, namespace): the member holds it, so it stays wanted there (namespace sync `needed`)."""
@@ -128,6 +133,13 @@ class WorkTable:
             if (cluster, name) in self._reports
         }
 
+    def blocked(self, owner: Key) -> dict[str, Blocked]:
+        """The clusters to which nothing new of an owner is sent, and why."""
+        found = {
+            cluster: self._records[cluster, name].work.blocked for cluster, name in self._owned.get(owner, ())
+        }
+        return {cluster: blocked for cluster, blocked in found.items() if blocked is not None}
+
     def pending_report(self, cluster: str, name: str) -> WorkReport | None:
         """The report on one Work that is not stored yet."""
         return self._reports.get((cluster, name))
@@ -138,7 +150,7 @@ class WorkTable:
         return _subscribe(self._subscribers, callback)
 
     def subscribe_reports(self, callback: ReportSubscriber) -> Callable[[], None]:
-        """Call `callback(owners)` when reports came in that are to be stored."""
+        """Call `callback(owners)` when reports came in that are to be stored, or what is blocked changed."""
         return _subscribe(self._report_subscribers, callback)
 
     def subscribe_drifts(self, callback: DriftSubscriber) -> Callable[[], None]:
@@ -208,6 +220,7 @@ class WorkTable:
 
     def _follow(self, revision: int, events: Sequence[WatchEvent]) -> None:
         todo: dict[tuple[Callable[[Key], None], Key], None] = {}
+        looked: set[tuple[Key, str]] = set()
         for event in events:
             key = event.entry.key
             if key in self._binding_of:
@@ -219,11 +232,18 @@ class WorkTable:
                 todo[self._stored, key] = None
             elif key[:2] == NAMESPACES:
                 todo[self._namespace, key] = None
-            elif key[:2] == CLUSTERS and _membership_changed(event):
-                todo[self._cluster, key] = None
+            elif key[:2] == CLUSTERS:
+                if _membership_changed(event):
+                    todo[self._cluster, key] = None
+                held = (self._records[key.name, name].owner for name in self.works_of(key.name))
+                looked |= {(owner, key.name) for owner in self._overridden.by_cluster(event, held)}
+            for owner in self._overridden.by_policy(event, self._binding_of):
+                todo[self._namespace if owner[:2] == NAMESPACES else self._binding, owner] = None
         for compute, key in todo:
             if compute != self._template or (self._binding, key) not in todo:
                 self._guarded(compute, key)
+        for owner, cluster in looked:
+            self._guarded(partial(self._in_cluster, cluster), owner)
         self._tell()
 
     def _guarded(self, compute: Callable[[Key], None], key: Key) -> None:
@@ -245,10 +265,19 @@ class WorkTable:
             return
         self._binding(key)
 
-    def _binding(self, key: Key) -> None:
+    def _in_cluster(self, cluster: str, key: Key) -> None:
+        """A Cluster looks different to override policies: what it gets of one owner."""
+        if key[:2] != NAMESPACES:
+            self._binding(key, cluster)
+        elif (entry := self.cache.get(key)) is not None:
+            self._spread(entry.object, {cluster})
+
+    def _binding(self, key: Key, only: str = "") -> None:
+        """Everything of a binding, or what one cluster gets of it."""
         snapshot = self.cache.snapshot
         binding = snapshot.get(key)
         if binding is None:
+            self._overridden.forget(key)
             self._replace(key, {})
             return
         at = bindings.template_key(snapshot.kinds, binding)
@@ -258,14 +287,32 @@ class WorkTable:
         owner = bindings.controller_of(binding)
         if template is not None and owner is not None and owner.get("uid") != uid_of(template):
             template = None
-        rendered = works.of_binding(key, binding, template, self.cache.revision)
+        overrides, variants = NO_OVERRIDES, None
+        if template is not None:
+            overrides = self._overridden.of(key, template)
+            variants = self._overridden.rendered(key, binding, template, overrides)
+        revision = self.cache.revision
+        rendered = works.of_binding(key, binding, template, revision, overrides, variants, only)
+        rendered = {cluster: self._or_kept(key, cluster, work) for cluster, work in rendered.items()}
         if template is None:
             # Never conclude a removal from a template that cannot be read: what is wanted stays as it is.
             for cluster in bindings.desired(binding).keys() - rendered.keys():
                 kept = self._of_owner(key, cluster)
                 if kept is not None:
                     rendered[cluster] = kept
-        self._replace(key, rendered)
+        if not only:
+            self._replace(key, rendered)
+        elif only in rendered:
+            self._put(only, rendered[only].name, key, rendered[only])
+
+    def _or_kept(self, owner: Key, cluster: str, work: WireWork) -> WireWork:
+        """`work`, or what the cluster was to hold so far while overrides block `work`."""
+        known = self._of_owner(owner, cluster) if work.blocked is not None else None
+        if known is None or known.removing or known.uid != work.uid:
+            return work
+        return dataclasses.replace(
+            known, blocked=work.blocked, suspended=work.suspended, report_hash=work.report_hash
+        )
 
     def _stored(self, key: Key) -> None:
         stored = self.cache.snapshot.get(key)
@@ -280,6 +327,7 @@ class WorkTable:
     def _namespace(self, key: Key) -> None:
         namespace = self.cache.snapshot.get(key)
         if namespace is None:
+            self._overridden.forget(key)
             self._replace(key, {})
             return
         clusters = {entry.key.name for entry in self.cache.list(*CLUSTERS)}
@@ -316,7 +364,8 @@ class WorkTable:
         """A hub Namespace in `clusters`: wanted, or on its way out because the hub's own or the cluster ends."""
         key, uid = Key("", "namespaces", "", name_of(namespace)), uid_of(namespace)
         ending = is_deleting(namespace) and not holds_contents(self.cache.snapshot, key.name)
-        render = works.namespace_renderer(namespace, self.cache.revision)
+        overrides = self._overridden.of(key, namespace)
+        render = works.namespace_renderer(namespace, self.cache.revision, overrides)
         allowed, name = spreads(namespace), names.work_name("", key.name, "Namespace")
         for cluster in clusters:
             known = self._of_owner(key, cluster)
@@ -325,7 +374,7 @@ class WorkTable:
             if not ending and not leaving:
                 if allowed or known is not None:  # one that must not spread any more stays where it is
                     self._let_go.discard((cluster, uid))
-                    self._put(cluster, name, key, render(cluster, known))
+                    self._put(cluster, name, key, self._or_kept(key, cluster, render(cluster, known)))
             elif not member or (cluster, uid) in self._let_go or not (allowed or known is not None):
                 self._put(cluster, name, key, None)
             elif known is None or not known.removing:
@@ -413,13 +462,20 @@ class WorkTable:
             return
         changed, self._changed = self._changed, {}
         clusters: dict[str, set[str]] = {}
-        for cluster, name in changed:
+        blocked: set[Key] = set()
+        for (cluster, name), before in changed.items():
             clusters.setdefault(cluster, set()).add(name)
+            after = self._records.get((cluster, name))
+            if after is not None and after.work.blocked != (before.work.blocked if before else None):
+                blocked.add(after.owner)
         for show in list(self._record_subscribers.values()):
             show([(*at, before, self._records.get(at)) for at, before in changed.items()])
         for callback in list(self._subscribers.values()):
             for cluster, work_names in clusters.items():
                 callback(cluster, work_names)
+        if blocked:
+            for told in list(self._report_subscribers.values()):
+                told(blocked)
 
 
 def _hash_when_stored(report: WorkReport) -> bytes:
@@ -439,6 +495,8 @@ def _same(old: WireWork, new: WireWork) -> bool:
         and old.preserve == new.preserve
         and old.report_hash == new.report_hash
         and old.refs == new.refs
+        and old.blocked == new.blocked
+        and old.overrides == new.overrides
     )
 
 
