@@ -116,7 +116,7 @@ def of_binding(
             refs=refs,
             overrides=variant.overrides,
             blocked=variant.blocked,
-            report_hash=stored_report_hash(entries.get(cluster)),
+            report_hash=stored_report_hash(entries.get(cluster), blocked=variant.blocked is not None),
         )
     return works
 
@@ -203,14 +203,15 @@ def of_stored(stored: Object, revision: int) -> WireWork:
 # --- what is durably known -----------------------------------------------------------------------------------
 
 
-def stored_report_hash(entry: Mapping[str, Any] | None) -> bytes:
-    """The hash of the report that an aggregatedStatus entry was made from; b"" when there was none."""
+def stored_report_hash(entry: Mapping[str, Any] | None, *, blocked: bool = False) -> bytes:
+    """The hash of the report that an aggregatedStatus entry was made from; b"" when there was none. While overrides block the
+    cluster the entry's words are the hub's, and only its status is the agent's; afterwards the agent is asked again."""
     if not entry or "applied" not in entry:
         return b""
     message = str(entry.get("appliedMessage") or "")
     health = entry.get("health")
-    if is_blocked(entry):  # the words are the hub's; the agent's last ones are in the status
-        known = "status" in entry or health not in (None, "Unknown")
+    if is_blocked(entry):
+        known = blocked and ("status" in entry or health not in (None, "Unknown"))
         return hash_of_report(Phase.APPLIED, "", [(str(health), entry.get("status"))]) if known else b""
     if not entry["applied"]:
         return hash_of_report(Phase.FAILED, message, ())

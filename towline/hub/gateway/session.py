@@ -106,6 +106,9 @@ class HubSession:
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
         self._unknown: dict[str, _Holds] = {}
+        self._overruled: set[str] = set()
+        """Works that overrides block. The hub said so instead of what the agent reported, which therefore is asked for when that
+        ends and there is nothing to send."""
         self._deletions_held = DeletionsHeld(0, "")
         self._credit = Credit()
         self._exchange: _Exchange | None = None
@@ -140,10 +143,13 @@ class HubSession:
         works = self._works()
         for name in names:
             if name in works:
+                if works[name].blocked is not None:
+                    self._overruled.add(name)
                 self._dirty[name] = None
                 self._order = None
                 continue
             self._dirty.pop(name, None)
+            self._overruled.discard(name)
             held = self._holds.pop(name, None)
             if held is not None and not held.removing:
                 self._ask_inventory()
@@ -242,8 +248,9 @@ class HubSession:
             name = self._order[-1]
             work = table.get(name)
             message = self._message(name, work)
-            if message is None and work is not None and self._lacks_report(work):
-                unreported.append(name)
+            if work is not None and work.blocked is None and name in self._overruled:
+                self._overruled.discard(name)
+                unreported += [name] if message is None else []
             if message is not None:
                 size += message.ByteSize()
                 if size > self.hub.batch_bytes_max and (frame.upserts or frame.removals):
@@ -275,14 +282,6 @@ class HubSession:
             return None
         same = holds is not None and not holds.removing and (holds.uid, holds.hash) == (work.uid, work.hash)
         return None if same else upsert_of(work)
-
-    def _lacks_report(self, work: WireWork) -> bool:
-        """Whether the agent holds what it should and nothing is known of how that went: what it said once was overruled
-        (overrides blocked the Work, and do not any more), and it will not say it again unasked."""
-        return (
-            not (work.removing or work.held_back or work.report_hash)
-            and self._holds.get(work.name) is not None
-        )
 
     def _ask_reports(self, lacking: Sequence[str]) -> None:
         for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
@@ -484,6 +483,8 @@ class HubSession:
     def _exchanged(self, exchange: _Exchange) -> None:
         """All is listed. Whatever waits to be removed is named again, whether the agent lists it or not."""
         for name, work in self._works().items():
+            if work.blocked is not None:
+                self._overruled.add(name)
             if work.removing:
                 self._holds[name] = None
                 self._dirty[name] = self._order = None
