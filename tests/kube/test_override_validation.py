@@ -92,8 +92,7 @@ RULES_OF_BOTH_FORMS = [
 @pytest.mark.parametrize(("part", "path"), [row[1:] for row in RULES_OF_BOTH_FORMS], ids=[r[0] for r in RULES_OF_BOTH_FORMS])  # fmt: skip
 @pytest.mark.parametrize("namespace", ["team", None], ids=["OverridePolicy", "ClusterOverridePolicy"])
 def test_refused_in_both_forms(part: Object, path: str, namespace: str | None) -> None:
-    where, _, field = path.partition(".")
-    is_target = where == "targetCluster"
+    is_target = path.startswith("targetCluster")
     rule = {"overriders": {}, "targetCluster": part} if is_target else {"overriders": part}
     assert f"{RULE}.{path}" in wrong(override(namespace=namespace, overrideRules=[rule]))
     assert f"spec.{path}" in wrong(override(namespace=namespace, **rule))

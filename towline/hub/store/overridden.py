@@ -20,6 +20,7 @@ from towline.kube.objects import (
     labels_of,
     namespace_of,
     revision_of,
+    uid_of,
 )
 
 _NAMESPACES = ("", "namespaces")
@@ -53,7 +54,7 @@ class Overridden:
         if not found.rules:
             self._rendered.pop(owner, None)
             return None
-        state = (revision_of(template), generation_of(binding), str(labels_of(binding)), found.revisions)
+        state = (*_content(template), generation_of(binding), str(labels_of(binding)), found.revisions)
         known, variants = self._rendered.get(owner, ((), {}))
         clusters = (binding.get("spec") or {}).get("clusters") or ()
         if known != state or len(variants) > len(clusters) + _VARIANTS_KEPT:
@@ -105,6 +106,13 @@ class Overridden:
             for entry in self._cache.list(*_NAMESPACES):
                 if overrides.selects(policy, entry.object):
                     yield entry.key
+
+
+def _content(template: Object) -> tuple[str | int, ...]:
+    """Differs when what is sent of a template does: its status is written again and again."""
+    generation = generation_of(template)
+    marks = (str(labels_of(template)), str(annotations_of(template)))
+    return (uid_of(template), generation, 0 if generation else revision_of(template), *marks)
 
 
 def _look(cluster: Object) -> tuple[Mapping[str, str], Mapping[str, str], object]:
