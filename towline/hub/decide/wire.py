@@ -79,12 +79,12 @@ class WireWork:
     suspended: bool = False
     removing: bool = False
     refs: tuple[ObjectRef, ...] = ()
+    report_hash: bytes = b""
+    """Of the last report that is durably known (for a namespace: that is known at all); empty when there is none."""
     overrides: Applied | None = None
     blocked: Blocked | None = None
     """What keeps the cluster from getting what it should. The Work is what it was before then, or has no manifests where that
     is not known (any more)."""
-    report_hash: bytes = b""
-    """Of the last report that is durably known (for a namespace: that is known at all); empty when there is none."""
 
     @property
     def held_back(self) -> bool:
