@@ -253,7 +253,7 @@ def test_it_heals_also_where_nothing_is_to_be_sent(fleet: Fleet, space: str) -> 
 def test_a_restarted_hub_takes_nothing_away(tmp_path: Path) -> None:
     """It does not know what the blocked cluster holds, only that it must keep it."""
     space = "shop"
-    with running_fleet(tmp_path, members=("member1", "member2")) as fleet:
+    with running_fleet(tmp_path) as fleet:
         fleet.apply(namespace(space), deployment("web", space), policy("web", space))
         eventually(lambda: condition(binding(fleet, space), "FullyApplied") == "True")
         apply(fleet, space, BROKEN)

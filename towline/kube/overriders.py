@@ -123,7 +123,7 @@ def _check(after: Any, before: Object) -> None:
 # --- images --------------------------------------------------------------------------------------------------
 
 
-def _image(obj: Object, overrider: Mapping[str, Any]) -> Object:
+def _image(obj: Object, overrider: Mapping[str, Any]) -> Any:
     pointer = at(overrider, "predicate", "path")
     if pointer is None:
         return _with_containers(obj, lambda container: _with_image(container, overrider))
@@ -192,7 +192,8 @@ def _with_containers(obj: Object, change: Callable[[Object], Object]) -> Object:
     if where is None or not isinstance(containers, list):
         return obj
     after = [change(container) if isinstance(container, dict) else container for container in containers]
-    return _with_value(obj, (*where, "containers"), after)
+    whole: Object = _with_value(obj, (*where, "containers"), after)
+    return whole
 
 
 def _with_value(obj: Any, path: Sequence[str], value: Any) -> Any:
@@ -227,12 +228,12 @@ def _entries(field: str, obj: Object, overrider: Mapping[str, Any]) -> Object:
 # --- any field, and fields that hold text with fields in it --------------------------------------------------
 
 
-def _plaintext(obj: Object, overrider: Mapping[str, Any]) -> Object:
+def _plaintext(obj: Object, overrider: Mapping[str, Any]) -> Any:
     change = (str(overrider.get("operator")), str(overrider.get("path") or ""), overrider.get("value"))
     return _patched(obj, [change])
 
 
-def _field(obj: Object, overrider: Mapping[str, Any]) -> Object:
+def _field(obj: Object, overrider: Mapping[str, Any]) -> Any:
     pointer = str(overrider.get("fieldPath") or "")
     text = value_at(obj, pointer)
     if not isinstance(text, str):

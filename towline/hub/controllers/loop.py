@@ -354,15 +354,17 @@ class Loop:
             record = after or before
             if record is None:
                 continue
-            if after is not None and (after.work.overrides is not None or after.work.blocked is not None):
+            if after is not None and (after.work.overrides or after.work.blocked):
                 self._overridden(cluster, before, after)
             for row in self._controllers.values():
                 self._enqueue(row.name, row.on_work(self._world, cluster, record.owner), Urgency.REPORT)
 
     def _overridden(self, cluster: str, before: Record | None, after: Record) -> None:
+        work = None if before is None else before.work
+        if work is not None and (work.overrides, work.blocked) == (after.work.overrides, after.work.blocked):
+            return
         regarding = self._regarding(after.owner)
         if regarding is not None:
-            work = None if before is None else before.work
             for note in overrides.notes(regarding, cluster, work, after.work):
                 self._recorder.record(note)
 

@@ -95,6 +95,20 @@ class WireWork:
     def manifests(self) -> tuple[bytes, ...]:
         return tuple(b"".join(parts) for parts in self.pieces)
 
+    def is_same(self, other: WireWork) -> bool:
+        """Whether nothing changed that anybody is told; only the revision may differ."""
+        return (
+            self.uid == other.uid
+            and self.hash == other.hash
+            and self.removing == other.removing
+            and self.suspended == other.suspended
+            and self.preserve == other.preserve
+            and self.report_hash == other.report_hash
+            and self.refs == other.refs
+            and self.blocked == other.blocked
+            and self.overrides == other.overrides
+        )
+
 
 class ManifestStatus(NamedTuple):
     """One object's state in the member, as the agent reflected it. `status` is JSON, b"" for none."""

@@ -23,7 +23,16 @@ from towline.hub.decide.overrides import (
     rules_for,
 )
 from towline.hub.decide.scheduling.division import divide
-from towline.hub.decide.wire import Applied, Blocked, Conflict, ObjectRef, Phase, WireWork, hash_of_report
+from towline.hub.decide.wire import (
+    Applied,
+    Blocked,
+    Conflict,
+    ObjectRef,
+    Phase,
+    WireWork,
+    WorkReport,
+    hash_of_report,
+)
 from towline.kube import interpreter, names
 from towline.kube.objects import (
     Key,
@@ -216,6 +225,14 @@ def stored_report_hash(entry: Mapping[str, Any] | None, *, blocked: bool = False
     if not entry["applied"]:
         return hash_of_report(Phase.FAILED, message, ())
     return hash_of_report(Phase.APPLIED, message, [(str(health), entry.get("status"))] if health else ())
+
+
+def hash_when_stored(report: WorkReport) -> bytes:
+    """What `report_hash` will be once this report is stored."""
+    if report.phase == Phase.APPLIED:
+        statuses = [(s.health, orjson.loads(s.status) if s.status else None) for s in report.statuses]
+        return hash_of_report(Phase.APPLIED, report.message, statuses)
+    return hash_of_report(report.phase, report.message, ())
 
 
 def stored_work_report_hash(stored: Object) -> bytes:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeVar
 
-import orjson
-
 from towline.hub.decide import bindings, works
 from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
 from towline.hub.decide.overrides import NO_OVERRIDES
@@ -26,7 +24,6 @@ from towline.hub.decide.wire import (
     Phase,
     WireWork,
     WorkReport,
-    hash_of_report,
 )
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.hub.store.overridden import Overridden
@@ -178,7 +175,7 @@ class WorkTable:
                     tell(record.owner, cluster, report.drift)
             if record.owner[:2] == NAMESPACES:
                 self._namespace_reported(cluster, record, report)
-            elif _hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
+            elif works.hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
                 self._reports[cluster, report.name] = report
             else:
                 self._reports.pop((cluster, report.name), None)
@@ -392,9 +389,11 @@ class WorkTable:
             self._sticky.discard((cluster, record.owner.name))
             self._put(cluster, record.work.name, record.owner, None)
             return
-        digest = _hash_when_stored(report)
+        digest = works.hash_when_stored(report)
         if digest != record.work.report_hash:
-            self._put(cluster, record.work.name, record.owner, _with_report_hash(record.work, digest))
+            self._put(
+                cluster, record.work.name, record.owner, dataclasses.replace(record.work, report_hash=digest)
+            )
 
     def _is_member(self, cluster: str) -> bool:
         return self.cache.get(Key(*CLUSTERS, "", cluster)) is not None
@@ -429,7 +428,7 @@ class WorkTable:
                 )
             return
         if (before is None and work is None) or (
-            before is not None and work is not None and owner[:2] != WORKS and _same(before.work, work)
+            before is not None and work is not None and owner[:2] != WORKS and before.work.is_same(work)
         ):
             return  # (of a stored Work any change shows in the API)
         self._changed.setdefault(at, before)
@@ -452,7 +451,7 @@ class WorkTable:
         report = self._reports.get(at)
         if report is None:
             return
-        stored = _hash_when_stored(report) == work.report_hash
+        stored = works.hash_when_stored(report) == work.report_hash
         turned = (report.phase == Phase.REMOVED) != work.removing
         if stored or turned or report.uid != work.uid:
             del self._reports[at]
@@ -476,32 +475,6 @@ class WorkTable:
         if blocked:
             for told in list(self._report_subscribers.values()):
                 told(blocked)
-
-
-def _hash_when_stored(report: WorkReport) -> bytes:
-    """What `report_hash` will be once this report is stored."""
-    if report.phase == Phase.APPLIED:
-        statuses = [(s.health, orjson.loads(s.status) if s.status else None) for s in report.statuses]
-        return hash_of_report(Phase.APPLIED, report.message, statuses)
-    return hash_of_report(report.phase, report.message, ())
-
-
-def _same(old: WireWork, new: WireWork) -> bool:
-    return (
-        old.uid == new.uid
-        and old.hash == new.hash
-        and old.removing == new.removing
-        and old.suspended == new.suspended
-        and old.preserve == new.preserve
-        and old.report_hash == new.report_hash
-        and old.refs == new.refs
-        and old.blocked == new.blocked
-        and old.overrides == new.overrides
-    )
-
-
-def _with_report_hash(work: WireWork, digest: bytes) -> WireWork:
-    return dataclasses.replace(work, report_hash=digest)
 
 
 def _membership_changed(event: WatchEvent) -> bool:
