@@ -17,7 +17,7 @@ from tests.sim.agent import Agent, Crashed
 from tests.sim.hub import FlakyStore, Hub
 from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
-from tests.sim.truth import SHOP, Truth, differences
+from tests.sim.truth import OVERRIDES, SHOP, Truth, differences
 from towline.agent.desired import Ref
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
@@ -325,6 +325,22 @@ class Simulation:
                 {**policy, "spec": {**policy["spec"], "placement": placement, "suspension": None}}
             )
 
+    async def _override(self) -> None:
+        """An override policy comes, changes, cannot be carried out in some clusters, or goes."""
+        if self.hub is None or not self.hub.loaded:
+            return
+        name = self.rng.choice(OVERRIDES)
+        if name in self.truth.overrides and self.rng.random() < 0.3:
+            await self.hub.delete(Key("policy.karmada.io", "overridepolicies", SHOP, name))
+            return
+        self.versions += self.rng.choice((0, 1))
+        note = {"annotationsOverrider": [{"operator": "add", "value": {name: str(self.versions)}}]}
+        broken = {"plaintext": [{"path": "/absent", "operator": "remove"}]}
+        rules = [_rule(self._some_clusters(), note)]
+        if self.rng.random() < 0.5:
+            rules.append(_rule(self._some_clusters(), broken))
+        await self.hub.put(_override_policy(name, rules))
+
     async def _delete(self) -> None:
         if self.hub is None or not self.hub.loaded:
             return
@@ -442,6 +458,8 @@ class Simulation:
         for policy in list(Truth.of(self.store.store).policies.values()):
             if policy["spec"].get("suspension"):
                 await self._hub.put({**policy, "spec": {**policy["spec"], "suspension": None}})
+        for name, policy in list(Truth.of(self.store.store).overrides.items()):
+            await self._hub.put(_override_policy(name, policy["spec"]["overrideRules"][:1]))
         for template in list(Truth.of(self.store.store).templates.values()):
             await self._hub.put({k: v for k, v in template.items() if k != "status"})
 
@@ -493,8 +511,21 @@ class Simulation:
         return sum(session._credit.spent_batches for session, _ in self._hub.sessions.values())
 
 
+def _rule(clusters: set[str], overriders: Object) -> Object:
+    return {"targetCluster": {"clusterNames": sorted(clusters)}, "overriders": overriders}
+
+
+def _override_policy(name: str, rules: list[Object]) -> Object:
+    return {
+        "apiVersion": "policy.karmada.io/v1alpha1",
+        "kind": "OverridePolicy",
+        "metadata": {"name": name, "namespace": SHOP},
+        "spec": {"overrideRules": rules},
+    }
+
+
 ACTIONS = {
     "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 1, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
     "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
-    "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2,
+    "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2, "override": 6,
 }  # fmt: skip

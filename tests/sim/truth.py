@@ -16,6 +16,8 @@ from towline.kube.amounts import quantity
 from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
 
 SHOP = "shop"
+OVERRIDES = ("o1", "o2")
+"""Override policies that there may be; each writes its version into an annotation of its name."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Truth:
     templates: dict[tuple[str, str], Object] = field(default_factory=dict)
     """(kind, name) -> template, of those that are not on their way out."""
     policies: dict[str, Object] = field(default_factory=dict)
+    overrides: dict[str, Object] = field(default_factory=dict)
     bindings: dict[str, Object] = field(default_factory=dict)
     clusters: dict[str, Object] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
@@ -42,6 +45,8 @@ class Truth:
                 truth.templates[obj["kind"], key.name] = obj
             elif key.resource == "propagationpolicies" and not is_deleting(obj):
                 truth.policies[key.name] = obj
+            elif key.resource == "overridepolicies":
+                truth.overrides[key.name] = obj
             elif key.resource == "resourcebindings":
                 truth.bindings[key.name] = obj
             elif key[:2] == CLUSTERS:
@@ -69,6 +74,16 @@ class Truth:
             api_version = "apps/v1" if kind == "Deployment" else "v1"
             for cluster in self.placed(name):
                 yield cluster, Ref(api_version, kind, SHOP, name)
+
+    def notes(self, cluster: str) -> dict[str, str]:
+        """The annotations that override policies write in a cluster, of those rules that can be carried out."""
+        found: dict[str, str] = {}
+        for name, policy in self.overrides.items():
+            rule = policy["spec"]["overrideRules"][0]
+            if cluster in rule["targetCluster"]["clusterNames"]:
+                found |= rule["overriders"]["annotationsOverrider"][0]["value"]
+            assert name in OVERRIDES
+        return found
 
     def known(self, cluster: str, ref: Ref) -> bool:
         """Whether the hub, from its store alone, would still find this object in this cluster."""
@@ -121,6 +136,9 @@ def _wrong_summary(cluster: str, obj: Object, member: Member) -> Iterator[str]:
 
 def _wrong_content(truth: Truth, members: Mapping[str, Member], cluster: str, ref: Ref) -> Iterator[str]:
     template, live = truth.templates[ref.kind, ref.name], members[cluster].objects[ref]
+    notes = {k: v for k, v in live["metadata"]["annotations"].items() if k in OVERRIDES}
+    if notes != truth.notes(cluster):
+        yield f"{cluster} {ref.name}: overridden by {notes} instead of {truth.notes(cluster)}"
     if ref.kind == "ConfigMap":
         if any(live["data"].get(k) != v for k, v in template["data"].items()):
             yield f"{cluster} {ref.name}: {live['data']} instead of {template['data']}"
