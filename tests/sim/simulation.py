@@ -17,7 +17,7 @@ from tests.sim.agent import Agent, Crashed
 from tests.sim.hub import FlakyStore, Hub
 from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
-from tests.sim.truth import OVERRIDES, SHOP, Truth, differences
+from tests.sim.truth import OVERRIDES, SHOP, Truth, differences, overriding
 from towline.agent.desired import Ref
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
@@ -334,12 +334,8 @@ class Simulation:
             await self.hub.delete(Key("policy.karmada.io", "overridepolicies", SHOP, name))
             return
         self.versions += self.rng.choice((0, 1))
-        note = {"annotationsOverrider": [{"operator": "add", "value": {name: str(self.versions)}}]}
-        broken = {"plaintext": [{"path": "/absent", "operator": "remove"}]}
-        rules = [_rule(self._some_clusters(), note)]
-        if self.rng.random() < 0.5:
-            rules.append(_rule(self._some_clusters(), broken))
-        await self.hub.put(_override_policy(name, rules))
+        broken = self._some_clusters() if self.rng.random() < 0.5 else ()
+        await self.hub.put(overriding(name, self.versions, self._some_clusters(), broken))
 
     async def _delete(self) -> None:
         if self.hub is None or not self.hub.loaded:
@@ -455,13 +451,8 @@ class Simulation:
             self.hub.load()
         await self._revive_agents()
         await self._hub.cache.wait(self.store.store._log.revision, 5)  # users see what they edit
-        for policy in list(Truth.of(self.store.store).policies.values()):
-            if policy["spec"].get("suspension"):
-                await self._hub.put({**policy, "spec": {**policy["spec"], "suspension": None}})
-        for name, policy in list(Truth.of(self.store.store).overrides.items()):
-            await self._hub.put(_override_policy(name, policy["spec"]["overrideRules"][:1]))
-        for template in list(Truth.of(self.store.store).templates.values()):
-            await self._hub.put({k: v for k, v in template.items() if k != "status"})
+        for obj in list(Truth.of(self.store.store).mended()):
+            await self._hub.put(obj)
 
     async def _converge(self) -> None:
         problems: list[str] = []
@@ -509,19 +500,6 @@ class Simulation:
 
     def _count_works(self) -> int:
         return sum(session._credit.spent_batches for session, _ in self._hub.sessions.values())
-
-
-def _rule(clusters: set[str], overriders: Object) -> Object:
-    return {"targetCluster": {"clusterNames": sorted(clusters)}, "overriders": overriders}
-
-
-def _override_policy(name: str, rules: list[Object]) -> Object:
-    return {
-        "apiVersion": "policy.karmada.io/v1alpha1",
-        "kind": "OverridePolicy",
-        "metadata": {"name": name, "namespace": SHOP},
-        "spec": {"overrideRules": rules},
-    }
 
 
 ACTIONS = {

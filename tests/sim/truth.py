@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -75,14 +75,23 @@ class Truth:
             for cluster in self.placed(name):
                 yield cluster, Ref(api_version, kind, SHOP, name)
 
+    def mended(self) -> Iterator[Object]:
+        """What users write in the end: nothing is suspended, every override can be carried out, templates are as they should be."""
+        for policy in self.policies.values():
+            if policy["spec"].get("suspension"):
+                yield {**policy, "spec": {**policy["spec"], "suspension": None}}
+        for policy in self.overrides.values():
+            yield {**policy, "spec": {"overrideRules": policy["spec"]["overrideRules"][:1]}}
+        for template in self.templates.values():
+            yield {field: value for field, value in template.items() if field != "status"}
+
     def notes(self, cluster: str) -> dict[str, str]:
         """The annotations that override policies write in a cluster, of those rules that can be carried out."""
         found: dict[str, str] = {}
-        for name, policy in self.overrides.items():
+        for policy in self.overrides.values():
             rule = policy["spec"]["overrideRules"][0]
             if cluster in rule["targetCluster"]["clusterNames"]:
                 found |= rule["overriders"]["annotationsOverrider"][0]["value"]
-            assert name in OVERRIDES
         return found
 
     def known(self, cluster: str, ref: Ref) -> bool:
@@ -97,6 +106,20 @@ class Truth:
             item["clusterName"] for item in (binding.get("status") or {}).get("aggregatedStatus") or ()
         }
         return cluster in desired | observed
+
+
+def overriding(name: str, version: int, clusters: Iterable[str], broken: Iterable[str]) -> Object:
+    """An override policy that writes its version in `clusters`, and cannot be carried out in those that are `broken`."""
+    note = {"annotationsOverrider": [{"operator": "add", "value": {name: str(version)}}]}
+    absent = {"plaintext": [{"path": "/absent", "operator": "remove"}]}
+    rules = [
+        {"targetCluster": {"clusterNames": sorted(chosen)}, "overriders": overriders}
+        for chosen, overriders in ((clusters, note), (broken, absent))
+        if chosen
+    ]
+    metadata = {"name": name, "namespace": SHOP}
+    kind = {"apiVersion": "policy.karmada.io/v1alpha1", "kind": "OverridePolicy"}
+    return {**kind, "metadata": metadata, "spec": {"overrideRules": rules}}
 
 
 @lru_cache(maxsize=4096)
