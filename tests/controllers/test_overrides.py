@@ -9,6 +9,9 @@ from tests.controllers.hub import Hub, running
 from tests.controllers.test_works import BINDING, SPACE, WEB, WEB_POLICY, WORK, changes_of, placed
 from tests.decide.test_overrides import BROKEN, over
 from tests.decide.world import cluster, configmap, deployment, namespace, policy, selector
+from towline.hub.decide import overrides
+from towline.hub.decide.overrides import Candidates
+from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.wire import Phase
 from towline.kube import names
 from towline.kube.objects import Key, Object, copy
@@ -147,6 +150,32 @@ async def test_a_stored_report_does_not_render_again(monkeypatch: pytest.MonkeyP
         await hub.later(1)
         after = hub.work("m1", WORK)
         assert after is not before and after.pieces[0][4] is before.pieces[0][4]
+
+
+async def test_policies_are_gone_through_once_for_a_kind_and_not_for_each_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as hub:
+        await placed(hub)
+        asked: list[str] = []
+        whole = overrides.candidates
+
+        def counted(snapshot: Snapshot, namespace: str, api_version: str, kind: str) -> Candidates:
+            asked.append(kind)
+            return whole(snapshot, namespace, api_version, kind)
+
+        monkeypatch.setattr(overrides, "candidates", counted)
+        await hub.put(over("p", overriders=labels("a")))
+        await hub.settle()
+        assert asked == ["Deployment"]
+        for n in range(3):
+            web = copy(hub.get(WEB))
+            web["spec"]["minReadySeconds"] = n
+            await hub.put(web)
+            await hub.settle()
+        assert asked == ["Deployment"]
+        await hub.put(over("p", overriders=labels("b")))
+        assert asked == ["Deployment"] * 2 and label(hub, "m1") == "b"
 
 
 async def test_works_show_what_was_applied() -> None:

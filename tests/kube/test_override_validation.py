@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.cases import cases
 from tests.decide.world import cluster
-from tests.kube.test_karmada import wrong
+from tests.kube.test_karmada import row, wrong
 from towline.kube import variables
 from towline.kube.objects import Object
 from towline.kube.variables import VariableError
@@ -180,6 +180,27 @@ def test_expressions_that_are_refused_when_the_policy_is_written(text: str, mess
 def test_how_many_expressions_a_policy_may_have_is_bounded() -> None:
     several = [{"path": f"/{n}", "operator": "add", "value": f"${{cluster.name + '{n}'}}"} for n in range(65)]
     assert "spec.variables" in wrong(override(variables="Enabled", overrideRules=one_rule(plaintext=several)))
+
+
+@pytest.mark.parametrize(
+    ("variables_", "value", "told"),
+    [
+        (None, "${cluster.name}", True),
+        ("Disabled", {"deep": ["a-${cluster.labels['x']}"]}, True),
+        ("Enabled", "${cluster.name}", False),
+        (None, "${HOME} $(cluster.name) ${cluster.name", False),
+        (None, 3, False),
+    ],
+)
+def test_a_value_that_looks_like_a_variable_and_is_none_is_worth_a_word(
+    variables_: str | None, value: Any, told: bool
+) -> None:
+    rules = one_rule(plaintext=[{"path": "/a", "operator": "add", "value": value}])
+    policy = override(overrideRules=rules, **({"variables": variables_} if variables_ else {}))
+    warn = row("OverridePolicy").strategy.warn
+    assert warn is not None
+    where = f"{RULE}.overriders.plaintext[0].value: ${{...}} is plain text unless spec.variables is Enabled"
+    assert warn(policy, None) == ((where,) if told else ())
 
 
 MEMBER = cluster("m1", {"tier": "gold", "a.b/c": "d"}, provider="p", region="eu", zones=["z1", "z2"])

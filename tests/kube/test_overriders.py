@@ -124,7 +124,8 @@ def test_image_overrider(image: str, component: str, operator: str, value: str |
         *(("apps/v1", kind, True) for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")),
         ("batch/v1", "Job", True),
         ("batch/v1", "CronJob", False),
-        ("example.com/v1", "Deployment", False),
+        ("apps.kruise.io/v1beta1", "StatefulSet", True),
+        ("example.com/v1", "Application", False),
     ],
 )
 def test_kinds_whose_containers_are_known(api_version: str, kind: str, known: bool) -> None:

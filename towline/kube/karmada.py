@@ -107,7 +107,11 @@ def _row(group: str, version: str, kind: str, *short_names: str, **fields: Any) 
         short_names=short_names,
         categories=CATEGORIES,
         columns=(AGE,),
-        strategy=Strategy(karmada_defaults.DEFAULTS.get(kind), karmada_validation.VALIDATIONS.get(kind)),
+        strategy=Strategy(
+            karmada_defaults.DEFAULTS.get(kind),
+            karmada_validation.VALIDATIONS.get(kind),
+            karmada_validation.WARNINGS.get(kind),
+        ),
     )
     return replace(row, **fields)
 

@@ -16,7 +16,7 @@ from towline.kube.autoscaling_validation import validate_cron_autoscaler, valida
 from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
-from towline.kube.override_validation import validate_override_policy
+from towline.kube.override_validation import validate_override_policy, warn_of_variables
 from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
@@ -282,3 +282,9 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ResourceRegistry": _resource_registry,
     "ResourceInterpreterWebhookConfiguration": validate_interpreter_webhooks,
 }
+
+WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
+    "OverridePolicy": warn_of_variables,
+    "ClusterOverridePolicy": warn_of_variables,
+}
+"""What is accepted and yet worth a word."""

@@ -40,6 +40,19 @@ def validate_override_policy(new: Object, old: Object | None) -> list[FieldError
     return found
 
 
+def warn_of_variables(new: Object, old: Object | None) -> tuple[str, ...]:
+    """What is told of values that look as if they should be different in each cluster, and will not."""
+    spec = table(new.get("spec"))
+    if spec.get("variables") == "Enabled":
+        return ()
+    rules = maps(spec.get("overrideRules"))
+    for path, rule in [("spec", spec), *((f"spec.overrideRules[{n}]", rule) for n, rule in enumerate(rules))]:
+        for where, value in overriders.values(table(rule.get("overriders")), f"{path}.overriders"):
+            if any("cluster." in text for text in variables.expressions(value)):
+                return (f"{where}: ${{...}} is plain text unless spec.variables is Enabled",)
+    return ()
+
+
 def _overriders(changes: Mapping[str, Any], path: str, with_variables: bool) -> list[FieldError]:
     found: list[FieldError] = []
     for field in ("labelsOverrider", "annotationsOverrider"):

@@ -19,15 +19,12 @@ from towline.kube.variables import VariableError
 from towline.kube.variables import resolved as with_variables
 
 _TEMPLATE = ("spec", "template", "spec")
-_CONTAINERS: Mapping[tuple[str, str], Sequence[str]] = {
-    ("v1", "Pod"): ("spec",),
-    ("apps/v1", "Deployment"): _TEMPLATE,
-    ("apps/v1", "ReplicaSet"): _TEMPLATE,
-    ("apps/v1", "StatefulSet"): _TEMPLATE,
-    ("apps/v1", "DaemonSet"): _TEMPLATE,
-    ("batch/v1", "Job"): _TEMPLATE,
+_POD_SPECS: Mapping[str, Sequence[str]] = {
+    "Pod": ("spec",),
+    **dict.fromkeys(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"), _TEMPLATE),
 }
-"""Where the pod's spec is. Only `containers` count, never `initContainers`."""
+"""Where the pod's spec is, in kinds of these names of whatever group: several operators have a StatefulSet of their own. Only
+`containers` count, never `initContainers`."""
 
 
 class OverrideError(Exception):
@@ -187,7 +184,7 @@ def _words(field: str, obj: Object, overrider: Mapping[str, Any]) -> Object:
 
 def _with_containers(obj: Object, change: Callable[[Object], Object]) -> Object:
     """`obj` with each of its containers changed; `obj` itself if it is of another kind, or has none."""
-    where = _CONTAINERS.get((str(obj.get("apiVersion")), str(obj.get("kind"))))
+    where = _POD_SPECS.get(str(obj.get("kind")))
     containers = at(obj, *where, "containers") if where is not None else None
     if where is None or not isinstance(containers, list):
         return obj

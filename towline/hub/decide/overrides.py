@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -66,12 +66,33 @@ class Overrides:
 NO_OVERRIDES = Overrides()
 
 
-def matching(snapshot: Snapshot, template: Object) -> Overrides:
-    """The rules of all policies that select `template`, in the order in which they are carried out."""
-    found = _selecting(snapshot.list(names.POLICY_GROUP, CLUSTER_POLICIES), template)
-    if namespace_of(template):
-        own = snapshot.list(names.POLICY_GROUP, POLICIES, namespace_of(template))
-        found += _selecting(own, template)
+class Candidates(NamedTuple):
+    """The policies that may select templates of one kind in one namespace: cluster policies, and the namespace's own."""
+
+    clusterwide: Sequence[Object]
+    own: Sequence[Object]
+
+
+def candidates(snapshot: Snapshot, namespace: str, api_version: str, kind: str) -> Candidates:
+    """What has to be looked at for each template of a kind; the same until a policy changes."""
+
+    def fits(policy: Object) -> bool:
+        selectors = (policy.get("spec") or {}).get("resourceSelectors") or ()
+        wanted = ((selector.get("apiVersion"), selector.get("kind")) for selector in selectors)
+        return not selectors or (api_version, kind) in wanted
+
+    own = snapshot.list(names.POLICY_GROUP, POLICIES, namespace) if namespace else ()
+    clusterwide = snapshot.list(names.POLICY_GROUP, CLUSTER_POLICIES)
+    return Candidates(tuple(filter(fits, clusterwide)), tuple(filter(fits, own)))
+
+
+def matching(snapshot: Snapshot, template: Object, known: Candidates | None = None) -> Overrides:
+    """The rules of all policies that select `template`, in the order in which they are carried out. `known`: the candidates
+    for its kind, where somebody keeps them."""
+    if known is None:
+        kind = (str(template.get("apiVersion")), str(template.get("kind")))
+        known = candidates(snapshot, namespace_of(template), *kind)
+    found = [policy for policies in known if policies for policy in _selecting(policies, template)]
     if not found:
         return NO_OVERRIDES
     return Overrides(

@@ -1,6 +1,6 @@
 """What override policies have to do with the Work table: whom a changed policy or Cluster concerns, and what was rendered.
 
-Without override policies there is nothing here, and nothing is asked.
+Without override policies this costs a look into a dictionary.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from towline.hub.decide import overrides
-from towline.hub.decide.overrides import Overrides
+from towline.hub.decide.overrides import Candidates, Overrides
 from towline.hub.decide.works import Variant
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.kube import names
@@ -33,13 +33,19 @@ class Overridden:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
+        self._candidates: dict[tuple[str, str, str], Candidates] = {}
+        """By namespace, apiVersion and kind, until any policy changes."""
         self._looking: set[Key] = set()
         """Owners for which the labels or the spec of a Cluster can make a difference."""
         self._rendered: dict[Key, tuple[Hashable, dict[Hashable, Variant]]] = {}
 
     def of(self, owner: Key, template: Object) -> Overrides:
         """What changes `template`, the one of `owner`, on its way."""
-        found = overrides.matching(self._cache.snapshot, template)
+        at = (namespace_of(template), str(template.get("apiVersion")), str(template.get("kind")))
+        known = self._candidates.get(at)
+        if known is None:
+            known = self._candidates[at] = overrides.candidates(self._cache.snapshot, *at)
+        found = overrides.matching(self._cache.snapshot, template, known)
         if found.looks_at_clusters:
             self._looking.add(owner)
         else:
@@ -75,6 +81,7 @@ class Overridden:
             overrides.CLUSTER_POLICIES,
         ):
             return
+        self._candidates.clear()
         if event.type == "MODIFIED" and previous is not None:
             if previous.meta.generation == event.entry.meta.generation:
                 return
