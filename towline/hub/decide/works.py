@@ -51,7 +51,6 @@ Pieces = tuple[bytes, ...]
 Marks = tuple[Mapping[str, str], Mapping[str, str]]
 """Labels and annotations that a manifest gets."""
 
-
 MANIFEST_BYTES_MAX = 3 * 1024 * 1024
 """What overrides may make of a manifest: Kubernetes' limit of a request."""
 
@@ -112,13 +111,13 @@ def of_binding(
             changed = _overridden(manifest, overrides, rules, cluster)
             variant = rendered[at] = _variant(changed, work, marks, conflict)
         uid = _uid(binding, cluster)
-        pieces = _filled(variant.pieces, uid, names.execution_namespace(cluster))
+        digest, pieces = _content(variant, uid, cluster, conflict, preserve)
         works[cluster] = WireWork(
             name=work,
             uid=uid,
             revision=revision,
-            hash=work_hash([b"".join(pieces)], conflict, preserve) if pieces else EMPTY_DIGEST,
-            pieces=(pieces,) if pieces else (),
+            hash=digest,
+            pieces=pieces,
             conflict=conflict,
             preserve=preserve,
             suspended=suspended is True or (suspended is not False and cluster in suspended),
@@ -152,13 +151,13 @@ def namespace_renderer(
             changed = _overridden(bare, overrides, rules, cluster)
             variant = rendered[same] = _variant(changed, work, marks, Conflict.ABORT)
         uid = derived_uuid("work", uid_of(namespace), cluster)
-        pieces = _filled(variant.pieces, uid, names.execution_namespace(cluster))
+        digest, pieces = _content(variant, uid, cluster, Conflict.SHARE, False)
         return WireWork(
             name=work,
             uid=uid,
             revision=revision,
-            hash=work_hash([b"".join(pieces)], Conflict.SHARE, False) if pieces else EMPTY_DIGEST,
-            pieces=(pieces,) if pieces else (),
+            hash=digest,
+            pieces=pieces,
             conflict=Conflict.SHARE,
             refs=refs,
             overrides=variant.overrides,
@@ -363,9 +362,17 @@ def _cut(manifest: Object, work: str, marks: Marks, conflict: Conflict) -> Piece
     return encoded[:first], encoded[first + len(_HOLE) : second], encoded[second + len(_HOLE) :]
 
 
+def _content(
+    variant: Variant, uid: str, cluster: str, conflict: Conflict, preserve: bool
+) -> tuple[bytes, tuple[Pieces, ...]]:
+    """A Work's hash and its manifest for one cluster; none where overrides block it."""
+    if not variant.pieces:
+        return EMPTY_DIGEST, ()
+    pieces = _filled(variant.pieces, uid, names.execution_namespace(cluster))
+    return work_hash([b"".join(pieces)], conflict, preserve), (pieces,)
+
+
 def _filled(pieces: Pieces, id_: str, namespace: str) -> Pieces:
-    if not pieces:
-        return ()
     head, middle, tail = pieces
     return head, id_.encode(), middle, namespace.encode(), tail
 
