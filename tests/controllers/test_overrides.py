@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -13,6 +15,7 @@ from towline.hub.decide import overrides
 from towline.hub.decide.overrides import Candidates
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.wire import Phase
+from towline.hub.store import works
 from towline.kube import names
 from towline.kube.objects import Key, Object, copy
 
@@ -176,6 +179,23 @@ async def test_policies_are_gone_through_once_for_a_kind_and_not_for_each_templa
         assert asked == ["Deployment"]
         await hub.put(over("p", overriders=labels("b")))
         assert asked == ["Deployment"] * 2 and label(hub, "m1") == "b"
+
+
+async def test_a_policy_that_concerns_much_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as hub:
+        await placed(hub)
+        await hub.put(*(deployment(f"d{n}") for n in range(9)), policy("all", [BY_KIND]))
+        await hub.settle()
+        monkeypatch.setattr(works, "WORKS_A_TURN", 4)
+        all_works = [WORK, *(names.work_name("shop", f"d{n}", "Deployment") for n in range(9))]
+        turns: list[int] = []
+        hub.works.subscribe_records(lambda changes: turns.append(len(list(changes))))
+        await hub.put(over("p", overriders=labels("a")))
+        await hub.put(over("p", overriders=labels("b")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert max(turns) <= 4 and len(turns) >= 5
+        assert {label(hub, name, work) for name in ("m1", "m2") for work in all_works} == {"b"}
 
 
 async def test_works_show_what_was_applied() -> None:

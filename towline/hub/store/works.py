@@ -7,6 +7,7 @@ shows it to the API. Works that users made themselves are stored rows and are se
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,31 +17,11 @@ from typing import Literal, TypeVar
 from towline.hub.decide import bindings, works
 from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
 from towline.hub.decide.overrides import NO_OVERRIDES
-from towline.hub.decide.wire import (
-    Blocked,
-    Conflict,
-    ManifestStatus,
-    ObjectRef,
-    Phase,
-    WireWork,
-    WorkReport,
-)
+from towline.hub.decide.wire import Blocked, Phase, WireWork, WorkReport
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.hub.store.overridden import Overridden
 from towline.kube import names
 from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
-
-__all__ = [
-    "Conflict",
-    "ManifestStatus",
-    "NamespaceSync",
-    "ObjectRef",
-    "Phase",
-    "Record",
-    "WireWork",
-    "WorkReport",
-    "WorkTable",
-]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +36,9 @@ RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | N
 CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 WORKS = (names.WORK_GROUP, "works")
 NAMESPACES = ("", "namespaces")
+
+WORKS_A_TURN = 2_000
+"""How many Works a change of an override policy computes anew before others on the event loop get their turn."""
 
 
 class Record:
@@ -88,6 +72,9 @@ class WorkTable:
         self._binding_of: dict[Key, Key] = {}
         """The binding of a template, for templates that have one."""
         self._overridden = Overridden(cache)
+        self._due: dict[tuple[Key, str], None] = {}
+        """(owner, cluster or "" for all): what override policies concern and is not computed yet."""
+        self._goes_on = False
         self._reports: dict[tuple[str, str], WorkReport] = {}
         self._sticky: set[tuple[str, str]] = set()
         """(cluster, namespace): the member holds it, so it stays wanted there (namespace sync `needed`)."""
@@ -217,7 +204,6 @@ class WorkTable:
 
     def _follow(self, revision: int, events: Sequence[WatchEvent]) -> None:
         todo: dict[tuple[Callable[[Key], None], Key], None] = {}
-        looked: set[tuple[Key, str]] = set()
         for event in events:
             key = event.entry.key
             if key in self._binding_of:
@@ -233,15 +219,27 @@ class WorkTable:
                 if _membership_changed(event):
                     todo[self._cluster, key] = None
                 held = (self._records[key.name, name].owner for name in self.works_of(key.name))
-                looked |= {(owner, key.name) for owner in self._overridden.by_cluster(event, held)}
-            for owner in self._overridden.by_policy(event, self._binding_of):
-                todo[self._namespace if owner[:2] == NAMESPACES else self._binding, owner] = None
+                self._due |= {(o, key.name): None for o in self._overridden.by_cluster(event, held)}
+            self._due |= {(o, ""): None for o in self._overridden.by_policy(event, self._binding_of)}
         for compute, key in todo:
             if compute != self._template or (self._binding, key) not in todo:
                 self._guarded(compute, key)
-        for owner, cluster in looked:
-            self._guarded(partial(self._in_cluster, cluster), owner)
         self._tell()
+        if self._due and not self._goes_on:
+            self._override()
+
+    def _override(self) -> None:
+        """Compute what override policies concern: all of it at once if it is little, or over some turns of the event loop."""
+        self._goes_on, left = False, WORKS_A_TURN
+        while self._due and left > 0:
+            owner, cluster = next(iter(self._due))
+            del self._due[owner, cluster]
+            self._guarded(partial(self._overridden_in, cluster), owner)
+            left -= 1 if cluster else max(1, len(self._owned.get(owner, ())))
+        self._tell()
+        if self._due:
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._override)
 
     def _guarded(self, compute: Callable[[Key], None], key: Key) -> None:
         """One object that cannot be rendered must not keep all others from being sent."""
@@ -262,10 +260,12 @@ class WorkTable:
             return
         self._binding(key)
 
-    def _in_cluster(self, cluster: str, key: Key) -> None:
-        """A Cluster looks different to override policies: what it gets of one owner."""
+    def _overridden_in(self, cluster: str, key: Key) -> None:
+        """What one cluster, or every one (""), gets of an owner that override policies concern."""
         if key[:2] != NAMESPACES:
             self._binding(key, cluster)
+        elif not cluster:
+            self._namespace(key)
         elif (entry := self.cache.get(key)) is not None:
             self._spread(entry.object, {cluster})
 
