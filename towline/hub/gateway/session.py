@@ -156,9 +156,9 @@ class HubSession:
 
     def tick(self, now: float) -> None:
         """Cut off who is silent or stalls; go on with what waited for time to pass."""
+        self.questions.tick(now)
         if self.closed is not None:
             return
-        self.questions.tick(now)
         if self.hello is None:
             if now - self._heard_at >= HELLO_SECONDS_MAX:
                 self.close("no Hello")
