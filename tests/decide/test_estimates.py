@@ -23,7 +23,6 @@ from towline.hub.decide.scheduling.estimates import (
     missing,
     replicas_in,
     room_of,
-    with_answer,
 )
 from towline.hub.decide.scheduling.members import Members
 from towline.kube import amounts
@@ -62,8 +61,10 @@ def wish_for(**requests: str) -> Wish:
     return of_replicas({"resourceRequest": {k.replace("_", "/"): v for k, v in requests.items()}}, "shop")
 
 
-def fits(found: Object, wish: Wish, assumed: Mapping[str, int] = NOTHING) -> tuple[int, str]:
-    count, source = replicas_in(room_of(found), wish, assumed)
+def fits(
+    found: Object, wish: Wish, assumed: Mapping[str, int] = NOTHING, said: int = NO_ANSWER
+) -> tuple[int, str]:
+    count, source = replicas_in(room_of(found), wish, assumed, said)
     return count, source.removeprefix("resourceSummary: ")
 
 
@@ -186,21 +187,26 @@ def test_what_is_assumed_is_taken(found: Object, assumed: Mapping[str, int], wan
 WISH = wish_for(cpu="500m")
 
 
+GRADED = member(BIG, counts={1: 4})  # eight replicas by the models
+
+
 @pytest.mark.parametrize(
-    ("said", "assumed", "wanted"),
+    ("found", "said", "assumed", "wanted"),
     [
-        pytest.param(None, {}, (20, "summary"), id="not asked"),
-        pytest.param(NO_ANSWER, {}, (20, "summary"), id="asked in vain"),
-        pytest.param(7, {}, (7, AGENT), id="fewer than the summary says"),
-        pytest.param(30, {}, (20, "summary"), id="more than the summary says"),
-        pytest.param(0, {}, (0, AGENT), id="none"),
-        pytest.param(7, {"cpu": 1200, "pods": 2}, (4, AGENT), id="what is assumed is taken of it"),
+        pytest.param(GRADED, NO_ANSWER, {}, (8, MODELS), id="asked in vain: the models count"),
+        pytest.param(member(BIG), NO_ANSWER, {}, (20, "cpu"), id="asked in vain: the sums count"),
+        pytest.param(member(BIG), 7, {}, (7, AGENT), id="fewer than the sums say"),
+        pytest.param(member(BIG), 30, {}, (20, "cpu"), id="more than the sums say"),
+        pytest.param(GRADED, 14, {}, (14, AGENT), id="nodes that were counted stand in for models"),
+        pytest.param(member(BIG), 0, {}, (0, AGENT), id="none"),
+        pytest.param(member(BIG), 7, {"cpu": 1200, "pods": 2}, (4, AGENT), id="what is assumed is taken of it"),
+        pytest.param(cluster("m1"), 7, {}, (0, NO_SUMMARY), id="a cluster that says nothing of its sums"),
     ],
-)
-def test_the_smaller_number_counts(
-    said: int | None, assumed: Mapping[str, int], wanted: tuple[int, str]
+)  # fmt: skip
+def test_the_agents_answer(
+    found: Object, said: int, assumed: Mapping[str, int], wanted: tuple[int, str]
 ) -> None:
-    assert with_answer((20, "summary"), said, WISH, assumed) == wanted
+    assert fits(found, WISH, assumed, said) == wanted
 
 
 class Said:

@@ -22,6 +22,7 @@ from towline.certs import authority
 from towline.certs.authority import AgentIdentity, Authority, Leaf
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, RELEASE_DELETIONS, Gateway, Surroundings
+from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key, with_annotations
 from towline.proto import fleet_pb2 as fleet
 
@@ -37,6 +38,7 @@ class Hub:
     table: Table = field(default_factory=Table)
     told: Told = field(default_factory=Told)
     audited: list[dict[str, Any]] = field(default_factory=list)
+    answers: AnswerTable = field(default_factory=AnswerTable)
     skew: float = 0.0
     gateway: Gateway = field(init=False)
     port: int = 0
@@ -46,7 +48,7 @@ class Hub:
         given = Surroundings(
             works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: CA.bundle_pem,
             leaf=lambda: SERVER, issue=CA.issue_agent, raise_epoch=self.raise_epoch, audit=self.audited.append,
-            now=lambda: time.time() + self.skew,
+            now=lambda: time.time() + self.skew, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)
 

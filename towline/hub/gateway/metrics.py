@@ -21,6 +21,13 @@ class GatewayMetrics:
             "towline_sessions_refused", "Sessions refused or cut off for what they said.", registry=registry
         )
 
+        self.estimates = Counter(
+            "towline_estimates", "Questions to agents about room.", ("result",), registry=registry
+        )
+
+    def estimated(self, answered: bool) -> None:
+        self.estimates.labels("answered" if answered else "unanswered").inc()
+
     def count(self, direction: str, frames: int, size_bytes: int) -> None:
         self.batches.labels(direction).inc()
         self.frames.labels(direction).inc(frames)

@@ -26,6 +26,7 @@ from towline.certs.authority import (
 )
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.health import DELETIONS_HELD
+from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
 from towline.hub.gateway.capacity import settings_of
@@ -428,6 +429,7 @@ class Gateway:
                     given.members.capacity(cluster, capacity, now)
                     given.answers.room_changed(cluster, capacity.openings, now)
                 case Answered(key, room):
+                    self._metrics.estimated(room != NO_ANSWER)
                     given.answers.answered(cluster, key, room, now)
                 case HeartbeatSeen(ready):
                     given.members.heartbeat(cluster, ready, now)

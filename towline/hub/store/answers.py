@@ -66,8 +66,11 @@ class AnswerTable:
         self._forget(who)
         places: set[Place] = set()
         fresh: list[Ask] = []
+        held: dict[str, Mapping[str, int]] = {}
         for cluster, wish in asks:
-            if cluster not in self.able or cluster in self.holding(wish.key, now):
+            if wish.key not in held:
+                held[wish.key] = self.holding(wish.key, now)
+            if cluster not in self.able or cluster in held[wish.key]:
                 continue
             place = (cluster, wish.key)
             places.add(place)

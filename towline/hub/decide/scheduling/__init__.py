@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from towline.hub.decide.scheduling.affinity import Term, terms_of
-from towline.hub.decide.scheduling.estimates import missing, replicas_in, with_answer
+from towline.hub.decide.scheduling.estimates import NO_ANSWER, missing, replicas_in
 from towline.hub.decide.scheduling.filters import FILTERS
 from towline.hub.decide.scheduling.members import Member, Members
 from towline.hub.decide.scheduling.request import (
@@ -156,9 +156,7 @@ def _candidates(
     for member in members.within(feasible):
         name = member.name
         promised = promises.get(name, _NOTHING)
-        room, source = replicas_in(member.room, wish, promised)
-        if name in said:
-            room, source = with_answer((room, source), said[name], wish, promised)
+        room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER))
         sources.append(source)
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))

@@ -1,8 +1,8 @@
 """Room for more: how many more replicas, or whole sets of components, a cluster can take, and how that is known (Karmada 3.6).
 
 The Cluster's own status answers for every cluster: the sums of its resourceSummary, and the nodes of its resource models where
-it has some. Where an agent can look at its nodes and quotas, its answer counts too, and the smaller number wins. A cluster whose agent
-does not answer is judged by its status alone, and no other cluster is affected by that.
+it has some. Where an agent can look at its nodes and quotas, its answer takes the models' place. A cluster whose agent does not answer is
+judged by its status alone, and no other cluster is affected by that.
 
 Amounts are whole numbers in base units (`kube.amounts`): what is free is rounded down, what is requested up.
 """
@@ -71,11 +71,15 @@ def room_of(cluster: Object) -> Room | None:
     return Room({name: max(0, amount) for name, amount in free.items()}, _grades(cluster, summary))
 
 
-def replicas_in(room: Room | None, wish: Wish, assumed: Mapping[str, int]) -> tuple[int, str]:
+def replicas_in(
+    room: Room | None, wish: Wish, assumed: Mapping[str, int], said: int = NO_ANSWER
+) -> tuple[int, str]:
     """How many more units of `wish` (replicas, or whole sets) fit, and where that number comes from: of what there is too
-    little. `assumed` (with "pods") was promised to the cluster, and its status does not show it yet.
+    little, or who says so. `assumed` (with "pods") was promised to the cluster, and its status does not show it yet; `said` is
+    its agent's answer.
 
-    A resource that the models do not know is taken from the sums; what the models know can only lower the number."""
+    The least of what the sums leave and what fits on nodes: as the agent counted them, or else as the models describe them, which
+    is coarse (Karmada lets a coarse model overrule an exact count). A resource that the models do not know counts in the sums."""
     if room is None:
         return 0, NO_SUMMARY
     free = room.free
@@ -90,24 +94,17 @@ def replicas_in(room: Room | None, wish: Wish, assumed: Mapping[str, int]) -> tu
             fits, source = more, name
     if fits <= 0:
         return 0, _short_of(source)
-    if room.grades:
-        modelled = _less(_modelled(room, wish), wish, assumed)
-        if modelled < fits:
-            return modelled, MODELS
+    if said != NO_ANSWER or room.grades:
+        counted, by = (said, AGENT) if said != NO_ANSWER else (_modelled(room, wish), MODELS)
+        counted = _less(counted, wish, assumed)
+        if counted < fits:
+            return counted, by
     return (fits if fits < UNLIMITED else UNLIMITED), _short_of(source)
 
 
 @lru_cache(maxsize=1024)
 def _short_of(resource: str) -> str:
     return f"resourceSummary: {resource}"
-
-
-def with_answer(general: tuple[int, str], said: int | None, wish: Wish, assumed: Mapping[str, int]) -> tuple[int, str]:  # fmt: skip
-    """`general` (of `replicas_in`) beside what the cluster's agent said (None: nothing): the smaller counts."""
-    if said is None or said == NO_ANSWER:
-        return general
-    left = _less(said, wish, assumed)
-    return (left, AGENT) if left < general[0] else general
 
 
 class _Nobody:
