@@ -152,8 +152,8 @@ class Loop:
         when something helps."""
         return {
             "active": self.queue.ready("propagation"),
-            "backoff": self.waiting.short - len(self.waiting),
-            "unschedulable": len(self.waiting),
+            "backoff": self.waiting.backing_off,
+            "unschedulable": self.waiting.unschedulable,
         }
 
     # --- one turn --------------------------------------------------------------------------------------------
