@@ -82,9 +82,11 @@ def _copies(targets: Mapping[str, int], name: str) -> str:
 
 
 def _cluster(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    refused = after is not None and "message" in after
+    if (before is None or after is None) and (before or after or {}).get("filter") == "ClusterAffinity":
+        return ""  # it was never meant
     if after is None:
         return "left the fleet"
-    refused = "message" in after
     if before is None:
         return f"joined; it is refused: {why(after)}" if refused else "joined; it can take it"
     if before.get("message") == after.get("message"):

@@ -40,7 +40,9 @@ class Recorded(NamedTuple):
     reasons: Mapping[str, Any]
     details: tuple[Detail, ...]
 
-    def __len__(self) -> int:
+    @property
+    def numbers(self) -> int:
+        """What the details cost to keep."""
         return sum(map(len, self.details))
 
 
@@ -80,7 +82,9 @@ def _standing(plan: Plan, key: Key, template: Object | None, binding: Object | N
     if not propagation.propagatable(key):
         why = f"namespace {key.namespace} is the hub's own" if key.namespace else "it is the hub's own"
         return Standing(
-            UNPROPAGATED, why if key.group not in propagation.SKIPPED_GROUPS else "its kind is the hub's own", {}
+            UNPROPAGATED,
+            why if key.group not in propagation.SKIPPED_GROUPS else "its kind is the hub's own",
+            {},
         )
     return standing(plan, template, binding)
 

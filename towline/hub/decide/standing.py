@@ -126,7 +126,9 @@ def next_step(at: Standing, template: Object | None, namespace: str) -> str:
         case "NoClusterFit":
             return "Change the placement, or the clusters: the list of clusters says what refused each."
         case "Unschedulable":
-            return "Ask for less, or make room; it is tried again as soon as something changes that could help."
+            return (
+                "Ask for less, or make room; it is tried again as soon as something changes that could help."
+            )
     return ""
 
 

@@ -15,7 +15,7 @@ from towline.hub.decide import bindings, policies, propagation
 from towline.hub.decide.plan import UNCOLLECTED, Put, Snapshot
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.assigned import share_of
-from towline.hub.decide.standing import Standing, binding_after, listed, standing
+from towline.hub.decide.standing import PLACED, Standing, binding_after, listed, standing
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object, labels_of, name_of, namespace_of
@@ -91,18 +91,26 @@ class Forecast(NamedTuple):
     def moves(self) -> bool:
         return self.now.differs(self.then)
 
+    @property
+    def fails(self) -> bool:
+        """Whether the changes are what keeps it from being placed."""
+        return self.now.state == PLACED and self.then.state != PLACED
+
+    @property
+    def pending(self) -> str:
+        """What the hub is about to do without any change; empty when nothing."""
+        if self.now.targets == self.stored:
+            return ""
+        before, after = listed(self.stored) or "no cluster", listed(self.now.targets) or "no cluster"
+        return f"Even without the changes it goes from {before} to {after}."
+
     def data(self) -> dict[str, Any]:
         found: dict[str, Any] = {"now": self.now.data(), "then": self.then.data()}
         before, after = self.now.targets, self.then.targets
         changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
         if changed:
             found["moves"] = [_move(name, before, after) for name in changed]
-        if self.now.targets != self.stored:
-            found["pending"] = (
-                f"Even without the changes it moves from {listed(self.stored) or 'no cluster'} "
-                f"to {listed(self.now.targets) or 'no cluster'}."
-            )
-        return found
+        return {**found, "pending": self.pending} if self.pending else found
 
 
 def _move(name: str, before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, Any]:
@@ -135,7 +143,9 @@ def concerned(snapshot: Snapshot, changes: Changes, namespace: str | None) -> It
     """The templates of a namespace (None: of the hub) that changes may move: those with a binding, and those that a changed
     policy selects."""
     seen: set[Key] = set()
-    for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS) if namespace is None else (bindings.BINDINGS,):
+    for resource in (
+        (bindings.BINDINGS, bindings.CLUSTER_BINDINGS) if namespace is None else (bindings.BINDINGS,)
+    ):
         for binding in snapshot.list(names.WORK_GROUP, resource, namespace):
             key = bindings.template_key(snapshot.kinds, binding)
             if key is not None and key not in seen:

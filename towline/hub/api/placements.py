@@ -1,0 +1,323 @@
+"""Explain and what-if through the API: reviews of placement (`towline.io/v1alpha1`), which are created and never stored.
+
+Nobody learns here what RBAC hides. Both want `get` on the template and on its binding. Clusters that are no targets, and how the
+choice fell on those that are, need `list` on clusters; policies need `list` on policies: without it an explanation leaves them
+out and says so, and a forecast, which is about clusters, is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from towline.hub.api import admission, claims, status
+from towline.hub.api.actions import Acted, Action, Actions
+from towline.hub.api.authentication import Authorize, denied
+from towline.hub.api.paths import Attributes
+from towline.hub.api.status import StatusError
+from towline.hub.api.user import User
+from towline.hub.decide import bindings, propagation
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.explaining import Recorded, explain
+from towline.hub.decide.plan import Snapshot
+from towline.hub.decide.scheduling import View
+from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
+from towline.hub.store.cache import Cache
+from towline.kube import errors, interpreter, names, placements
+from towline.kube.kinds import Kind
+from towline.kube.objects import Key, Object, uid_of, with_metadata
+from towline.kube.placements import GROUP, VERSION
+from towline.kube.schemas import FieldError
+
+TEMPLATES_MAX = 500
+"""How many templates one forecast decides; it is a few seconds on a thousand clusters."""
+
+_CLUSTERS = Attributes("list", "", True, names.CLUSTER_GROUP, "v1alpha1", "clusters")
+_CHANGEABLE = (
+    (names.CLUSTER_GROUP, "Cluster"),
+    (names.POLICY_GROUP, "PropagationPolicy"),
+    (names.POLICY_GROUP, "ClusterPropagationPolicy"),
+    (names.POLICY_GROUP, "OverridePolicy"),
+    (names.POLICY_GROUP, "ClusterOverridePolicy"),
+)
+"""What a forecast may change: what placement reads."""
+
+
+class Placements:
+    """The actions. `view` is the fleet at a time, `recorded` the last decision about a template, `now` epoch seconds."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        authorize: Authorize,
+        *,
+        view: Callable[[float], View],
+        recorded: Callable[[Key], Recorded | None],
+        now: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._authorize = authorize
+        self._view = view
+        self._recorded = recorded
+        self._now = now
+        self._turn = asyncio.Lock()
+        """Forecasts are made one after the other, each in small pieces: the hub has other things to do."""
+
+    def actions(self) -> Actions:
+        return {
+            (GROUP, kind.plural, ""): Action(
+                kind, self._explain if name.endswith("Explanation") else self._forecast
+            )
+            for name, kind in placements.kinds().items()
+        }
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._cache.snapshot
+
+    # --- explain ---------------------------------------------------------------------------------------------
+
+    async def _explain(self, user: User, at: Attributes, obj: Object) -> Acted:
+        _refuse(obj)
+        key = self._template(user, at.namespace, obj["spec"], "spec")
+        self._check_binding(user, key)
+        now = self._now()
+        told = explain(self._snapshot, key, self._view(now), now, self._recorded(key))
+        withheld = self._withhold(user, key, told)
+        return Acted({**obj, "status": {**told, **({"withheld": withheld} if withheld else {})}})
+
+    def _withhold(self, user: User, key: Key, told: dict[str, Any]) -> list[str]:
+        """Takes out of an explanation what `user` may not see, and says what it took."""
+        withheld: list[str] = []
+        if not self._authorize(user, _CLUSTERS).allowed:
+            told.pop("decision", None)
+            told.pop("since", None)
+            withheld.append(f"decision: needs list on clusters.{names.CLUSTER_GROUP}")
+        for resource, namespace, marker in (
+            ("propagationpolicies", key.namespace, "policy("),
+            ("clusterpropagationpolicies", "", "cluster policy("),
+        ):
+            asked = Attributes(
+                "list", "", True, names.POLICY_GROUP, "v1alpha1", resource, namespace=namespace
+            )
+            if "policy" in told and not self._authorize(user, asked).allowed:
+                told["policy"] = _without(told["policy"], marker)
+                withheld.append(f"policy: needs list on {resource}.{names.POLICY_GROUP}")
+        return withheld
+
+    # --- what-if ---------------------------------------------------------------------------------------------
+
+    async def _forecast(self, user: User, at: Attributes, obj: Object) -> Acted:
+        _refuse(obj)
+        spec = obj.get("spec") or {}
+        self._check(user, _CLUSTERS)
+        changes = self._changes(at.namespace, spec)
+        named = spec.get("templates") or []
+        replicas = spec.get("replicas")
+        if named:
+            keys = [
+                self._template(user, at.namespace, ref, f"spec.templates[{n}]") for n, ref in enumerate(named)
+            ]
+            for key in keys:
+                self._check_binding(user, key)
+            self._check_scalable(keys, replicas)
+            found, hidden = keys, 0
+        else:
+            if replicas is not None:
+                raise _invalid(
+                    errors.forbidden(
+                        "spec.replicas", "name the templates that it is meant for in spec.templates"
+                    )
+                )
+            self._check(user, _bindings("list", at.namespace))
+            found, hidden = self._readable(user, concerned(self._snapshot, changes, at.namespace or None))
+        told = await self._told(found[:TEMPLATES_MAX], changes, replicas, bool(named))
+        told["remaining"] = len(found) - told["looked"]
+        if hidden:
+            told["withheld"] = [f"{hidden} templates that the asker may not get"]
+        return Acted({**obj, "status": {"summary": _summary(told), **told}})
+
+    async def _told(
+        self, keys: Sequence[Key], changes: Changes, replicas: int | None, all_of_them: bool
+    ) -> dict[str, Any]:
+        shown: list[dict[str, Any]] = []
+        moved = failed = looked = 0
+        async with self._turn:
+            now = self._now()
+            for found in forecast(self._snapshot, self._view(now), keys, changes, now, replicas):
+                looked += 1
+                moved += found.moves
+                failed += found.fails
+                if all_of_them or found.moves or found.pending:
+                    shown.append({"template": self._named(found), **found.data()})
+                await asyncio.sleep(0)
+        return {"looked": looked, "moved": moved, "failed": failed, "forecasts": shown}
+
+    def _named(self, found: Forecast) -> dict[str, str]:
+        key = found.template
+        kind = self._snapshot.kinds.stored(key.group, key.resource)
+        named = {
+            "apiVersion": kind.api_version if kind else key.group,
+            "kind": kind.kind if kind else key.resource,
+        }
+        return {
+            **named,
+            **({"namespace": key.namespace} if key.namespace else {}),
+            "name": key.name,
+        }
+
+    def _readable(self, user: User, keys: Iterator[Key]) -> tuple[list[Key], int]:
+        """Those that `user` may get, and how many others there are."""
+        found, hidden = [], 0
+        for key in keys:
+            if self._authorize(user, _get(self._snapshot.kinds.stored(key.group, key.resource), key)).allowed:
+                found.append(key)
+            else:
+                hidden += 1
+        return found, hidden
+
+    def _check_scalable(self, keys: Sequence[Key], replicas: int | None) -> None:
+        for key in keys if replicas is not None else ():
+            if interpreter.replicas(self._snapshot.get(key) or {}) is None:
+                raise _invalid(errors.forbidden("spec.replicas", f"{key.resource} have no replicas"))
+
+    def _changes(self, namespace: str, spec: Mapping[str, Any]) -> Changes:
+        """Raises 400 and 422 as for objects that are really written."""
+        changes: dict[Key, Object | None] = {}
+        for n, ref in enumerate(spec.get("delete") or ()):
+            kind = self._changeable(ref, f"spec.delete[{n}]")
+            key = kind.key(str(ref.get("namespace") or namespace), str(ref["name"]))
+            if self._snapshot.get(key) is None:
+                raise status.not_found(kind, key.name)
+            changes[key] = None
+        for n, obj in enumerate(spec.get("apply") or ()):
+            kind = self._changeable(obj, f"spec.apply[{n}]")
+            applied = self._admitted(kind, obj, namespace)
+            changes[kind.key_of(applied)] = applied
+        return changes
+
+    def _changeable(self, obj: Mapping[str, Any], path: str) -> Kind:
+        kind = self._snapshot.kinds.of_object(obj)
+        if kind is None or (kind.group, kind.kind) not in _CHANGEABLE:
+            told = [name for _, name in _CHANGEABLE]
+            raise _invalid(errors.unsupported(f"{path}.kind", obj.get("kind"), told))
+        return kind
+
+    def _admitted(self, kind: Kind, obj: Object, namespace: str) -> Object:
+        obj = admission.check_envelope(kind, obj)
+        if namespace or not kind.namespaced:
+            obj = claims.in_namespace(kind, obj, namespace)
+        elif not obj["metadata"].get("namespace"):
+            raise status.bad_request(f"{kind.kind} {obj['metadata'].get('name')} names no namespace")
+        key = kind.key_of(obj)
+        old = self._snapshot.get(key)
+        uid = uid_of(old or {}) or bindings.derived_uuid("hypothetical", str(key))
+        prepared = admission.prepare(kind, obj, old, validation="Strict", now=rfc3339(self._now()), uid=uid)
+        admission.check(kind, prepared, old)
+        return with_metadata(prepared.object, uid=uid)
+
+    # --- who may, and of what --------------------------------------------------------------------------------
+
+    def _template(self, user: User, namespace: str, ref: Mapping[str, Any], path: str) -> Key:
+        """The template that a reference names; a binding stands for its own. Raises 403, 404."""
+        api_version, name = str(ref.get("apiVersion") or ""), str(ref.get("kind") or "")
+        kind = self._snapshot.kinds.named(api_version, name)
+        if kind is None:
+            told = (
+                f"the hub has no kind {name} in {api_version}; `kubectl api-resources` shows those there are"
+            )
+            raise StatusError(404, "NotFound", f"{path}: {told}", {"kind": name})
+        wanted = str(ref.get("namespace") or namespace)
+        if namespace and wanted != namespace:
+            raise _invalid(
+                errors.invalid(f"{path}.namespace", wanted, "must be the namespace of the request")
+            )
+        if bool(wanted) != kind.namespaced:
+            told = (
+                "needs a namespace"
+                if kind.namespaced
+                else "has no namespace: ask with the Cluster kind of this review"
+            )
+            raise _invalid(errors.invalid(f"{path}.kind", name, told))
+        key = kind.key(wanted, str(ref.get("name") or ""))
+        self._check(user, _get(kind, key))
+        found = self._snapshot.get(key)
+        if found is None:
+            raise status.not_found(kind, key.name)
+        if not bindings.is_binding(key):
+            return key
+        template = bindings.template_key(self._snapshot.kinds, found)
+        if template is None or self._snapshot.get(template) is None:
+            told = f"the template of {kind.kind} {key.name} is not there"
+            raise StatusError(404, "NotFound", told, {"name": key.name, "kind": key.resource})
+        self._check(user, _get(self._snapshot.kinds.stored(template.group, template.resource), template))
+        return template
+
+    def _check_binding(self, user: User, key: Key) -> None:
+        if propagation.propagatable(key):
+            kind = self._snapshot.kinds.stored(key.group, key.resource)
+            at = bindings.key_for(key.namespace, key.name, kind.kind if kind else "")
+            self._check(user, _bindings("get", key.namespace, at.name))
+
+    def _check(self, user: User, asked: Attributes) -> None:
+        decision = self._authorize(user, asked)
+        if not decision.allowed:
+            raise denied(user, asked, decision.reason)
+
+
+def _get(kind: Kind | None, key: Key) -> Attributes:
+    version = kind.version if kind is not None else ""
+    if propagation.is_namespace(key):
+        return Attributes("get", "", True, "", version, key.resource, "", key.name, key.name)
+    return Attributes("get", "", True, key.group, version, key.resource, "", key.namespace, key.name)
+
+
+def _bindings(verb: str, namespace: str, name: str = "") -> Attributes:
+    resource = bindings.BINDINGS if namespace or verb == "list" else bindings.CLUSTER_BINDINGS
+    return Attributes(verb, "", True, names.WORK_GROUP, "v1alpha2", resource, "", namespace, name)
+
+
+def _without(policy: Mapping[str, Any], marker: str) -> dict[str, Any]:
+    """Without the policies of one kind but the one that won: the template itself names that."""
+    winner = policy.get("name")
+
+    def kept(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [row for row in rows if row["policy"] == winner or not str(row["policy"]).startswith(marker)]
+
+    told = {**policy, "considered": kept(policy["considered"])}
+    if "others" in policy:
+        told["others"] = kept(policy["others"])
+        told["othersCount"] = len(told["others"])
+    return told
+
+
+def _summary(told: Mapping[str, Any]) -> str:
+    looked, moved, failed = told["looked"], told["moved"], told["failed"]
+    if not looked:
+        return "No template is concerned."
+    counted = "1 template" if looked == 1 else f"{looked} templates"
+    text = f"{moved} of {counted} would move" if moved else f"Nothing would move ({counted})"
+    if failed:
+        text += f"; {failed} could not be placed any more"
+    if told["remaining"]:
+        text += f"; {told['remaining']} more were not looked at (at most {TEMPLATES_MAX} a request)"
+    return f"{text}."
+
+
+def _refuse(obj: Object) -> None:
+    """Nothing is stored, so nothing has a name, and the answer's part is not the asker's to write."""
+    metadata = {
+        k: v
+        for k, v in obj["metadata"].items()
+        if k not in ("namespace", "managedFields", "creationTimestamp") and v
+    }
+    if metadata:
+        raise _invalid(errors.invalid("metadata", metadata, "must be empty except for namespace"))
+
+
+def _invalid(*found: FieldError) -> StatusError:
+    return status.invalid_fields(GROUP, "", "", found)
+
+
+__all__ = ["GROUP", "TEMPLATES_MAX", "VERSION", "Placements"]
