@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from towline.cli import resources
-from towline.cli.client import Client
+from towline.cli.client import Client, Refused
 from towline.cli.explained import explanation
+from towline.cli.failures import Failure
 from towline.cli.options import config_option, kubeconfig_option, namespace_option, output_option, show
 
 ROOT = "/apis/towline.io/v1alpha1"
@@ -40,7 +41,18 @@ def command(words: tuple[str, ...], namespace: str, output: str, kubeconfig: Pat
             "spec": {"apiVersion": resource.api_version, "kind": resource.kind, "name": name},
         }
         path = f"{ROOT}/namespaces/{namespace or client.namespace}/placementexplanations"
-        answer = client.create(
-            path if resource.namespaced else f"{ROOT}/clusterplacementexplanations", review
-        )
+        if not resource.namespaced:
+            path = f"{ROOT}/clusterplacementexplanations"
+        answer = asked(client, path, review)
     show(answer, output, lambda: explanation(answer["status"]))
+
+
+def asked(client: Client, path: str, review: Any) -> Any:
+    """The answered review. Raises Failure."""
+    try:
+        return client.create(path, review)
+    except Refused as error:
+        if error.code == 404:
+            told = error.message.removeprefix("The API refused: ")
+            raise Failure(f"{told}.", "Check the name and the namespace (-n).") from None
+        raise

@@ -15,9 +15,11 @@ def explanation(status: Mapping[str, Any]) -> str:
     """The status of a PlacementExplanation."""
     lines = [status["summary"], *([status["next"]] if status.get("next") else []), ""]
     lines += _policy(status.get("policy") or {})
-    decision = status.get("decision")
+    decision, binding = status.get("decision"), status.get("binding") or {}
     if decision:
-        lines += _decision(decision, status.get("binding") or {})
+        lines += _decision(decision, binding)
+    if binding.get("suspension"):
+        lines += _labelled("Suspended", reasons(binding["suspension"]))
     lines += _since(status.get("since") or {}, decision is not None)
     lines += _labelled("Withheld", status.get("withheld") or ())
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
@@ -63,7 +65,8 @@ def _decision(decision: Mapping[str, Any], binding: Mapping[str, Any]) -> Iterat
     at = str(decision.get("at") or "")
     when = f"{at}, revision {decision['revision']}" if "revision" in decision else f"{at} (not on record)"
     cause = f", because: {decision['cause']}" if decision.get("cause") else ""
-    told = [f"{when}{cause}"]
+    placed = binding.get("placedAt") or at
+    told = [f"{when}{cause}", *([f"placed where it is: {placed}"] if placed != at else [])]
     if decision["outcome"] != "Success":
         told.append(f"{decision['outcome']}: {decision['message']}")
     yield from _labelled("Decided", told)
@@ -91,7 +94,7 @@ def _clusters(clusters: Mapping[str, Mapping[str, Any]], targets: Mapping[str, i
     heads = ["CLUSTER", "REPLICAS", "SCORE", *(["ROOM FOR", "BY"] if room else []), "VERDICT"]
     cells = [heads]
     for name, row in rows[:ROWS_MAX]:
-        shown = [str(targets[name]) if name in targets else "", str(row.get("score", ""))]
+        shown = [_copies(targets, name), str(row.get("score", ""))]
         if room:
             shown += [_room(row.get("available")), str(row.get("availableFrom", ""))]
         cells.append([name, *shown, _verdict(row, name in targets)])
@@ -99,6 +102,10 @@ def _clusters(clusters: Mapping[str, Mapping[str, Any]], targets: Mapping[str, i
     if len(rows) > ROWS_MAX:
         lines.append(f"and {len(rows) - ROWS_MAX} more: -o json shows all")
     return lines
+
+
+def _copies(targets: Mapping[str, int], name: str) -> str:
+    return "" if name not in targets else str(targets[name] or "copy")
 
 
 def _room(available: int | None) -> str:
@@ -125,11 +132,8 @@ def reasons(value: Any) -> list[str]:
                 lines += [f"  {line}" for line in reasons(child)]
         return lines
     if isinstance(value, list | tuple):
-        return [
-            line
-            for item in value
-            for line in ([flat] if (flat := _flat(item)) is not None else reasons(item))
-        ]
+        flat_or_lines = [reasons(item) if (flat := _flat(item)) is None else [flat] for item in value]
+        return [line for lines in flat_or_lines for line in lines]
     return [str(_flat(value))]
 
 

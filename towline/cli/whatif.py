@@ -10,7 +10,7 @@ import click
 
 from towline.cli import resources
 from towline.cli.client import Client, Refused
-from towline.cli.explain import ROOT
+from towline.cli.explain import ROOT, asked
 from towline.cli.explained import listed, table
 from towline.cli.failures import Failure, Misuse
 from towline.cli.options import (
@@ -23,6 +23,8 @@ from towline.cli.options import (
 )
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
+CORDON = "cluster.karmada.io/unschedulable:NoSchedule"
+"""The taint that `karmadactl cordon` sets."""
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 Object = dict[str, Any]
@@ -36,6 +38,7 @@ Object = dict[str, Any]
 @click.option(
     "--taint", "taints", multiple=True, metavar="CLUSTER=KEY[=VALUE]:EFFECT", help="A cluster gets a taint."
 )
+@click.option("--cordon", "cordoned", multiple=True, metavar="CLUSTER", help="A cluster takes no more.")
 @click.option(
     "--untaint", "untaints", multiple=True, metavar="CLUSTER=KEY[:EFFECT]", help="A cluster loses a taint."
 )
@@ -66,6 +69,7 @@ def command(
     everything: bool,
     all_namespaces: bool,
     taints: tuple[str, ...],
+    cordoned: tuple[str, ...],
     untaints: tuple[str, ...],
     labels: tuple[str, ...],
     removed: tuple[str, ...],
@@ -93,6 +97,7 @@ def command(
         )
     edits = [*_edits("--taint", taints, _tainted), *_edits("--untaint", untaints, _untainted)]
     edits += _edits("--label", labels, _labelled)
+    edits += [(cluster, _tainted(CORDON)) for cluster in cordoned]
     with Client.from_kubeconfig(kubeconfig) as client:
         spec: Object = {"apply": [*_edited(client, edits), *_read(added, ("Cluster",))]}
         spec["apply"] += _read(policies, ("PropagationPolicy", "ClusterPropagationPolicy"))
@@ -107,7 +112,7 @@ def command(
             spec["templates"] = [{"apiVersion": resource.api_version, "kind": resource.kind, "name": name}]
             space = space if resource.namespaced else ""
         where = f"/namespaces/{space}/placementforecasts" if space else "/clusterplacementforecasts"
-        answer = client.create(f"{ROOT}{where}", {"spec": spec})
+        answer = asked(client, f"{ROOT}{where}", {"spec": spec})
     show(answer, output, lambda: forecasts(answer["status"]))
 
 
@@ -119,8 +124,10 @@ def forecasts(status: Mapping[str, Any]) -> str:
     for forecast in status["forecasts"]:
         name = _called(forecast["template"])
         now, then = forecast["now"], forecast["then"]
-        for move in forecast.get("moves") or ():
-            rows.append([name, move["cluster"], _copies(move, "before"), _copies(move, "after")])
+        rows += [
+            [name, move["cluster"], _copies(move, "before"), _copies(move, "after")]
+            for move in forecast.get("moves") or ()
+        ]
         if then["state"] != now["state"]:
             notes.append(f"{name} would be {then['state']}{_why(then)}")
         elif not forecast.get("moves"):

@@ -145,7 +145,8 @@ class Loop:
         return {}
 
     def recorded(self, key: Key) -> Recorded | None:
-        """The last decision about a key that had details; None when there was none, or they were too many to keep."""
+        """The last decision about a key that had details and changed something (or was the first since the start); None when
+        there was none, or they were too many to keep."""
         return self._details.get(key)
 
     def details(self, key: Key) -> Sequence[Detail]:
@@ -284,7 +285,8 @@ class Loop:
         )
 
     def _tell_story(self, item: Item, plan: Plan, now: float, revision: int) -> None:
-        if plan.details:
+        if plan.details and (plan.writes or item.key not in self._details):
+            # One that changes nothing says less than the one that it agrees with: how it came about.
             self._keep_details(item.key, Recorded(now, revision, plan.reasons, plan.details))
         if not (plan.writes or plan.reasons or plan.error):
             return

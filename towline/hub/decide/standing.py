@@ -10,7 +10,6 @@ from towline.hub.decide.bindings import DEFAULT_SCHEDULER
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.placing import SCHEDULED
 from towline.hub.decide.plan import Plan, Put
-from towline.hub.decide.scheduling import NO_CLUSTER_FIT, SUCCESS
 from towline.hub.decide.scheduling.request import SUCCESS_MESSAGE
 from towline.kube.objects import Key, Object
 
@@ -137,8 +136,3 @@ def listed(targets: Mapping[str, int]) -> str:
     shown = [f"{name} ({count})" if count else name for name, count in sorted(targets.items())]
     more = len(shown) - NAMES_MAX
     return ", ".join(shown if more <= 0 else [*shown[:NAMES_MAX], f"{more} more"])
-
-
-__all__ = [
-    "NO_CLUSTER_FIT", "SUCCESS", "Standing", "binding_after", "listed", "next_step", "sentence", "standing", "targets_data",
-]  # fmt: skip
