@@ -22,7 +22,7 @@ from tests.decide.test_explaining import (
 )
 from tests.decide.world import World, cluster, configmap, deployment, policy, selector
 from towline.hub.decide.scheduling import View
-from towline.hub.decide.whatif import Changes, Forecast, Overlay, concerned, forecast
+from towline.hub.decide.whatif import Changes, Forecast, Overlay, concerned, forecast, with_assumed_apis
 from towline.kube.objects import Key, Object, name_of
 
 SETTINGS = Key("", "configmaps", "shop", "settings")
@@ -100,6 +100,15 @@ def test_a_label_moves_what_follows_the_clusters() -> None:
     }
     (found,) = asked(world, changes, SETTINGS)
     assert moves(found) == {"m2": (0, None), "m3": (None, 0)}
+
+
+def test_a_cluster_that_says_nothing_of_its_apis_serves_what_others_serve() -> None:
+    world = placed()
+    bare = {**cluster("m4", {"tier": "gold"}), "status": {"id": "x"}}
+    (found,) = asked(world, {member("m4"): with_assumed_apis(world, bare)}, replicas=6)
+    assert found.then.targets == {"m1": 2, "m2": 2, "m4": 2}
+    own = {**bare, "status": {"apiEnablements": [{"groupVersion": "v1", "resources": []}]}}
+    assert with_assumed_apis(world, own) is own
 
 
 def test_what_could_not_be_placed_any_more_says_why() -> None:

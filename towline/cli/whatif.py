@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from towline.cli import resources
-from towline.cli.client import Client, Refused
+from towline.cli import changes, resources
+from towline.cli.client import Client
 from towline.cli.explain import ROOT, asked
 from towline.cli.explained import listed, table
-from towline.cli.failures import Failure, Misuse
+from towline.cli.failures import Misuse
 from towline.cli.options import (
     PathParam,
     config_option,
@@ -22,10 +22,8 @@ from towline.cli.options import (
     show,
 )
 
-CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 CORDON = "cluster.karmada.io/unschedulable:NoSchedule"
 """The taint that `karmadactl cordon` sets."""
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 Object = dict[str, Any]
 
@@ -95,14 +93,20 @@ def command(
         raise Misuse(
             "What is it about?", "Give one of KIND/NAME, --all (of a namespace) and -A (of everything)."
         )
-    edits = [*_edits("--taint", taints, _tainted), *_edits("--untaint", untaints, _untainted)]
-    edits += _edits("--label", labels, _labelled)
-    edits += [(cluster, _tainted(CORDON)) for cluster in cordoned]
+    tainted = [*taints, *(f"{cluster}={CORDON}" for cluster in cordoned)]
+    edits = [
+        *changes.edits("--taint", tainted, changes.tainted),
+        *changes.edits("--untaint", untaints, changes.untainted),
+        *changes.edits("--label", labels, changes.labelled),
+    ]
     with Client.from_kubeconfig(kubeconfig) as client:
-        spec: Object = {"apply": [*_edited(client, edits), *_read(added, ("Cluster",))]}
-        spec["apply"] += _read(policies, ("PropagationPolicy", "ClusterPropagationPolicy"))
+        clusters = [*changes.edited(client, edits), *changes.read(added, ("Cluster",))]
+        rules = changes.read(policies, ("PropagationPolicy", "ClusterPropagationPolicy"))
         cluster = {"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster"}
-        spec["delete"] = [{**cluster, "name": name} for name in removed]
+        spec: Object = {
+            "apply": [*clusters, *rules],
+            "delete": [{**cluster, "name": name} for name in removed],
+        }
         if replicas is not None:
             spec["replicas"] = replicas
         space = "" if all_namespaces else namespace or client.namespace
@@ -160,101 +164,3 @@ def _copies(move: Mapping[str, Any], field: str) -> str:
 
 def _why(standing: Mapping[str, Any]) -> str:
     return f": {standing['message']}" if standing.get("message") else ""
-
-
-# --- changes -------------------------------------------------------------------------------------------------
-
-
-def _edits(flag: str, texts: Sequence[str], parse: Any) -> list[tuple[str, Any]]:
-    """(cluster, what is done to it) of each flag."""
-    found = []
-    for text in texts:
-        cluster, equals, rest = text.partition("=")
-        edit = parse(rest) if cluster and equals else None
-        if edit is None:
-            raise Misuse(
-                f"{flag} {text!r} cannot be read.", "`towline what-if --help` shows how to write it."
-            )
-        found.append((cluster, edit))
-    return found
-
-
-def _tainted(text: str) -> Any:
-    rest, _, effect = text.rpartition(":")
-    key, _, value = rest.partition("=")
-    if not key or effect not in EFFECTS:
-        return None
-    taint = {"key": key, **({"value": value} if value else {}), "effect": effect}
-
-    def edit(cluster: Object) -> None:
-        spec = cluster.setdefault("spec", {})
-        others = [t for t in spec.get("taints") or () if (t["key"], t["effect"]) != (key, effect)]
-        spec["taints"] = [*others, taint]
-
-    return edit
-
-
-def _untainted(text: str) -> Any:
-    key, _, effect = text.partition(":")
-    if not key or effect not in ("", *EFFECTS):
-        return None
-
-    def edit(cluster: Object) -> None:
-        spec = cluster.setdefault("spec", {})
-        before = spec.get("taints") or []
-        spec["taints"] = [t for t in before if t["key"] != key or effect not in ("", t["effect"])]
-        if len(spec["taints"]) == len(before):
-            raise Failure(f"Cluster {cluster['metadata']['name']} has no taint {text}.", "")
-
-    return edit
-
-
-def _labelled(text: str) -> Any:
-    key, equals, value = text.partition("=")
-    if not equals and not key.endswith("-"):
-        return None
-
-    def edit(cluster: Object) -> None:
-        labels = cluster["metadata"].setdefault("labels", {})
-        if equals:
-            labels[key] = value
-        else:
-            labels.pop(key[:-1], None)
-
-    return edit
-
-
-def _edited(client: Client, edits: Sequence[tuple[str, Any]]) -> list[Object]:
-    """The Clusters as they would be."""
-    clusters: dict[str, Object] = {}
-    for name, edit in edits:
-        if name not in clusters:
-            try:
-                clusters[name] = client.get(f"{CLUSTERS}/{name}")
-            except Refused as error:
-                if error.code == 404:
-                    told = "`kubectl get clusters` shows those there are."
-                    raise Failure(f"There is no cluster {name!r}.", told) from None
-                raise
-        edit(clusters[name])
-    return list(clusters.values())
-
-
-def _read(paths: Sequence[Path], kinds: tuple[str, ...]) -> list[Object]:
-    """The objects in YAML files, of these kinds only."""
-    import yaml
-
-    found: list[Object] = []
-    for path in paths:
-        try:
-            objects = [obj for obj in yaml.safe_load_all(path.read_text()) if obj]
-        except OSError as error:
-            raise Failure(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Failure(f"{path} is not YAML: {' '.join(str(error).split())}.", "Correct it.") from None
-        for obj in objects:
-            if not isinstance(obj, dict) or obj.get("kind") not in kinds:
-                told = obj.get("kind") if isinstance(obj, dict) else obj
-                raise Failure(f"{path} holds {told!r}, which is no {' or '.join(kinds)}.", "")
-        found += objects
-    return found

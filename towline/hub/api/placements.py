@@ -22,9 +22,9 @@ from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.explaining import Recorded, explain
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling import View
-from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
+from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast, with_assumed_apis
 from towline.hub.store.cache import Cache
-from towline.kube import errors, interpreter, names, placements
+from towline.kube import errors, interpreter, names, placements, schemas
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, uid_of, with_metadata
 from towline.kube.placements import GROUP, VERSION
@@ -135,7 +135,7 @@ class Placements:
         told = await self._told(found[:TEMPLATES_MAX], changes, replicas, bool(named))
         told["remaining"] = len(found) - told["looked"]
         if hidden:
-            told["withheld"] = [f"{hidden} templates that the asker may not get"]
+            told["withheld"] = [f"{hidden} template(s) that the asker may not get"]
         return Acted({**obj, "status": {"summary": _summary(told), **told}})
 
     async def _told(
@@ -194,6 +194,8 @@ class Placements:
         for n, obj in enumerate(spec.get("apply") or ()):
             kind = self._changeable(obj, f"spec.apply[{n}]")
             applied = self._admitted(kind, obj, namespace)
+            if kind.kind == "Cluster":
+                applied = with_assumed_apis(self._snapshot, applied)
             changes[kind.key_of(applied)] = applied
         return changes
 
@@ -306,14 +308,14 @@ def _summary(told: Mapping[str, Any]) -> str:
 
 
 def _refuse(obj: Object) -> None:
-    """Nothing is stored, so nothing has a name, and the answer's part is not the asker's to write."""
-    metadata = {
-        k: v
-        for k, v in obj["metadata"].items()
-        if k not in ("namespace", "managedFields", "creationTimestamp") and v
-    }
+    """422 for what its schema does not allow. Nothing is stored, so nothing has a name."""
+    wrong = schemas.validate(placements.kinds()[obj["kind"]].schema, obj)
+    own = ("namespace", "managedFields", "creationTimestamp")
+    metadata = {field: value for field, value in obj["metadata"].items() if field not in own and value}
     if metadata:
-        raise _invalid(errors.invalid("metadata", metadata, "must be empty except for namespace"))
+        wrong.append(errors.invalid("metadata", metadata, "must be empty except for namespace"))
+    if wrong:
+        raise _invalid(*wrong)
 
 
 def _invalid(*found: FieldError) -> StatusError:

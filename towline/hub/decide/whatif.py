@@ -22,6 +22,7 @@ from towline.kube.objects import Key, Object, labels_of, name_of, namespace_of
 
 Changes = Mapping[Key, Object | None]
 """Objects as they would be; None for those that would be gone."""
+_CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 
 
 class Overlay:
@@ -174,6 +175,18 @@ def _selected(snapshot: Snapshot, policy: Object, namespace: str | None) -> Iter
                 yield key
 
 
+def with_assumed_apis(snapshot: Snapshot, cluster: Object) -> Object:
+    """A hypothetical Cluster that says nothing of its APIs is taken to serve what the others do: who writes one down thinks
+    of labels and room."""
+    status = cluster.get("status") or {}
+    if status.get("apiEnablements"):
+        return cluster
+    for other in snapshot.list(*_CLUSTERS):
+        if found := (other.get("status") or {}).get("apiEnablements"):
+            return {**cluster, "status": {**status, "apiEnablements": found}}
+    return cluster
+
+
 class _World:
     """One of the two: a snapshot that takes in what is decided on it, and its view."""
 
@@ -201,9 +214,6 @@ class _World:
             return standing(plan, None, None)
         at = bindings.key_for(key.namespace, key.name, str(template.get("kind")))
         return standing(plan, template, binding_after(plan, at, self._objects.get(at)))
-
-
-_CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 
 
 def _stored(snapshot: Snapshot, key: Key) -> Mapping[str, int]:
