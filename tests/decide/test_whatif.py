@@ -22,7 +22,15 @@ from tests.decide.test_explaining import (
 )
 from tests.decide.world import World, cluster, configmap, deployment, policy, selector
 from towline.hub.decide.scheduling import View
-from towline.hub.decide.whatif import Changes, Forecast, Overlay, concerned, forecast, with_assumed_apis
+from towline.hub.decide.whatif import (
+    MOVES_MAX,
+    Changes,
+    Forecast,
+    Overlay,
+    concerned,
+    forecast,
+    with_assumed_apis,
+)
 from towline.kube.objects import Key, Object, name_of
 
 SETTINGS = Key("", "configmaps", "shop", "settings")
@@ -157,6 +165,17 @@ def test_nothing_is_written() -> None:
 def test_no_change_moves_nothing() -> None:
     (found,) = asked(placed(), {})
     assert not found.moves and not found.pending and found.now == found.then
+
+
+def test_of_many_templates_not_every_move_is_listed() -> None:
+    world = fleet(policy("web", [selector(deployment())], {}), template=deployment())
+    for n in range(MOVES_MAX):
+        world.put(cluster(f"n{n:03}"))
+    (found,) = asked(world, {}, replicas=4)
+    assert "targets" in found.data()["then"] and found.data()["movesCount"] == MOVES_MAX + 3
+    short = found.data(whole=False)
+    assert len(short["moves"]) == MOVES_MAX and short["movesCount"] == MOVES_MAX + 3
+    assert "targets" not in short["then"]
 
 
 # --- many templates ------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import Any
 
 ROWS_MAX = 40
 """How many clusters the table shows; `-o json` has all."""
+NAMES_MAX = 12
+"""How many clusters a line names."""
 LABEL = 11
 """Width of the words at the left."""
 
@@ -167,11 +169,13 @@ def _since(since: Mapping[str, Any], decided: bool) -> Iterator[str]:
 
 
 def listed(targets: Sequence[Mapping[str, Any]]) -> str:
-    """`m1 (2), m2 (1)`."""
+    """`m1 (2), m2 (1)`; not more than a reader takes in."""
     shown = [
-        f"{row['name']} ({row['replicas']})" if row.get("replicas") else str(row["name"]) for row in targets
+        f"{row['name']} ({row['replicas']})" if row.get("replicas") else str(row["name"])
+        for row in targets[:NAMES_MAX]
     ]
-    return ", ".join(shown) or "no cluster"
+    more = [f"{len(targets) - NAMES_MAX} more"] if len(targets) > NAMES_MAX else []
+    return ", ".join([*shown, *more]) or "no cluster"
 
 
 def _labelled(label: str, lines: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,28 +127,32 @@ def forecasts(status: Mapping[str, Any]) -> str:
     notes: list[str] = []
     for forecast in status["forecasts"]:
         name = _called(forecast["template"])
-        now, then = forecast["now"], forecast["then"]
         rows += [
             [name, move["cluster"], _copies(move, "before"), _copies(move, "after")]
             for move in forecast.get("moves") or ()
         ]
-        if then["state"] != now["state"]:
-            notes.append(f"{name} would be {then['state']}{_why(then)}")
-        elif not forecast.get("moves"):
-            stays = (
-                f"stays in {listed(then['targets'])}"
-                if then["targets"]
-                else f"stays {then['state']}{_why(then)}"
-            )
-            notes.append(f"{name} {stays}")
-        if forecast.get("pending"):
-            notes.append(f"{name}: {forecast['pending']}")
+        notes += _notes(name, forecast)
     if len(rows) > 1:
         lines += ["", *table(rows)]
     if notes:
         lines += ["", *notes]
     lines += [f"Withheld: {told}" for told in status.get("withheld") or ()]
     return "\n".join(lines) + "\n"
+
+
+def _notes(name: str, forecast: Mapping[str, Any]) -> Iterator[str]:
+    then, moves = forecast["then"], forecast.get("moves") or ()
+    more = (forecast.get("movesCount") or 0) - len(moves)
+    if more > 0:
+        yield f"{name} changes in {more} more clusters"
+    if then["state"] != forecast["now"]["state"]:
+        yield f"{name} would be {then['state']}{_why(then)}"
+    elif not moves and then.get("targets"):
+        yield f"{name} stays in {listed(then['targets'])}"
+    elif not moves and then["state"] != "Placed":
+        yield f"{name} stays {then['state']}{_why(then)}"
+    if forecast.get("pending"):
+        yield f"{name}: {forecast['pending']}"
 
 
 def _called(template: Mapping[str, Any]) -> str:

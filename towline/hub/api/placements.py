@@ -32,6 +32,8 @@ from towline.kube.schemas import FieldError
 
 TEMPLATES_MAX = 500
 """How many templates one forecast decides; it is a few seconds on a thousand clusters."""
+WHOLE_MAX = 10
+"""Of so many templates that are asked for by name all targets are answered; of more only what moves."""
 
 _CLUSTERS = Attributes("list", "", True, names.CLUSTER_GROUP, "v1alpha1", "clusters")
 _CHANGEABLE = (
@@ -132,17 +134,18 @@ class Placements:
                 )
             self._check(user, _bindings("list", at.namespace))
             found, hidden = self._readable(user, concerned(self._snapshot, changes, at.namespace or None))
-        told = await self._told(found[:TEMPLATES_MAX], changes, replicas, bool(named))
+        told = await self._told(found[:TEMPLATES_MAX], changes, replicas, all_of_them=bool(named))
         told["remaining"] = len(found) - told["looked"]
         if hidden:
             told["withheld"] = [f"{hidden} template(s) that the asker may not get"]
         return Acted({**obj, "status": {"summary": _summary(told), **told}})
 
     async def _told(
-        self, keys: Sequence[Key], changes: Changes, replicas: int | None, all_of_them: bool
+        self, keys: Sequence[Key], changes: Changes, replicas: int | None, *, all_of_them: bool
     ) -> dict[str, Any]:
         shown: list[dict[str, Any]] = []
         moved = failed = looked = 0
+        whole = all_of_them and len(keys) <= WHOLE_MAX
         async with self._turn:
             now = self._now()
             for found in forecast(self._snapshot, self._view(now), keys, changes, now, replicas):
@@ -150,7 +153,7 @@ class Placements:
                 moved += found.moves
                 failed += found.fails
                 if all_of_them or found.moves or found.pending:
-                    shown.append({"template": self._named(found), **found.data()})
+                    shown.append({"template": self._named(found), **found.data(whole=whole)})
                 await asyncio.sleep(0)
         return {"looked": looked, "moved": moved, "failed": failed, "forecasts": shown}
 

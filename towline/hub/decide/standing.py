@@ -39,9 +39,11 @@ class Standing(NamedTuple):
         """Whether the outcome or the targets are others. Words alone are no difference."""
         return (self.state, self.targets) != (other.state, other.targets)
 
-    def data(self) -> dict[str, Any]:
-        told = {"message": self.message} if self.message else {}
-        return {"state": self.state, **told, "targets": targets_data(self.targets)}
+    def data(self, *, targets: bool = True) -> dict[str, Any]:
+        told: dict[str, Any] = {"state": self.state}
+        if self.message:
+            told["message"] = self.message
+        return {**told, "targets": targets_data(self.targets)} if targets else told
 
 
 def binding_after(plan: Plan, key: Key, stored: Object | None) -> Object | None:

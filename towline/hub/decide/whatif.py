@@ -22,6 +22,8 @@ from towline.kube.objects import Key, Object, labels_of, name_of, namespace_of
 
 Changes = Mapping[Key, Object | None]
 """Objects as they would be; None for those that would be gone."""
+MOVES_MAX = 100
+"""How many moves of one template are listed among many; all are counted."""
 _CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 
 
@@ -105,12 +107,14 @@ class Forecast(NamedTuple):
         before, after = listed(self.stored) or "no cluster", listed(self.now.targets) or "no cluster"
         return f"Even without the changes it goes from {before} to {after}."
 
-    def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"now": self.now.data(), "then": self.then.data()}
+    def data(self, *, whole: bool = True) -> dict[str, Any]:
+        """As JSON. Not `whole`: without the targets that stay, and of the moves the first MOVES_MAX."""
         before, after = self.now.targets, self.then.targets
         changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+        found: dict[str, Any] = {"now": self.now.data(targets=whole), "then": self.then.data(targets=whole)}
         if changed:
-            found["moves"] = [_move(name, before, after) for name in changed]
+            shown = changed if whole else changed[:MOVES_MAX]
+            found |= {"movesCount": len(changed), "moves": [_move(name, before, after) for name in shown]}
         return {**found, "pending": self.pending} if self.pending else found
 
 
