@@ -220,7 +220,8 @@ class Placements:
         uid = uid_of(old or {}) or bindings.derived_uuid("hypothetical", str(key))
         prepared = admission.prepare(kind, obj, old, validation="Strict", now=rfc3339(self._now()), uid=uid)
         admission.check(kind, prepared, old)
-        return with_metadata(prepared.object, uid=uid)
+        # As if it was written now: what is lazy compares revisions.
+        return with_metadata(prepared.object, uid=uid, resourceVersion=str(self._snapshot.revision + 1))
 
     # --- who may, and of what --------------------------------------------------------------------------------
 

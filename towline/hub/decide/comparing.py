@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from towline.hub.decide.plan import Detail
@@ -21,11 +21,18 @@ class Decided(NamedTuple):
 
     @classmethod
     def of(cls, reasons: Mapping[str, Any], details: Sequence[Detail]) -> Decided:
-        verdicts = reasons.get("policies") or ()
-        policy = next((r["policy"] for r in verdicts if r.get("verdict") in ("chosen", "claimed")), "")
+        policy = winner_of(reasons.get("policies") or ()) or ""
         outcome = str(reasons.get("outcome") or "")
         term = details[-1 if outcome == "Success" else 0].data() if details else {}
-        return cls(str(policy), outcome, str(term.get("affinity") or ""), term.get("clusters") or {})
+        return cls(policy, outcome, str(term.get("affinity") or ""), term.get("clusters") or {})
+
+
+def winner_of(considered: Iterable[Mapping[str, Any]]) -> str | None:
+    """The policy that governs a template, of the verdicts of `policies.match`."""
+    return next((str(r["policy"]) for r in considered if r.get("verdict") in _WINNING), None)
+
+
+_WINNING = ("chosen", "claimed", "preempts")
 
 
 def differences(

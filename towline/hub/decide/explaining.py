@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from towline.hub.decide import bindings, policies, propagation
-from towline.hub.decide.comparing import Decided, differences, refused_anew
+from towline.hub.decide.comparing import Decided, differences, refused_anew, winner_of
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.placing import SCHEDULED, request_of
 from towline.hub.decide.plan import Detail, Plan, Snapshot
@@ -50,6 +50,7 @@ def explain(
     snapshot: Snapshot, key: Key, view: View, now: float, recorded: Recorded | None = None
 ) -> dict[str, Any]:
     """All about the template at `key`. `recorded` is its last decision that has details, if the hub still has one."""
+    view = view.as_heard()
     template = snapshot.get(key)
     plan = propagation.decide(snapshot, key, now, view)
     kind = str((template or {}).get("kind") or key.resource)
@@ -127,7 +128,7 @@ def _binding(key: Key, binding: Object) -> dict[str, Any]:
 def _policy(snapshot: Snapshot, template: Object, plan: Plan) -> dict[str, Any]:
     """`considered`: those that select the template, with what became of each; `others`: those that do not, with why."""
     verdicts = {row["policy"]: dict(row) for row in plan.reasons.get("policies") or ()}
-    winner = next((n for n, row in verdicts.items() if row.get("verdict") in ("chosen", "claimed")), None)
+    winner = winner_of(verdicts.values())
     told: dict[str, Any] = {"name": winner} if winner else {}
     claim = policies.claim_of(template)
     if claim is not None and snapshot.get(claim.key) is None:

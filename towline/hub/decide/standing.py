@@ -107,7 +107,8 @@ def sentence(name: str, at: Standing, fits: str = "") -> str:
             return f"{name} is being deleted{f': {at.message}' if at.message else ''}."
     stays = f" It stays in {where}." if at.targets else ""
     if at.state in (WAITING, SUSPENDED):
-        return f"{name} waits: {at.message}.{stays}"
+        why = f" {at.message[8:]}" if at.message.startswith("waiting for ") else f": {at.message}"
+        return f"{name} waits{why}.{stays}"
     return f"{name} cannot be placed: {at.message.rstrip('.')}.{stays}"
 
 
@@ -124,6 +125,10 @@ def next_step(at: Standing, template: Object | None, namespace: str) -> str:
             return "Take suspension.scheduling off its binding to have it scheduled."
         case "Waiting" if at.message.startswith("waiting for dependent overrides"):
             return "Create these override policies, or take them out of the policy's dependentOverrides."
+        case "Waiting" if at.message.startswith("waiting for PriorityClass"):
+            return "Create it, or take schedulePriority off the policy."
+        case "Waiting" if " is lazy: " in at.message:
+            return "Change it (an annotation is enough), or take activationPreference off the policy."
         case "NoClusterFit":
             return "Change the placement, or the clusters: the list of clusters says what refused each."
         case "Unschedulable":

@@ -1,7 +1,7 @@
 """What if: the decisions of now beside the same decisions with hypothetical objects. Nothing is written anywhere.
 
 Both worlds are asked for the same templates in the same order, and each sees what it decided before, as the hub does: room
-that one template takes is not there for the next. What differs between the two is what the change causes; what the hub would
+that one template takes is not there for the next. Agents are not asked: what they said already counts, else what Clusters say. What differs between the two is what the change causes; what the hub would
 do anyway happens in both.
 """
 
@@ -74,6 +74,13 @@ class Overlay:
                 key[:2] not in UNCOLLECTED
                 and any(ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences") or ())
             ),
+        )
+
+    def selecting(self, template: Object) -> Sequence[Key]:
+        wanted = policies.selections_for(template)
+        return self._with(
+            self._base.selecting(template),
+            lambda key, obj: policies.is_policy(key) and bool(policies.selections(obj) & wanted),
         )
 
     def _with(self, found: Sequence[Key], holds: Any) -> Sequence[Key]:
@@ -157,14 +164,11 @@ def concerned(snapshot: Snapshot, changes: Changes, namespace: str | None) -> It
                 seen.add(key)
                 yield key
     for at, policy in changes.items():
-        if policy is not None and at.group == names.POLICY_GROUP and at.resource in _POLICIES:
+        if policy is not None and policies.is_policy(at):
             for key in _selected(snapshot, policy, namespace):
                 if key not in seen:
                     seen.add(key)
                     yield key
-
-
-_POLICIES = (policies.POLICIES, policies.CLUSTER_POLICIES)
 
 
 def _selected(snapshot: Snapshot, policy: Object, namespace: str | None) -> Iterator[Key]:
@@ -198,7 +202,7 @@ class _World:
         self._objects = Overlay(snapshot, changes)
         clusters = {key.name: obj for key, obj in changes.items() if key[:2] == _CLUSTERS}
         members = view.members.with_changed(clusters) if clusters else view.members
-        self._view = replace(view, members=members, assigned=view.assigned.copy())
+        self._view = replace(view.as_heard(), members=members, assigned=view.assigned.copy())
 
     def scale(self, key: Key, replicas: int) -> None:
         template = self._objects.get(key)
