@@ -162,18 +162,23 @@ def test_a_big_fleet_is_cut_off_for_people() -> None:
         ({"strategy": "All"}, ["strategy All"]),
         ({"a": 1, "b": {"x": 2}, "c": [1, 2], "d": True, "e": {}}, ["a 1, b x=2, c 1 2, d yes, e none"]),
         ({"groups": [{"name": "eu", "score": 3}, {"name": "us", "score": 1}]},
-         ["groups:", "  name=eu score=3", "  name=us score=1"]),
+         ["groups:", "  name eu, score 3", "  name us, score 1"]),
         ({"steps": {"one": {"m1": {"seats": 2}}}}, ["steps:", "  one:", "    m1 seats=2"]),
+        ([{"by": "region", "groups": [{"name": "eu"}]}, {"by": "cluster"}],
+         ["by region", "  groups:", "    name eu", "by cluster"]),
         (["a", "b"], ["a", "b"]),
+        ({f"m{n}": n for n in range(14)}, [", ".join(f"m{n} {n}" for n in range(12)) + ", and 2 more"]),
+        ({"a": {"b": list(range(30))}}, ["a:", "  b:", *(f"    {n}" for n in range(20)), "    and 10 more"]),
     ],
-    ids=["one", "short ones share a line", "lists of maps", "nested", "list"],
+    ids=["one", "short ones share a line", "lists of maps", "nested", "items with more below", "list",
+         "many", "many items"],
 )  # fmt: skip
 def test_reasons_of_any_shape_become_lines(value: Any, lines: list[str]) -> None:
     assert reasons(value) == lines
 
 
 FORECAST = {
-    "summary": "1 of 2 templates would move; 1 could not be placed any more.",
+    "summary": "1 of 2 templates would move; 1 could not be placed as it should.",
     "forecasts": [
         {
             "template": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
@@ -194,7 +199,7 @@ FORECAST = {
     ],
 }
 FORECAST_TEXT = """\
-1 of 2 templates would move; 1 could not be placed any more.
+1 of 2 templates would move; 1 could not be placed as it should.
 
 TEMPLATE              CLUSTER   NOW   THEN
 deployment shop/web   m1        2     -

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from towline.kube.objects import Key, Object
 WEB = Key("apps", "deployments", "shop", "web")
 BINDING = Key("work.karmada.io", "resourcebindings", "shop", "web-deployment")
 GOLD = {"clusterAffinity": {"labelSelector": {"matchLabels": {"tier": "gold"}}}}
-DIVIDED = {
+DIVIDED: dict[str, Any] = {
     **GOLD,
     "replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted"},
 }
@@ -94,9 +95,16 @@ WEB_POLICY = policy("web", [selector(deployment(), name="web")], DIVIDED)
         (WEB_POLICY, suspend, "Suspended",
          "Deployment web waits: scheduling is suspended (spec.suspension.scheduling). It stays in m1 (2), m2 (1).",
          "Take suspension.scheduling off its binding to have it scheduled."),
+        (policy("web", [selector(deployment())], GOLD, schedulePriority={"priorityClassName": "high"}), None, "Waiting",
+         'Deployment web waits for PriorityClass "high" of schedulePriority: not found.',
+         "Create it, or take schedulePriority off the policy."),
+        (None, lambda world: world.put(policy("late", [selector(deployment())], GOLD, activationPreference="Lazy")),
+         "Waiting", "Deployment web waits: policy(shop/late) is lazy: it takes effect when this object changes.",
+         "Change it (an annotation is enough), or take activationPreference off the policy."),
         (WEB_POLICY, end, "Ending", "Deployment web is being deleted: copies may exist in m1, m2.", None),
     ],
-    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended", "ending"],
+    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended",
+         "priority class", "lazy", "ending"],
 )  # fmt: skip
 def test_every_state_is_a_sentence_and_a_next_step(
     rule: Object | None, change: Callable[[World], None] | None, state: str, summary: str, step: str | None
@@ -211,6 +219,30 @@ def test_the_division_is_shown() -> None:
     decision = explained(world, settled(world))["decision"]
     assert decision["source"] == "recorded" and decision["cause"] == "never scheduled"
     assert decision["terms"][0]["division"]["strategy"] == "StaticWeight"
+
+
+class Agents:
+    """Two agents that could be asked; one has said something."""
+
+    able = ("m1", "m2")
+
+    def said(self, key: str) -> Mapping[str, int]:
+        return {"m1": 7}
+
+
+def test_no_agent_is_asked_but_what_they_said_counts() -> None:
+    dynamic = {"dynamicWeight": "AvailableReplicas"}
+    placement = {
+        **DIVIDED,
+        "replicaScheduling": {**DIVIDED["replicaScheduling"], "weightPreference": dynamic},
+    }
+    world = fleet(policy("web", [selector(deployment())], placement))
+    summary = {"allocatable": {"cpu": "40", "pods": "30"}}
+    for name in ("m1", "m2"):
+        world.edit(member(name), lambda found: found["status"].update(resourceSummary=summary))
+    view = replace(View.of(world, world.now), answers=Agents())
+    (term,) = explain(world, WEB, view, world.now)["decision"]["terms"]
+    assert [term["clusters"][name]["available"] for name in ("m1", "m2")] == [7, 30]
 
 
 # --- since ---------------------------------------------------------------------------------------------------

@@ -144,6 +144,18 @@ def test_a_policy_for_what_no_policy_selects() -> None:
     assert moves(found) == {"m1": (None, 2), "m2": (None, 1)}
 
 
+def test_a_policy_that_preempts() -> None:
+    world = placed()
+    rule = policy(
+        "first", [selector(deployment(), name="web")], {"clusterAffinity": {"clusterNames": ["m3"]}}
+    )
+    rule["spec"] |= {"priority": 1}
+    meek = with_identity(rule)
+    bold = with_identity({**rule, "spec": {**rule["spec"], "preemption": "Always"}})
+    assert moves(asked(world, {world.key(rule): meek})[0]) == {}
+    assert set(moves(asked(world, {world.key(rule): bold})[0])) == {"m1", "m2", "m3"}
+
+
 def test_what_the_hub_would_do_anyway_is_no_move() -> None:
     world = placed()
     world.edit(WEB, lambda web: web["spec"].update(replicas=5))
@@ -164,7 +176,7 @@ def test_nothing_is_written() -> None:
 
 def test_no_change_moves_nothing() -> None:
     (found,) = asked(placed(), {})
-    assert not found.moves and not found.pending and found.now == found.then
+    assert not found.differs and not found.pending and found.now == found.then
 
 
 def test_of_many_templates_not_every_move_is_listed() -> None:

@@ -9,6 +9,8 @@ ROWS_MAX = 40
 """How many clusters the table shows; `-o json` has all."""
 NAMES_MAX = 12
 """How many clusters a line names."""
+ITEMS_MAX = 20
+"""How many lines a list of reasons takes."""
 LABEL = 11
 """Width of the words at the left."""
 
@@ -124,19 +126,26 @@ def _verdict(row: Mapping[str, Any], target: bool) -> str:
 
 
 def reasons(value: Any) -> list[str]:
-    """Reasons as lines: whoever decides adds keys as it likes. Short ones share a line."""
+    """Reasons as lines: whoever decides adds keys as it likes. Short ones share a line; the long are cut."""
     if isinstance(value, Mapping):
         short = [f"{key} {flat}" for key, child in value.items() if (flat := _flat(child)) is not None]
-        lines = [", ".join(short)] if short else []
+        lines = [", ".join(_cut(short))] if short else []
         for key, child in value.items():
             if _flat(child) is None:
-                lines.append(f"{key}:")
-                lines += [f"  {line}" for line in reasons(child)]
+                lines += [f"{key}:", *(f"  {line}" for line in reasons(child))]
         return lines
     if isinstance(value, list | tuple):
-        flat_or_lines = [reasons(item) if (flat := _flat(item)) is None else [flat] for item in value]
-        return [line for lines in flat_or_lines for line in lines]
+        lines = []
+        for item in value[:ITEMS_MAX]:
+            first, *rest = reasons(item) or ["none"]
+            lines += [first, *(f"  {line}" for line in rest)]
+        return lines + ([f"and {len(value) - ITEMS_MAX} more"] if len(value) > ITEMS_MAX else [])
     return [str(_flat(value))]
+
+
+def _cut(words: list[str]) -> list[str]:
+    more = len(words) - NAMES_MAX
+    return words if more <= 0 else [*words[:NAMES_MAX], f"and {more} more"]
 
 
 def _flat(value: Any) -> str | None:

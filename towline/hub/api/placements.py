@@ -152,7 +152,7 @@ class Placements:
                 looked += 1
                 moved += found.moves
                 failed += found.fails
-                if all_of_them or found.moves or found.pending:
+                if all_of_them or found.differs or found.pending:
                     shown.append({"template": self._named(found), **found.data(whole=whole)})
                 await asyncio.sleep(0)
         return {"looked": looked, "moved": moved, "failed": failed, "forecasts": shown}
@@ -302,10 +302,13 @@ def _summary(told: Mapping[str, Any]) -> str:
     looked, moved, failed = told["looked"], told["moved"], told["failed"]
     if not looked:
         return "No template is concerned."
-    counted = "1 template" if looked == 1 else f"{looked} templates"
-    text = f"{moved} of {counted} would move" if moved else f"Nothing would move ({counted})"
+    text = (
+        f"{moved} of {looked} templates would move" if moved else f"Nothing would move ({looked} looked at)"
+    )
+    if looked == 1:
+        text = "It would move" if moved else "It would not move"
     if failed:
-        text += f"; {failed} could not be placed any more"
+        text += f"; {'it' if looked == 1 else failed} could not be placed as it should"
     if told["remaining"]:
         text += f"; {told['remaining']} more were not looked at (at most {TEMPLATES_MAX} a request)"
     return f"{text}."

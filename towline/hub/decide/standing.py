@@ -35,10 +35,6 @@ class Standing(NamedTuple):
     message: str
     targets: Mapping[str, int]
 
-    def differs(self, other: Standing) -> bool:
-        """Whether the outcome or the targets are others. Words alone are no difference."""
-        return (self.state, self.targets) != (other.state, other.targets)
-
     def data(self, *, targets: bool = True) -> dict[str, Any]:
         told: dict[str, Any] = {"state": self.state}
         if self.message:

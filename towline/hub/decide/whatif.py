@@ -99,7 +99,12 @@ class Forecast(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        return self.now.differs(self.then)
+        return self.now.targets != self.then.targets
+
+    @property
+    def differs(self) -> bool:
+        """Whether it moves, or stands otherwise where it is."""
+        return self.moves or self.now.state != self.then.state
 
     @property
     def fails(self) -> bool:
