@@ -199,6 +199,11 @@ async def test_forecasts_of_everything_are_bounded(api: Served, monkeypatch: pyt
     assert told["summary"].endswith("; 1 more were not looked at (at most 1 a request).")
 
 
+async def test_too_many_forecasts_at_once_are_refused(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.hub.api.placements.WAITING_MAX", 0)
+    assert (await forecast(api)).code == 429
+
+
 # --- what is refused -----------------------------------------------------------------------------------------
 
 

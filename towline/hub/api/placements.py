@@ -8,42 +8,34 @@ out and says so, and a forecast, which is about clusters, is refused.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from towline.hub.api import admission, claims, status
+from towline.hub.api import hypothetical, status
 from towline.hub.api.actions import Acted, Action, Actions
 from towline.hub.api.authentication import Authorize, denied
+from towline.hub.api.hypothetical import invalid
 from towline.hub.api.paths import Attributes
 from towline.hub.api.status import StatusError
 from towline.hub.api.user import User
 from towline.hub.decide import bindings, propagation
-from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.explaining import Recorded, explain
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling import View
-from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast, with_assumed_apis
+from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
 from towline.hub.store.cache import Cache
 from towline.kube import errors, interpreter, names, placements, schemas
-from towline.kube.kinds import Kind
-from towline.kube.objects import Key, Object, uid_of, with_metadata
+from towline.kube.objects import Key, Object
 from towline.kube.placements import GROUP, VERSION
-from towline.kube.schemas import FieldError
 
 TEMPLATES_MAX = 500
 """How many templates one forecast decides; it is a few seconds on a thousand clusters."""
+WAITING_MAX = 8
+"""How many forecasts wait for their turn; one more is refused with 429."""
 WHOLE_MAX = 10
 """Of so many templates that are asked for by name all targets are answered; of more only what moves."""
 
 _CLUSTERS = Attributes("list", "", True, names.CLUSTER_GROUP, "v1alpha1", "clusters")
-_CHANGEABLE = (
-    (names.CLUSTER_GROUP, "Cluster"),
-    (names.POLICY_GROUP, "PropagationPolicy"),
-    (names.POLICY_GROUP, "ClusterPropagationPolicy"),
-    (names.POLICY_GROUP, "OverridePolicy"),
-    (names.POLICY_GROUP, "ClusterOverridePolicy"),
-)
-"""What a forecast may change: what placement reads."""
 
 
 class Placements:
@@ -65,6 +57,7 @@ class Placements:
         self._now = now
         self._turn = asyncio.Lock()
         """Forecasts are made one after the other, each in small pieces: the hub has other things to do."""
+        self._waiting = 0
 
     def actions(self) -> Actions:
         return {
@@ -114,45 +107,61 @@ class Placements:
         _refuse(obj)
         spec = obj.get("spec") or {}
         self._check(user, _CLUSTERS)
-        changes = self._changes(at.namespace, spec)
-        named = spec.get("templates") or []
-        replicas = spec.get("replicas")
-        if named:
-            keys = [
-                self._template(user, at.namespace, ref, f"spec.templates[{n}]") for n, ref in enumerate(named)
-            ]
-            for key in keys:
-                self._check_binding(user, key)
-            self._check_scalable(keys, replicas)
-            found, hidden = keys, 0
-        else:
-            if replicas is not None:
-                raise _invalid(
-                    errors.forbidden(
-                        "spec.replicas", "name the templates that it is meant for in spec.templates"
-                    )
-                )
-            self._check(user, _bindings("list", at.namespace))
-            found, hidden = self._readable(user, concerned(self._snapshot, changes, at.namespace or None))
-        told = await self._told(found[:TEMPLATES_MAX], changes, replicas, all_of_them=bool(named))
-        told["remaining"] = len(found) - told["looked"]
+        changes = hypothetical.changes(self._snapshot, at.namespace, spec, self._now())
+        for key in [key for key, then in changes.items() if then is None]:
+            self._check(user, self._get(key))
+            self._check_there(key)
+        keys, remaining, hidden = self._asked_for(user, at.namespace, spec, changes)
+        if self._waiting >= WAITING_MAX:
+            raise status.too_many_requests("Too many forecasts are being made, please try again later.")
+        self._waiting += 1
+        try:
+            told = await self._told(keys, changes, spec)
+        finally:
+            self._waiting -= 1
+        told["remaining"] = remaining
         if hidden:
             told["withheld"] = [f"{hidden} template(s) that the asker may not get"]
         return Acted({**obj, "status": {"summary": _summary(told), **told}})
 
-    async def _told(
-        self, keys: Sequence[Key], changes: Changes, replicas: int | None, *, all_of_them: bool
-    ) -> dict[str, Any]:
+    def _asked_for(
+        self, user: User, namespace: str, spec: Mapping[str, Any], changes: Changes
+    ) -> tuple[list[Key], int, int]:
+        """The templates, how many more there are, and how many others `user` may not get. Raises 403, 404, 422."""
+        replicas, found, hidden, remaining = spec.get("replicas"), list[Key](), 0, 0
+        for n, ref in enumerate(spec.get("templates") or ()):
+            key = self._template(user, namespace, ref, f"spec.templates[{n}]")
+            self._check_binding(user, key)
+            if replicas is not None and interpreter.replicas(self._snapshot.get(key) or {}) is None:
+                raise invalid(errors.forbidden("spec.replicas", f"{key.resource} have no replicas"))
+            found.append(key)
+        if found:
+            return found, 0, 0
+        if replicas is not None:
+            told = "name the templates that it is meant for in spec.templates"
+            raise invalid(errors.forbidden("spec.replicas", told))
+        self._check(user, _bindings("list", namespace))
+        for key in concerned(self._snapshot, changes, namespace or None):
+            if len(found) == TEMPLATES_MAX:
+                remaining += 1
+            elif self._authorize(user, self._get(key)).allowed:
+                found.append(key)
+            else:
+                hidden += 1
+        return found, remaining, hidden
+
+    async def _told(self, keys: Sequence[Key], changes: Changes, spec: Mapping[str, Any]) -> dict[str, Any]:
         shown: list[dict[str, Any]] = []
         moved = failed = looked = 0
-        whole = all_of_them and len(keys) <= WHOLE_MAX
+        named, replicas = bool(spec.get("templates")), spec.get("replicas")
+        whole = named and len(keys) <= WHOLE_MAX
         async with self._turn:
             now = self._now()
             for found in forecast(self._snapshot, self._view(now), keys, changes, now, replicas):
                 looked += 1
                 moved += found.moves
                 failed += found.fails
-                if all_of_them or found.differs or found.pending:
+                if named or found.differs or found.pending:
                     shown.append({"template": self._named(found), **found.data(whole=whole)})
                 await asyncio.sleep(0)
         return {"looked": looked, "moved": moved, "failed": failed, "forecasts": shown}
@@ -160,68 +169,9 @@ class Placements:
     def _named(self, found: Forecast) -> dict[str, str]:
         key = found.template
         kind = self._snapshot.kinds.stored(key.group, key.resource)
-        named = {
-            "apiVersion": kind.api_version if kind else key.group,
-            "kind": kind.kind if kind else key.resource,
-        }
-        return {
-            **named,
-            **({"namespace": key.namespace} if key.namespace else {}),
-            "name": key.name,
-        }
-
-    def _readable(self, user: User, keys: Iterator[Key]) -> tuple[list[Key], int]:
-        """Those that `user` may get, and how many others there are."""
-        found, hidden = [], 0
-        for key in keys:
-            if self._authorize(user, _get(self._snapshot.kinds.stored(key.group, key.resource), key)).allowed:
-                found.append(key)
-            else:
-                hidden += 1
-        return found, hidden
-
-    def _check_scalable(self, keys: Sequence[Key], replicas: int | None) -> None:
-        for key in keys if replicas is not None else ():
-            if interpreter.replicas(self._snapshot.get(key) or {}) is None:
-                raise _invalid(errors.forbidden("spec.replicas", f"{key.resource} have no replicas"))
-
-    def _changes(self, namespace: str, spec: Mapping[str, Any]) -> Changes:
-        """Raises 400 and 422 as for objects that are really written."""
-        changes: dict[Key, Object | None] = {}
-        for n, ref in enumerate(spec.get("delete") or ()):
-            kind = self._changeable(ref, f"spec.delete[{n}]")
-            key = kind.key(str(ref.get("namespace") or namespace), str(ref["name"]))
-            if self._snapshot.get(key) is None:
-                raise status.not_found(kind, key.name)
-            changes[key] = None
-        for n, obj in enumerate(spec.get("apply") or ()):
-            kind = self._changeable(obj, f"spec.apply[{n}]")
-            applied = self._admitted(kind, obj, namespace)
-            if kind.kind == "Cluster":
-                applied = with_assumed_apis(self._snapshot, applied)
-            changes[kind.key_of(applied)] = applied
-        return changes
-
-    def _changeable(self, obj: Mapping[str, Any], path: str) -> Kind:
-        kind = self._snapshot.kinds.of_object(obj)
-        if kind is None or (kind.group, kind.kind) not in _CHANGEABLE:
-            told = [name for _, name in _CHANGEABLE]
-            raise _invalid(errors.unsupported(f"{path}.kind", obj.get("kind"), told))
-        return kind
-
-    def _admitted(self, kind: Kind, obj: Object, namespace: str) -> Object:
-        obj = admission.check_envelope(kind, obj)
-        if namespace or not kind.namespaced:
-            obj = claims.in_namespace(kind, obj, namespace)
-        elif not obj["metadata"].get("namespace"):
-            raise status.bad_request(f"{kind.kind} {obj['metadata'].get('name')} names no namespace")
-        key = kind.key_of(obj)
-        old = self._snapshot.get(key)
-        uid = uid_of(old or {}) or bindings.derived_uuid("hypothetical", str(key))
-        prepared = admission.prepare(kind, obj, old, validation="Strict", now=rfc3339(self._now()), uid=uid)
-        admission.check(kind, prepared, old)
-        # As if it was written now: what is lazy compares revisions.
-        return with_metadata(prepared.object, uid=uid, resourceVersion=str(self._snapshot.revision + 1))
+        assert kind is not None, "a template's kind is known"
+        named = {"apiVersion": kind.api_version, "kind": kind.kind, "name": key.name}
+        return {**named, "namespace": key.namespace} if key.namespace else named
 
     # --- who may, and of what --------------------------------------------------------------------------------
 
@@ -236,29 +186,32 @@ class Placements:
             raise StatusError(404, "NotFound", f"{path}: {told}", {"kind": name})
         wanted = str(ref.get("namespace") or namespace)
         if namespace and wanted != namespace:
-            raise _invalid(
-                errors.invalid(f"{path}.namespace", wanted, "must be the namespace of the request")
-            )
+            raise invalid(errors.invalid(f"{path}.namespace", wanted, "must be the namespace of the request"))
         if bool(wanted) != kind.namespaced:
             told = (
                 "needs a namespace"
                 if kind.namespaced
                 else "has no namespace: ask with the Cluster kind of this review"
             )
-            raise _invalid(errors.invalid(f"{path}.kind", name, told))
+            raise invalid(errors.invalid(f"{path}.kind", name, told))
         key = kind.key(wanted, str(ref.get("name") or ""))
-        self._check(user, _get(kind, key))
-        found = self._snapshot.get(key)
-        if found is None:
-            raise status.not_found(kind, key.name)
+        self._check(user, self._get(key))
+        found = self._check_there(key)
         if not bindings.is_binding(key):
             return key
         template = bindings.template_key(self._snapshot.kinds, found)
         if template is None or self._snapshot.get(template) is None:
             told = f"the template of {kind.kind} {key.name} is not there"
             raise StatusError(404, "NotFound", told, {"name": key.name, "kind": key.resource})
-        self._check(user, _get(self._snapshot.kinds.stored(template.group, template.resource), template))
+        self._check(user, self._get(template))
         return template
+
+    def _check_there(self, key: Key) -> Object:
+        found = self._snapshot.get(key)
+        if found is None:
+            kind = self._snapshot.kinds.stored(key.group, key.resource)
+            raise status.unknown_resource() if kind is None else status.not_found(kind, key.name)
+        return found
 
     def _check_binding(self, user: User, key: Key) -> None:
         if propagation.propagatable(key):
@@ -266,17 +219,16 @@ class Placements:
             at = bindings.key_for(key.namespace, key.name, kind.kind if kind else "")
             self._check(user, _bindings("get", key.namespace, at.name))
 
+    def _get(self, key: Key) -> Attributes:
+        kind = self._snapshot.kinds.stored(key.group, key.resource)
+        namespace = key.name if propagation.is_namespace(key) else key.namespace
+        version = kind.version if kind is not None else ""
+        return Attributes("get", "", True, key.group, version, key.resource, "", namespace, key.name)
+
     def _check(self, user: User, asked: Attributes) -> None:
         decision = self._authorize(user, asked)
         if not decision.allowed:
             raise denied(user, asked, decision.reason)
-
-
-def _get(kind: Kind | None, key: Key) -> Attributes:
-    version = kind.version if kind is not None else ""
-    if propagation.is_namespace(key):
-        return Attributes("get", "", True, "", version, key.resource, "", key.name, key.name)
-    return Attributes("get", "", True, key.group, version, key.resource, "", key.namespace, key.name)
 
 
 def _bindings(verb: str, namespace: str, name: str = "") -> Attributes:
@@ -322,11 +274,7 @@ def _refuse(obj: Object) -> None:
     if metadata:
         wrong.append(errors.invalid("metadata", metadata, "must be empty except for namespace"))
     if wrong:
-        raise _invalid(*wrong)
-
-
-def _invalid(*found: FieldError) -> StatusError:
-    return status.invalid_fields(GROUP, "", "", found)
+        raise invalid(*wrong)
 
 
 __all__ = ["GROUP", "TEMPLATES_MAX", "VERSION", "Placements"]
