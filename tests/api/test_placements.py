@@ -168,7 +168,7 @@ async def test_a_forecast_says_what_would_move_and_stores_nothing(api: Served) -
     gone = {"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "name": "m1"}
     answer = await forecast(api, templates=[ABOUT_WEB], delete=[gone])
     told = answer.body["status"]
-    assert told["summary"] == "It would move; it could not be placed as it should."
+    assert told["summary"] == "It would change; it could not be placed as it should."
     (row,) = told["forecasts"]
     assert row["template"] == {
         "apiVersion": "apps/v1",
@@ -185,7 +185,7 @@ async def test_a_forecast_of_a_namespace_shows_what_moves(api: Served) -> None:
     told = (await forecast(api, apply=[rule])).body["status"]
     assert (told["looked"], told["moved"], told["remaining"]) == (1, 1, 0)
     told = (await forecast(api, replicas=None)).body["status"]
-    assert told["summary"] == "It would not move." and told["forecasts"] == []
+    assert told["summary"] == "It would not change." and told["forecasts"] == []
 
 
 async def test_forecasts_of_everything_are_bounded(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:

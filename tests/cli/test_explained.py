@@ -73,7 +73,7 @@ Policy      policy(shop/web) (priority 0, by name)
             4 more select other objects
 Decided     2026-01-01T00:00:00Z, revision 41, because: never scheduled
 
-CLUSTER   REPLICAS   SCORE   ROOM FOR    BY           VERDICT
+CLUSTER   REPLICAS   SCORE   ROOM        FROM         VERDICT
 m1        2          100     12          summary      chosen
 m2        1          0       unlimited   summary      chosen
 m3                   0       0           no summary   not chosen
@@ -178,7 +178,7 @@ def test_reasons_of_any_shape_become_lines(value: Any, lines: list[str]) -> None
 
 
 FORECAST = {
-    "summary": "1 of 2 templates would move; 1 could not be placed as it should.",
+    "summary": "1 of 2 templates would change; 1 could not be placed as it should.",
     "forecasts": [
         {
             "template": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
@@ -199,7 +199,7 @@ FORECAST = {
     ],
 }
 FORECAST_TEXT = """\
-1 of 2 templates would move; 1 could not be placed as it should.
+1 of 2 templates would change; 1 could not be placed as it should.
 
 TEMPLATE              CLUSTER   NOW   THEN
 deployment shop/web   m1        2     -

@@ -165,13 +165,15 @@ def test_what_the_hub_would_do_anyway_is_no_move() -> None:
 
 
 def test_nothing_is_written() -> None:
-    world = placed()
+    world = fleet(WEB_POLICY, template=deployment(requests={"cpu": "1"}))
+    settled(world)
     before = (world.revision, dict(world.objects))
     view = View.of(world, world.now)
-    held = dict(view.assigned.promised_to("m1"))
+    held = {name: dict(needs) for name, needs in view.assigned.promises.items()}
+    assert held, "what was placed is promised"
     list(forecast(world, view, [WEB], {member("m2"): None}, world.now, 40))
     assert (world.revision, world.objects) == before
-    assert view.assigned.promised_to("m1") == held
+    assert view.assigned.promises == held
 
 
 def test_no_change_moves_nothing() -> None:
@@ -219,6 +221,24 @@ def test_templates_see_where_others_of_their_group_went() -> None:
     first, second = asked(world, {member("m2"): untainted}, WEB, other)
     assert set(first.now.targets) == {"m1"} and second.now.state == "NoClusterFit"
     assert set(first.then.targets) == {"m1", "m2"} and second.then.state == "NoClusterFit"
+
+
+def test_room_that_one_template_takes_is_not_there_for_the_next() -> None:
+    dynamic = {**DIVIDED["replicaScheduling"], "weightPreference": {"dynamicWeight": "AvailableReplicas"}}
+    rule = policy("all", [selector(deployment())], {**GOLD, "replicaScheduling": dynamic})
+    world = fleet(rule, template=deployment(replicas=12, requests={"cpu": "1"}))
+    other = world.put(deployment("zeb", replicas=12, requests={"cpu": "1"}))
+    for name in ("m1", "m2"):
+        world.edit(member(name), lambda found: found["status"].update(resourceSummary=room(10)))
+    bigger = world.objects[member("m1")]
+    bigger = {**bigger, "status": {**bigger["status"], "resourceSummary": room(30)}}
+    first, second = asked(world, {member("m1"): bigger}, WEB, other)
+    assert (first.now.state, second.now.state) == ("Placed", "Unschedulable")
+    assert (first.then.state, second.then.state) == ("Placed", "Placed")
+
+
+def room(cpus: int) -> Object:
+    return {"allocatable": {"cpu": str(cpus), "pods": "100"}}
 
 
 # --- the overlay ---------------------------------------------------------------------------------------------

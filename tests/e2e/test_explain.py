@@ -98,7 +98,7 @@ def test_what_if_says_what_would_move_and_moves_nothing(fleet: Fleet, tmp_path: 
         {"cluster": "member1", "before": 2, "after": 6},
         {"cluster": "member2", "before": 1, "after": 3},
     ]
-    assert towline(fleet, *about, "--cordon", "member1").stdout.startswith("It would not move.")
+    assert towline(fleet, *about, "--cordon", "member1").stdout.startswith("It would not change.")
     rule = list(yaml.safe_load_all(SHOP))[1]
     rule["spec"]["placement"] = {"clusterAffinity": {"labelSelector": {"matchLabels": {"tier": "gold"}}}}
     file = tmp_path / "policy.yaml"

@@ -95,7 +95,7 @@ def _clusters(clusters: Mapping[str, Mapping[str, Any]], targets: Mapping[str, i
     """Targets first, then those that can take it, then those that are refused."""
     rows = sorted(clusters.items(), key=lambda at: (at[0] not in targets, "filter" in at[1], at[0]))
     room = any("available" in row for row in clusters.values())
-    heads = ["CLUSTER", "REPLICAS", "SCORE", *(["ROOM FOR", "BY"] if room else []), "VERDICT"]
+    heads = ["CLUSTER", "REPLICAS", "SCORE", *(["ROOM", "FROM"] if room else []), "VERDICT"]
     cells = [heads]
     for name, row in rows[:ROWS_MAX]:
         shown = [_copies(targets, name), str(row.get("score", ""))]

@@ -255,10 +255,12 @@ def _summary(told: Mapping[str, Any]) -> str:
     if not looked:
         return "No template is concerned."
     text = (
-        f"{moved} of {looked} templates would move" if moved else f"Nothing would move ({looked} looked at)"
+        f"{moved} of {looked} templates would change"
+        if moved
+        else f"Nothing would change ({looked} looked at)"
     )
     if looked == 1:
-        text = "It would move" if moved else "It would not move"
+        text = "It would change" if moved else "It would not change"
     if failed:
         text += f"; {'it' if looked == 1 else failed} could not be placed as it should"
     if told["remaining"]:
