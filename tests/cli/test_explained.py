@@ -24,6 +24,7 @@ PLACED = {
         "name": "web-deployment",
         "targets": [{"name": "m1", "replicas": 2}, {"name": "m2", "replicas": 1}],
         "placedAt": "2026-01-01T00:00:00Z",
+        "notApplied": {"m2": "no such API"},
         "suspension": {"dispatching": True},
     },
     "policy": {
@@ -81,6 +82,7 @@ m4                                                    TaintToleration: had untol
 m5                                                    Terminating: is being removed
 
 Division    strategy DynamicWeight, weights m1=12 m2=6, replicas 3
+Not applied m2: no such API
 Suspended   dispatching yes
 Since then  cluster m6 joined; it can take it
             cluster m1 keeps its copy; a new one would be refused: had untolerated taint {b:NoSchedule}

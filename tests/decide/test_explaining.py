@@ -128,6 +128,14 @@ def test_what_is_the_hubs_own_is_not_propagated() -> None:
     )
 
 
+def test_copies_that_could_not_be_applied_are_told() -> None:
+    world = fleet(WEB_POLICY)
+    settled(world)
+    failed = {"clusterName": "m2", "applied": False, "appliedMessage": "no such API"}
+    world.edit(BINDING, lambda rb: rb["status"].update(aggregatedStatus=[{"clusterName": "m1"}, failed]))
+    assert explained(world)["binding"]["notApplied"] == {"m2": "no such API"}
+
+
 def test_explaining_writes_nothing_and_repeats_itself() -> None:
     world = fleet(WEB_POLICY)
     recorded = settled(world)

@@ -176,6 +176,13 @@ def test_nothing_is_written() -> None:
     assert view.assigned.promises == held
 
 
+def test_what_is_the_hubs_own_goes_nowhere() -> None:
+    world = placed()
+    key = world.put(configmap(namespace="kube-system"))
+    (found,) = asked(world, {}, key)
+    assert found.then.state == "NotPropagated"
+
+
 def test_no_change_moves_nothing() -> None:
     (found,) = asked(placed(), {})
     assert not found.differs and not found.pending and found.now == found.then

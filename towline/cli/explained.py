@@ -22,6 +22,8 @@ def explanation(status: Mapping[str, Any]) -> str:
     decision, binding = status.get("decision"), status.get("binding") or {}
     if decision:
         lines += _decision(decision, binding)
+    failed = binding.get("notApplied") or {}
+    lines += _labelled("Not applied", _cut([f"{name}: {why}" for name, why in failed.items()]))
     if binding.get("suspension"):
         lines += _labelled("Suspended", reasons(binding["suspension"]))
     lines += _since(status.get("since") or {}, decision is not None)

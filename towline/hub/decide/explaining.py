@@ -17,7 +17,6 @@ from towline.hub.decide.placing import SCHEDULED, request_of
 from towline.hub.decide.plan import Detail, Plan, Snapshot
 from towline.hub.decide.scheduling import Outcome, View, schedule
 from towline.hub.decide.standing import (
-    UNPROPAGATED,
     Standing,
     binding_after,
     next_step,
@@ -57,7 +56,7 @@ def explain(
     at = bindings.key_for(key.namespace, key.name, kind)
     stored = snapshot.get(at)
     after = binding_after(plan, at, stored)
-    stands = _standing(plan, key, template, after)
+    stands = standing(plan, key, template, after)
     told: dict[str, Any] = {"state": stands.state, "template": _template(key, template, kind)}
     if stored is not None:
         told["binding"] = _binding(at, stored)
@@ -77,17 +76,6 @@ def explain(
     step = next_step(stands, template, key.namespace)
     shown = f"{kind} {key.name}"
     return {"summary": sentence(shown, stands, fits), **({"next": step} if step else {}), **told}
-
-
-def _standing(plan: Plan, key: Key, template: Object | None, binding: Object | None) -> Standing:
-    if not propagation.propagatable(key):
-        why = f"namespace {key.namespace} is the hub's own" if key.namespace else "it is the hub's own"
-        return Standing(
-            UNPROPAGATED,
-            why if key.group not in propagation.SKIPPED_GROUPS else "its kind is the hub's own",
-            {},
-        )
-    return standing(plan, template, binding)
 
 
 def _template(key: Key, template: Object | None, kind: str) -> dict[str, Any]:
@@ -116,6 +104,13 @@ def _binding(key: Key, binding: Object) -> dict[str, Any]:
         told["scheduled"] = {
             field: found[field] for field in ("status", "reason", "message") if found.get(field)
         }
+    failed = {
+        name: str(entry.get("appliedMessage") or "")
+        for name, entry in bindings.observed(binding).items()
+        if entry.get("applied") is False
+    }
+    if failed:
+        told["notApplied"] = failed
     suspension = (binding.get("spec") or {}).get("suspension")
     if suspension:
         told["suspension"] = suspension

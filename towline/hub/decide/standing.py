@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from towline.hub.decide import bindings
+from towline.hub.decide import bindings, propagation
 from towline.hub.decide.bindings import DEFAULT_SCHEDULER
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.placing import SCHEDULED
 from towline.hub.decide.plan import Plan, Put
 from towline.hub.decide.scheduling.request import SUCCESS_MESSAGE
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key, Object, is_deleting
 
 NAMES_MAX = 8
 """How many clusters a sentence names."""
@@ -50,13 +50,15 @@ def binding_after(plan: Plan, key: Key, stored: Object | None) -> Object | None:
     return stored
 
 
-def standing(plan: Plan, template: Object | None, binding: Object | None) -> Standing:
-    """Where `template` stands with `plan`, and `binding` as the plan leaves it."""
+def standing(plan: Plan, key: Key, template: Object | None, binding: Object | None) -> Standing:
+    """Where the template at `key` stands with `plan`, and `binding` as the plan leaves it."""
     targets = bindings.targets(binding) if binding is not None else {}
     reasons = plan.reasons
+    if not propagation.propagatable(key):
+        return Standing(UNPROPAGATED, f"{_reserved(key)} is the hub's own", {})
     if "skipped" in reasons:
         return Standing(UNPROPAGATED, str(reasons["skipped"]), targets)
-    if template is None or "ending" in reasons or (template.get("metadata") or {}).get("deletionTimestamp"):
+    if template is None or "ending" in reasons or is_deleting(template):
         return Standing(ENDING, str(reasons.get("waiting") or reasons.get("ending") or ""), targets)
     waiting = plan.error or reasons.get("waiting")
     if waiting:
@@ -64,6 +66,12 @@ def standing(plan: Plan, template: Object | None, binding: Object | None) -> Sta
     if "scheduling" not in reasons:
         return Standing(NO_POLICY if binding is None else UNCLAIMED, "", targets)
     return _scheduled(binding or {}, targets, str(reasons["scheduling"]))
+
+
+def _reserved(key: Key) -> str:
+    if key.group in propagation.SKIPPED_GROUPS:
+        return "its kind"
+    return f"namespace {key.namespace}" if key.namespace else "it"
 
 
 def _scheduled(binding: Object, targets: Mapping[str, int], cause: str) -> Standing:

@@ -224,9 +224,9 @@ class _World:
                 share = None if written is None else share_of(written, now)
                 self._view.assigned.put(write.key, share)
         if template is None:
-            return standing(plan, None, None)
+            return standing(plan, key, None, None)
         at = bindings.key_for(key.namespace, key.name, str(template.get("kind")))
-        return standing(plan, template, binding_after(plan, at, self._objects.get(at)))
+        return standing(plan, key, template, binding_after(plan, at, self._objects.get(at)))
 
 
 def _stored(snapshot: Snapshot, key: Key) -> Mapping[str, int]:
