@@ -188,6 +188,19 @@ async def test_a_forecast_of_a_namespace_shows_what_moves(api: Served) -> None:
     assert told["summary"] == "It would not change." and told["forecasts"] == []
 
 
+@pytest.mark.parametrize(
+    ("keep", "moves"), [("Keep", None), ("Remove", [{"cluster": "m1", "before": 3}])], ids=["kept", "removed"]
+)
+async def test_a_policy_that_is_deleted(api: Served, keep: str, moves: Any) -> None:
+    rules = "/apis/policy.karmada.io/v1alpha1"
+    await api("DELETE", f"{rules}/clusterpropagationpolicies/wide")
+    about = {"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy", "name": "web"}
+    await api.patch(f"{rules}/namespaces/shop/propagationpolicies/web", {"spec": {"onPolicyDelete": keep}})
+    (row,) = (await forecast(api, delete=[about])).body["status"]["forecasts"]
+    assert row.get("moves") == moves
+    assert row["then"]["state"] == ("NoPolicy" if moves else "Unclaimed")
+
+
 async def test_forecasts_of_everything_are_bounded(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TEMPLATES_MAX == 500
     monkeypatch.setattr("towline.hub.api.placements.TEMPLATES_MAX", 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from towline.hub.api import admission, claims, status
 from towline.hub.api.status import StatusError
-from towline.hub.decide import bindings
+from towline.hub.decide import bindings, policies
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.whatif import Changes, with_assumed_apis
@@ -32,7 +32,8 @@ def changes(snapshot: Snapshot, namespace: str, spec: Mapping[str, Any], now: fl
     found: dict[Key, Object | None] = {}
     for n, ref in enumerate(spec.get("delete") or ()):
         kind = _changeable(snapshot, ref, f"spec.delete[{n}]")
-        found[kind.key(str(ref.get("namespace") or namespace), str(ref["name"]))] = None
+        key = kind.key(str(ref.get("namespace") or namespace), str(ref["name"]))
+        found[key] = _deleted(key, snapshot.get(key), now)
     for n, obj in enumerate(spec.get("apply") or ()):
         kind = _changeable(snapshot, obj, f"spec.apply[{n}]")
         applied = _admitted(snapshot, kind, obj, namespace, now)
@@ -40,6 +41,13 @@ def changes(snapshot: Snapshot, namespace: str, spec: Mapping[str, Any], now: fl
             applied = with_assumed_apis(snapshot, applied)
         found[kind.key_of(applied)] = applied
     return found
+
+
+def _deleted(key: Key, obj: Object | None, now: float) -> Object | None:
+    """A policy that is deleted says to the end what becomes of what it propagated. A cluster is thought to be gone."""
+    if obj is None or not policies.is_policy(key):
+        return None
+    return with_metadata(obj, deletionTimestamp=rfc3339(now))
 
 
 def _changeable(snapshot: Snapshot, obj: Mapping[str, Any], path: str) -> Kind:

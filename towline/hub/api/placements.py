@@ -25,7 +25,7 @@ from towline.hub.decide.scheduling import View
 from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
 from towline.hub.store.cache import Cache
 from towline.kube import errors, interpreter, names, placements, schemas
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key, Object, is_deleting
 from towline.kube.placements import GROUP, VERSION
 
 TEMPLATES_MAX = 500
@@ -108,7 +108,7 @@ class Placements:
         spec = obj.get("spec") or {}
         self._check(user, _CLUSTERS)
         changes = hypothetical.changes(self._snapshot, at.namespace, spec, self._now())
-        for key in [key for key, then in changes.items() if then is None]:
+        for key in [key for key, then in changes.items() if then is None or is_deleting(then)]:
             self._check(user, self._get(key))
             self._check_there(key)
         keys, remaining, hidden = self._asked_for(user, at.namespace, spec, changes)

@@ -52,6 +52,8 @@ def binding_after(plan: Plan, key: Key, stored: Object | None) -> Object | None:
 
 def standing(plan: Plan, key: Key, template: Object | None, binding: Object | None) -> Standing:
     """Where the template at `key` stands with `plan`, and `binding` as the plan leaves it."""
+    if binding is not None and is_deleting(binding):
+        binding = None  # its copies go
     targets = bindings.targets(binding) if binding is not None else {}
     reasons = plan.reasons
     if not propagation.propagatable(key):
