@@ -18,7 +18,7 @@ from towline.hub.decide.scheduling.assigned import share_of
 from towline.hub.decide.standing import PLACED, Standing, binding_after, listed, standing
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object, labels_of, name_of, namespace_of
+from towline.kube.objects import Key, Object, is_deleting, labels_of, name_of, namespace_of
 
 Changes = Mapping[Key, Object | None]
 """Objects as they would be; None for those that would be gone."""
@@ -234,4 +234,4 @@ def _stored(snapshot: Snapshot, key: Key) -> Mapping[str, int]:
     if template is None:
         return {}
     binding = snapshot.get(bindings.key_for(key.namespace, key.name, str(template.get("kind"))))
-    return {} if binding is None else bindings.targets(binding)
+    return {} if binding is None or is_deleting(binding) else bindings.targets(binding)
