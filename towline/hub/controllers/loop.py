@@ -19,6 +19,7 @@ from towline.hub.controllers.table import CONTROLLERS, Controller, World, helpin
 from towline.hub.controllers.waiting import Waiting
 from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.explaining import Recorded
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
 from towline.hub.decide.scheduling.request import CAPACITY
 from towline.hub.decide.wakes import WITHDRAWN
@@ -81,7 +82,7 @@ class Loop:
         self._writing: dict[Key, set[Item]] = {}
         """Rows of commits under way, and who waits to decide again once they are through."""
         self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
-        self._details: OrderedDict[Key, tuple[Detail, ...]] = OrderedDict()
+        self._details: OrderedDict[Key, Recorded] = OrderedDict()
         self._details_numbers = 0
         self._errors: dict[Item, str] = {}
         self.decisions = 0
@@ -143,9 +144,15 @@ class Loop:
                 return found
         return {}
 
+    def recorded(self, key: Key) -> Recorded | None:
+        """The last decision about a key that had details and changed something (or was the first since the start); None when
+        there was none, or they were too many to keep."""
+        return self._details.get(key)
+
     def details(self, key: Key) -> Sequence[Detail]:
-        """The details of the last decision about a key that had any; none when they were too many to keep."""
-        return self._details.get(key, ())
+        """Its details alone."""
+        found = self._details.get(key)
+        return () if found is None else found.details
 
     def pending(self) -> Mapping[str, int]:
         """How many templates are to be placed, in the words of Karmada's queues (10.4): now, when their backoff has passed, or
@@ -278,8 +285,9 @@ class Loop:
         )
 
     def _tell_story(self, item: Item, plan: Plan, now: float, revision: int) -> None:
-        if plan.details:
-            self._keep_details(item.key, plan.details)
+        if plan.details and (plan.writes or item.key not in self._details):
+            # One that changes nothing says less than the one that it agrees with: how it came about.
+            self._keep_details(item.key, Recorded(now, revision, plan.reasons, plan.details))
         if not (plan.writes or plan.reasons or plan.error):
             return
         chapters = self._stories.get(item.key)
@@ -295,12 +303,13 @@ class Loop:
         chapters.append(chapter)
         self._stories.move_to_end(item.key)
 
-    def _keep_details(self, key: Key, details: tuple[Detail, ...]) -> None:
-        self._details_numbers += sum(map(len, details)) - sum(map(len, self._details.pop(key, ())))
-        self._details[key] = details
+    def _keep_details(self, key: Key, made: Recorded) -> None:
+        before = self._details.pop(key, None)
+        self._details_numbers += made.numbers - (0 if before is None else before.numbers)
+        self._details[key] = made
         while self._details_numbers > DETAILS_NUMBERS_MAX:
             _, oldest = self._details.popitem(last=False)
-            self._details_numbers -= sum(map(len, oldest))
+            self._details_numbers -= oldest.numbers
 
     # --- what concerns whom ----------------------------------------------------------------------------------
 
