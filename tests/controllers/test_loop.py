@@ -365,6 +365,23 @@ async def test_a_story_is_kept_and_says_why() -> None:
         assert len(written) == 1 and len(written[0].writes) == 2 and written[0].controller == "propagation"
 
 
+async def test_the_decision_that_placed_it_stays_on_record() -> None:
+    async with running() as hub:
+        await fleet(hub)
+        wherever = policy("web", [selector(deployment())], {"clusterAffinity": {"clusterNames": ["m2"]}})
+        await hub.put(wherever, deployment())
+        await hub.settle()
+        placed = hub.loop.recorded(WEB)
+        assert placed is not None and placed.reasons["scheduling"] == "never scheduled"
+        await hub.put(cluster("m9"))
+        await hub.settle()
+        assert hub.loop.recorded(WEB) is placed, "deciding the same again is no news"
+        await hub.put({**wherever, "spec": {**wherever["spec"], "placement": {}}})
+        await hub.settle()
+        moved = hub.loop.recorded(WEB)
+        assert moved is not None and moved.reasons["scheduling"] == "the placement changed"
+
+
 async def test_run_follows_changes_until_cancelled() -> None:
     async with running() as hub:
         async with asyncio.TaskGroup() as tasks:

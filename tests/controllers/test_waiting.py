@@ -30,13 +30,15 @@ def test_only_those_are_woken_whom_it_can_help() -> None:
     waiting.decided(item("z"), CAPACITY | TAINT)
     assert list(waiting.helped({"label"})) == []
     assert list(waiting.helped({"taint", "label"})) == [item("y"), item("z")]
-    assert list(waiting.helped(CAPACITY)) == [item("x")] and len(waiting) == 0
+    assert list(waiting.helped(CAPACITY)) == [item("x")] and not waiting
 
 
 def test_what_was_woken_costs_nothing_until_it_fell_short_again() -> None:
     waiting = Waiting(Clock())
     waiting.decided(item("x"), CAPACITY)
+    assert (waiting.unschedulable, waiting.backing_off) == (1, 0)
     assert waiting.helped(CAPACITY) and not waiting.helped(CAPACITY)
+    assert (waiting.unschedulable, waiting.backing_off) == (0, 1)
     waiting.decided(item("x"), CAPACITY)
     assert waiting.helped(CAPACITY)
 
@@ -48,9 +50,30 @@ def test_what_is_placed_waits_no_more_and_starts_anew() -> None:
         clock.now += 100
         waiting.decided(item("x"), CAPACITY)
     waiting.decided(item("x"), frozenset())
-    assert not waiting.helped(CAPACITY) and waiting.short == 0
+    assert not waiting.helped(CAPACITY) and waiting.unschedulable == 0
     waiting.decided(item("x"), CAPACITY)
     assert waiting.helped(CAPACITY) == {item("x"): 1.0}
+
+
+def test_what_is_rare_does_not_wait_for_the_backoff() -> None:
+    waiting = Waiting(Clock())
+    waiting.decided(item("x"), CAPACITY | TAINT)
+    assert waiting.helped(CAPACITY) == {item("x"): 1.0}, "there is more room somewhere all the time"
+    assert waiting.helped(CAPACITY | TAINT) == {item("x"): 0.0}, "somebody took a taint away"
+    assert not waiting.helped(CAPACITY | TAINT)
+
+
+def test_a_storm_of_rare_changes_does() -> None:
+    clock = Clock()
+    waiting = Waiting(clock)
+    for at in range(3 * ATTEMPTS_A_SECOND):
+        waiting.decided(item(str(at)), TAINT)
+    at_once = [seconds for seconds in waiting.helped(TAINT).values() if not seconds]
+    assert len(at_once) == ATTEMPTS_A_SECOND
+    for at in range(3 * ATTEMPTS_A_SECOND):
+        waiting.decided(item(str(at)), TAINT)
+    clock.now += 0.5
+    assert len([s for s in waiting.helped(TAINT).values() if not s]) == ATTEMPTS_A_SECOND / 2
 
 
 def test_attempts_are_1_2_4_8_and_then_10_seconds_apart() -> None:
@@ -108,4 +131,4 @@ def test_who_got_what_it_asked_for_waits_for_nothing() -> None:
     waiting = Waiting(Clock())
     waiting.asks(item("x"), CAPACITY)
     waiting.helped(CAPACITY)
-    assert waiting.decided(item("x"), frozenset()) is None and len(waiting) == waiting.short == 0
+    assert waiting.decided(item("x"), frozenset()) is None and not waiting and waiting.unschedulable == 0

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.session.pair import HUB, Pair, Phase, applied, manifest, removed, tombstone, work
+from tests.session.pair import HUB, Pair, Phase, applied, known, manifest, removed, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist, Ref
 from towline.agent.session import Closed, Configure
 from towline.hub.decide.capacity import ClusterCapacity
-from towline.hub.decide.wire import Conflict
+from towline.hub.decide.wire import Blocked, Conflict, WireWork
 from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED, Breaker, limit
 from towline.hub.gateway.outbox import IN_FLIGHT_BATCHES_MAX
 from towline.proto import fleet_pb2 as fleet
+from towline.proto.digest import EMPTY_DIGEST
 
 # --- removals ----------------------------------------------------------------------------------------------------
 
@@ -180,6 +181,69 @@ def test_what_is_held_of_a_suspended_work_makes_no_bucket_differ() -> None:
     pair.agent._begin_exchange(pair.now)
     pair.settle()
     assert [f.WhichOneof("frame") for b in pair.to_agent for f in b.frames] == ["synced"]
+
+
+BLOCKED = Blocked("override policy(shop/p)", "no")
+
+
+def blank(name: str) -> WireWork:
+    """A Work that overrides block, of which the hub does not know what the agent holds: a hub that was started again."""
+    return replace(work(name, manifests=()), hash=EMPTY_DIGEST, blocked=BLOCKED)
+
+
+def test_a_blocked_work_of_which_nothing_is_known_is_neither_sent_nor_taken_away() -> None:
+    pair = Pair({"a": work("a")})
+    pair.settle()
+    pair.table = {"a": blank("a"), "new": blank("new")}
+    pair.forget_traffic()
+    pair.connect()
+    pair.settle()
+    assert pair.holds == {"a"} and not pair.upserts()
+    pair.forget_traffic()
+    pair.agent.tick(pair.agent.deadline)
+    pair.agent.tick(pair.agent.deadline + 1000)
+    pair.settle()
+    assert pair.holds == {"a"} and not pair.upserts()
+    pair.put(work("a"), work("new"))
+    pair.settle()
+    assert pair.upserts() == ["new"], "a is what the agent holds already"
+
+
+def test_a_blocked_work_that_is_known_is_what_the_agent_shall_hold() -> None:
+    pair = Pair({"a": replace(work("a"), blocked=BLOCKED)})
+    pair.settle()
+    assert pair.holds == {"a"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["in one session", "in another session"])
+@pytest.mark.parametrize("healed", [{}, {"x": "other"}], ids=["as it was", "with other content"])
+def test_a_work_that_is_blocked_no_more_is_reported_once(healed: dict[str, str], again: bool) -> None:
+    """The hub said something else of it meanwhile, and the agent does not repeat itself unasked."""
+    pair = Pair({"a": work("a")})
+    pair.settle()
+    row = pair.desired.get("a")
+    assert row is not None
+    pair.report(applied(row))
+    pair.settle()
+    pair.put(replace(known(pair.table["a"], row), blocked=BLOCKED))
+    pair.settle()
+    if again:
+        pair.connect()
+        pair.settle()
+    pair.forget_traffic()
+    pair.put(work("a", revision=30, **healed))
+    pair.put(work("a", revision=30, **healed))
+    pair.settle()
+    assert pair.upserts() == (["a"] if healed else [])
+    row = pair.desired.get("a")
+    assert row is not None
+    if healed:
+        pair.report(applied(row))
+        pair.settle()
+    assert [report.work_hash for report in pair.reports] == [row.hash]
+    pair.hub.works_changed({"a"})
+    pair.settle()
+    assert len(pair.reports) == 1
 
 
 def test_a_suspended_work_is_removed_all_the_same() -> None:

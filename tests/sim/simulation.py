@@ -17,7 +17,7 @@ from tests.sim.agent import Agent, Crashed
 from tests.sim.hub import FlakyStore, Hub
 from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
-from tests.sim.truth import SHOP, Truth, differences
+from tests.sim.truth import OVERRIDES, SHOP, Truth, differences, overriding
 from towline.agent.desired import Ref
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
@@ -325,6 +325,18 @@ class Simulation:
                 {**policy, "spec": {**policy["spec"], "placement": placement, "suspension": None}}
             )
 
+    async def _override(self) -> None:
+        """An override policy comes, changes, cannot be carried out in some clusters, or goes."""
+        if self.hub is None or not self.hub.loaded:
+            return
+        name = self.rng.choice(OVERRIDES)
+        if name in self.truth.overrides and self.rng.random() < 0.3:
+            await self.hub.delete(Key("policy.karmada.io", "overridepolicies", SHOP, name))
+            return
+        self.versions += self.rng.choice((0, 1))
+        broken = self._some_clusters() if self.rng.random() < 0.5 else ()
+        await self.hub.put(overriding(name, self.versions, self._some_clusters(), broken))
+
     async def _delete(self) -> None:
         if self.hub is None or not self.hub.loaded:
             return
@@ -439,11 +451,8 @@ class Simulation:
             self.hub.load()
         await self._revive_agents()
         await self._hub.cache.wait(self.store.store._log.revision, 5)  # users see what they edit
-        for policy in list(Truth.of(self.store.store).policies.values()):
-            if policy["spec"].get("suspension"):
-                await self._hub.put({**policy, "spec": {**policy["spec"], "suspension": None}})
-        for template in list(Truth.of(self.store.store).templates.values()):
-            await self._hub.put({k: v for k, v in template.items() if k != "status"})
+        for obj in list(Truth.of(self.store.store).mended()):
+            await self._hub.put(obj)
 
     async def _converge(self) -> None:
         problems: list[str] = []
@@ -496,5 +505,5 @@ class Simulation:
 ACTIONS = {
     "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 1, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
     "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
-    "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2,
+    "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2, "override": 6,
 }  # fmt: skip

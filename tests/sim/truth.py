@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,6 +16,8 @@ from towline.kube.amounts import quantity
 from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
 
 SHOP = "shop"
+OVERRIDES = ("o1", "o2")
+"""Override policies that there may be; each writes its version into an annotation of its name."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Truth:
     templates: dict[tuple[str, str], Object] = field(default_factory=dict)
     """(kind, name) -> template, of those that are not on their way out."""
     policies: dict[str, Object] = field(default_factory=dict)
+    overrides: dict[str, Object] = field(default_factory=dict)
     bindings: dict[str, Object] = field(default_factory=dict)
     clusters: dict[str, Object] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
@@ -42,6 +45,8 @@ class Truth:
                 truth.templates[obj["kind"], key.name] = obj
             elif key.resource == "propagationpolicies" and not is_deleting(obj):
                 truth.policies[key.name] = obj
+            elif key.resource == "overridepolicies":
+                truth.overrides[key.name] = obj
             elif key.resource == "resourcebindings":
                 truth.bindings[key.name] = obj
             elif key[:2] == CLUSTERS:
@@ -70,6 +75,25 @@ class Truth:
             for cluster in self.placed(name):
                 yield cluster, Ref(api_version, kind, SHOP, name)
 
+    def mended(self) -> Iterator[Object]:
+        """What users write in the end: nothing is suspended, every override can be carried out, templates are as they should be."""
+        for policy in self.policies.values():
+            if policy["spec"].get("suspension"):
+                yield {**policy, "spec": {**policy["spec"], "suspension": None}}
+        for policy in self.overrides.values():
+            yield {**policy, "spec": {"overrideRules": policy["spec"]["overrideRules"][:1]}}
+        for template in self.templates.values():
+            yield {field: value for field, value in template.items() if field != "status"}
+
+    def notes(self, cluster: str) -> dict[str, str]:
+        """The annotations that override policies write in a cluster, of those rules that can be carried out."""
+        found: dict[str, str] = {}
+        for policy in self.overrides.values():
+            rule = policy["spec"]["overrideRules"][0]
+            if cluster in rule["targetCluster"]["clusterNames"]:
+                found |= rule["overriders"]["annotationsOverrider"][0]["value"]
+        return found
+
     def known(self, cluster: str, ref: Ref) -> bool:
         """Whether the hub, from its store alone, would still find this object in this cluster."""
         if ref.kind == "Namespace":
@@ -82,6 +106,20 @@ class Truth:
             item["clusterName"] for item in (binding.get("status") or {}).get("aggregatedStatus") or ()
         }
         return cluster in desired | observed
+
+
+def overriding(name: str, version: int, clusters: Iterable[str], broken: Iterable[str]) -> Object:
+    """An override policy that writes its version in `clusters`, and cannot be carried out in those that are `broken`."""
+    note = {"annotationsOverrider": [{"operator": "add", "value": {name: str(version)}}]}
+    absent = {"plaintext": [{"path": "/absent", "operator": "remove"}]}
+    rules = [
+        {"targetCluster": {"clusterNames": sorted(chosen)}, "overriders": overriders}
+        for chosen, overriders in ((clusters, note), (broken, absent))
+        if chosen
+    ]
+    metadata = {"name": name, "namespace": SHOP}
+    kind = {"apiVersion": "policy.karmada.io/v1alpha1", "kind": "OverridePolicy"}
+    return {**kind, "metadata": metadata, "spec": {"overrideRules": rules}}
 
 
 @lru_cache(maxsize=4096)
@@ -121,6 +159,9 @@ def _wrong_summary(cluster: str, obj: Object, member: Member) -> Iterator[str]:
 
 def _wrong_content(truth: Truth, members: Mapping[str, Member], cluster: str, ref: Ref) -> Iterator[str]:
     template, live = truth.templates[ref.kind, ref.name], members[cluster].objects[ref]
+    notes = {k: v for k, v in live["metadata"]["annotations"].items() if k in OVERRIDES}
+    if notes != truth.notes(cluster):
+        yield f"{cluster} {ref.name}: overridden by {notes} instead of {truth.notes(cluster)}"
     if ref.kind == "ConfigMap":
         if any(live["data"].get(k) != v for k, v in template["data"].items()):
             yield f"{cluster} {ref.name}: {live['data']} instead of {template['data']}"

@@ -33,8 +33,10 @@ class Refused(Failure):
 class Client:
     """Talks to one API server. A request opens a connection if there is none; not for several threads."""
 
-    def __init__(self, server: str, tls: ssl.SSLContext, token: str = "") -> None:
+    def __init__(self, server: str, tls: ssl.SSLContext, token: str = "", namespace: str = "") -> None:
         self.server = server
+        self.namespace = namespace or "default"
+        """The one that the kubeconfig's context names."""
         self._tls = tls
         self._headers = {"Accept": "application/json", "User-Agent": "towline"}
         if token:
@@ -57,8 +59,11 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def get(self, path: str) -> Any:
-        return self.request("GET", path)
+    def get(self, path: str, accept: str = "") -> Any:
+        return self.request("GET", path, accept=accept)
+
+    def create(self, path: str, obj: Any) -> Any:
+        return self.request("POST", path, obj)
 
     def merge(self, path: str, patch: Any) -> Any:
         return self.request("PATCH", path, patch, "application/merge-patch+json")
@@ -70,17 +75,22 @@ class Client:
         )
 
     def request(
-        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        accept: str = "",
     ) -> Any:
         """The parsed answer. Raises Refused for a failure Status, Failure when the server cannot be reached."""
         fresh = self._connection is None
         try:
-            answer = self._send(method, path, body, content_type)
+            answer = self._send(method, path, body, content_type, accept=accept)
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if not fresh:  # the server may have closed a connection that idled
-                return self.request(method, path, body, content_type)
+                return self.request(method, path, body, content_type, accept)
             raise self._unreachable(error) from None
         if answer.status >= 400:
             raise _refusal(answer.status, content)
@@ -108,7 +118,13 @@ class Client:
             self._connection = None
 
     def _send(
-        self, method: str, path: str, body: Any, content_type: str, timeout: float | None = TIMEOUT_SECONDS
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        content_type: str,
+        timeout: float | None = TIMEOUT_SECONDS,
+        accept: str = "",
     ) -> http.client.HTTPResponse:
         url = urlsplit(self.server)
         if self._connection is None:
@@ -116,6 +132,8 @@ class Client:
                 str(url.hostname), url.port or 443, context=self._tls, timeout=timeout
             )
         headers = {**self._headers, **({"Content-Type": content_type} if body is not None else {})}
+        if accept:
+            headers["Accept"] = accept
         data = None if body is None else json.dumps(body).encode()
         self._connection.request(method, url.path.rstrip("/") + path, data, headers)
         return self._connection.getresponse()
@@ -164,7 +182,8 @@ def _client_of(config: Any, path: Path) -> Client:
             pair.write(certificate + b"\n" + key)
             pair.flush()
             tls.load_cert_chain(pair.name)
-    return Client(str(cluster["server"]), tls, str(user.get("token") or ""))
+    namespace = str(context.get("namespace") or "")
+    return Client(str(cluster["server"]), tls, str(user.get("token") or ""), namespace)
 
 
 def _named(rows: Any, name: str) -> Any:

@@ -162,12 +162,15 @@ class Demo:
 
     def tell_what_to_try(self) -> None:
         member = next(iter(self._places))
+        program = "towline" if shutil.which("towline") else sys.argv[0]
         lines = [
             f"export KUBECONFIG={self._hub_config}",
             "kubectl get clusters",
             "kubectl get deployments,propagationpolicies,resourcebindings",
             "kubectl get works -A",
             "kubectl scale deployment nginx --replicas=3",
+            f"{program} explain deployment/nginx",
+            f"{program} what-if deployment/nginx --remove {member}",
             f"kubectl --kubeconfig {self._folder / member / 'kubeconfig'} get pods -o wide",
         ]
         self._view.say(f"\nThe hub's kubeconfig is {self._hub_config}. To try:\n")

@@ -15,6 +15,8 @@ COMMANDS = {
     "hub": ("towline.cli.hub", "Run the hub: a Kubernetes API for many clusters."),
     "join": ("towline.cli.join", "Print what a cluster needs to join the hub."),
     "agent": ("towline.cli.agent", "Run the agent of one member cluster."),
+    "explain": ("towline.cli.explain", "Say why something runs where it runs, or does not run."),
+    "what-if": ("towline.cli.whatif", "Say what would move if clusters or policies were otherwise."),
     "release": ("towline.cli.release", "Let through the deletions that the delete breaker holds back."),
     "sim": ("towline.cli.sim", "Run a simulated member cluster."),
     "demo": ("towline.cli.demo", "Show the main job on this machine: a hub, members, agents, nginx."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import logging
 import resource
 import sys
@@ -42,6 +43,37 @@ def kubeconfig_option(function: AnyCommand) -> AnyCommand:
         metavar="FILE",
         help="Of the hub: the admin.kubeconfig in its data directory. Default: $KUBECONFIG, ~/.kube/config.",
     )(function)
+
+
+def namespace_option(function: AnyCommand) -> AnyCommand:
+    """`-n NAMESPACE`."""
+    return click.option(
+        "-n", "--namespace", default="", help="The namespace. Default: that of the kubeconfig, or default."
+    )(function)
+
+
+def output_option(function: AnyCommand) -> AnyCommand:
+    """`-o text|json|yaml`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(("text", "json", "yaml")),
+        default="text",
+        show_default=True,
+        help="For people, or whole for programs.",
+    )(function)
+
+
+def show(answer: Any, output: str, text: Callable[[], str]) -> None:
+    """Print an answer of the API in the form that was asked for."""
+    if output == "json":
+        click.echo(json.dumps(answer, indent=2))
+    elif output == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(answer, sort_keys=False), nl=False)
+    else:
+        click.echo(text(), nl=False)
 
 
 def serve(start: Callable[[], Coroutine[Any, Any, None]], level: str) -> None:

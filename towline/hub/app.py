@@ -30,6 +30,7 @@ from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
+from towline.hub.api.placements import Placements
 from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.requests import Reply
 from towline.hub.api.server import ApiServer, Route
@@ -129,7 +130,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         stack.callback(_cancel, background)
 
-        api = _Api(config, ca, keys, cache, kinds, works, view, audit, metrics)
+        api = _Api(config, ca, keys, cache, kinds, works, view, audit, metrics, placing, controllers)
         gateway = Gateway(
             HubIdentity(store_id, number),
             Surroundings(
@@ -233,7 +234,7 @@ class _Api:
 
     def __init__(
         self, config: HubConfig, ca: authority.Authority, keys: signing.SigningKeys, cache: Cache, kinds: KindTable, works: WorkTable,
-        view: WorkView, audit: AuditLog, metrics: Metrics,
+        view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView, controllers: Loop,
     ) -> None:  # fmt: skip
         self._config = config
         self._ca = ca
@@ -267,6 +268,7 @@ class _Api:
             now=time.time,
             new_uid=_new_uid,
         )
+        reviews = Placements(cache, self._rbac, view=placing.at, recorded=controllers.recorded, now=time.time)
         oidc = config.oidc
         others = [OidcIssuer(oidc, now=time.time, elapsed=time.monotonic).verify] if oidc is not None else []
         self.server = ApiServer(
@@ -283,7 +285,7 @@ class _Api:
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
             plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
-            actions=tokens.actions(others),
+            actions={**tokens.actions(others), **reviews.actions()},
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
         )

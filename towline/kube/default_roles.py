@@ -53,6 +53,13 @@ _KARMADA_VIEWED: _Resources = (
     *_KARMADA_EDITED,
     (names.WORK_GROUP, ("resourcebindings", "resourcebindings/status", "works", "works/status")),
 )
+_REVIEWS = (
+    "clusterplacementexplanations",
+    "clusterplacementforecasts",
+    "placementexplanations",
+    "placementforecasts",
+)
+"""They answer from what the asker may read anyway."""
 _MONITORED = (
     "/healthz",
     "/healthz/*",
@@ -96,6 +103,7 @@ def roles() -> list[Object]:
         _role("system:aggregate-to-view", *_rules(_READ, _VIEWED), to=("view",)),
         _role("karmada-edit", *_rules(_WRITE, _KARMADA_EDITED), to=("edit",)),
         _role("karmada-view", *_rules(_READ, _KARMADA_VIEWED), to=("view",)),
+        _role("towline-view", _rule(("create",), "towline.io", _REVIEWS), to=("view",)),
         _role("system:discovery", {"verbs": ["get"], "nonResourceURLs": list(_DISCOVERY)}),
         _role("system:service-account-issuer-discovery", {"verbs": ["get"], "nonResourceURLs": list(_ISSUER)}),
         _role("system:public-info-viewer", {

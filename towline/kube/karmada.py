@@ -107,7 +107,11 @@ def _row(group: str, version: str, kind: str, *short_names: str, **fields: Any) 
         short_names=short_names,
         categories=CATEGORIES,
         columns=(AGE,),
-        strategy=Strategy(karmada_defaults.DEFAULTS.get(kind), karmada_validation.VALIDATIONS.get(kind)),
+        strategy=Strategy(
+            karmada_defaults.DEFAULTS.get(kind),
+            karmada_validation.VALIDATIONS.get(kind),
+            karmada_validation.WARNINGS.get(kind),
+        ),
     )
     return replace(row, **fields)
 
@@ -148,10 +152,11 @@ def _schemas(kinds: Container[str]) -> dict[str, Schema]:
     for file in ("shared", "cluster", "policy", "work", "autoscaling", "config", "networking", "others"):
         asset = files("towline.kube").joinpath("assets", "karmada", f"{file}.yaml")
         parts |= yaml.load(asset.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {kind: Schema.of(_root(part, parts)) for kind, part in parts.items() if kind in kinds}
+    return {kind: Schema.of(rooted(part, parts)) for kind, part in parts.items() if kind in kinds}
 
 
-def _root(part: Mapping[str, Any], parts: Mapping[str, Any]) -> Object:
+def rooted(part: Mapping[str, Any], parts: Mapping[str, Any]) -> Object:
+    """The OpenAPI of a whole object, from what is written of it and the parts that it names."""
     expanded = _expanded(part, parts)
     metadata = {"allOf": [{"$ref": REFERENCE + OBJECT_META}], "description": "Standard object metadata."}
     envelope = {

@@ -5,7 +5,6 @@ Hooks are `(new, old) -> errors` with field paths. They run after defaulting, an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,14 +16,14 @@ from towline.kube.autoscaling_validation import validate_cron_autoscaler, valida
 from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
+from towline.kube.override_validation import validate_override_policy, warn_of_variables
 from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
-from towline.kube.selector_validation import validate_label_selector
+from towline.kube.selector_validation import validate_resource_selectors
 from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
-_POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
 
@@ -43,7 +42,7 @@ def _propagation_policy(label: str) -> Callable[[Object, Object | None], list[Fi
                     "spec.schedulerName", spec.get("schedulerName"), "the schedulerName should not be updated"
                 )
             )
-        found += _selectors(new, spec)
+        found += validate_resource_selectors(new)
         if spec.get("preemption") == "Always":
             found += [
                 errors.invalid(
@@ -65,18 +64,6 @@ def _permanent_id(new: Object, old: Object | None, label: str) -> list[FieldErro
         return [errors.required(path)]
     before = at(old, "metadata", "labels", label)
     return [errors.invalid(path, value, errors.IMMUTABLE)] if before and before != value else []
-
-
-def _selectors(new: Object, spec: Mapping[str, Any]) -> list[FieldError]:
-    namespace = at(new, "metadata", "namespace")
-    found: list[FieldError] = []
-    for n, selector in enumerate(maps(spec.get("resourceSelectors"))):
-        path, its = f"spec.resourceSelectors[{n}]", selector.get("namespace")
-        if namespace and its not in (None, "", namespace):
-            message = f"the namespace must be the policy's own, {namespace}"
-            found.append(errors.invalid(f"{path}.namespace", its, message))
-        found += validate_label_selector(selector.get("labelSelector"), f"{path}.labelSelector")
-    return found
 
 
 def _failover(spec: Mapping[str, Any]) -> list[FieldError]:
@@ -117,80 +104,6 @@ def _suspension(suspension: Any, path: str) -> list[FieldError]:
         message = "suspension dispatching cannot co-exist with dispatchingOnClusters.clusterNames"
         return [errors.invalid(path, suspension, message)]
     return []
-
-
-# --- override policies ---------------------------------------------------------------------------------------
-
-
-def _override_policy(new: Object, old: Object | None) -> list[FieldError]:
-    spec = table(new.get("spec"))
-    found = _selectors(new, spec)
-    rules = maps(spec.get("overrideRules"))
-    old_style = spec.get("targetCluster") is not None or bool(table(spec.get("overriders")))
-    if rules and old_style:
-        message = "overrideRules and (overriders or targetCluster) can't co-exist"
-        found.append(errors.invalid("spec.overrideRules", len(rules), message))
-    found += validate_affinity(spec.get("targetCluster"), "spec.targetCluster")
-    found += _overriders(table(spec.get("overriders")), "spec.overriders")
-    for n, rule in enumerate(rules):
-        found += validate_affinity(rule.get("targetCluster"), f"spec.overrideRules[{n}].targetCluster")
-        found += _overriders(table(rule.get("overriders")), f"spec.overrideRules[{n}].overriders")
-    return found
-
-
-def _overriders(overriders: Mapping[str, Any], path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    for field, check in (
-        ("labelsOverrider", names.validate_label_value),
-        ("annotationsOverrider", lambda _: []),
-    ):
-        for n, overrider in enumerate(maps(overriders.get(field))):
-            for key, value in table(overrider.get("value")).items():
-                where = f"{path}.{field}[{n}].value[{key}]"
-                messages = [*names.validate_qualified_name(key), *check(str(value))]
-                found += [errors.invalid(where, value, message) for message in messages]
-    for n, overrider in enumerate(maps(overriders.get("imageOverrider"))):
-        where, pointer = f"{path}.imageOverrider[{n}]", at(overrider, "predicate", "path")
-        if pointer is not None:
-            found += _pointer(pointer, f"{where}.predicate.path")
-        found += _value_rule(overrider, where)
-    for n, overrider in enumerate(maps(overriders.get("fieldOverrider"))):
-        found += _field_overrider(overrider, f"{path}.fieldOverrider[{n}]")
-    return found
-
-
-def _field_overrider(overrider: Mapping[str, Any], path: str) -> list[FieldError]:
-    found = _pointer(overrider.get("fieldPath"), f"{path}.fieldPath")
-    given = [name for name in ("json", "yaml") if overrider.get(name)]
-    if len(given) != 1:
-        message = "fieldOverrider has no json or yaml patch" if not given else "json and yaml cannot co-exist"
-        found.append(errors.invalid(path, overrider.get("fieldPath"), message))
-    for name in given:
-        for n, patch in enumerate(maps(overrider.get(name))):
-            where = f"{path}.{name}[{n}]"
-            found += _pointer(patch.get("subPath"), f"{where}.subPath")
-            found += _value_rule(patch, where, forbidden=True)
-    return found
-
-
-def _value_rule(operation: Mapping[str, Any], path: str, *, forbidden: bool = False) -> list[FieldError]:
-    """add and replace need a value; remove may forbid one."""
-    value = operation.get("value")
-    if operation.get("operator") in ("add", "replace"):
-        return (
-            []
-            if value not in (None, "") or (forbidden and value == "")
-            else [errors.required(f"{path}.value")]
-        )
-    if forbidden and value is not None:
-        return [errors.invalid(f"{path}.value", value, "value is not allowed for remove operation")]
-    return []
-
-
-def _pointer(pointer: Any, path: str) -> list[FieldError]:
-    if isinstance(pointer, str) and _POINTER.fullmatch(pointer):
-        return []
-    return [errors.invalid(path, pointer, "must be a JSON pointer: empty, or starting with '/'")]
 
 
 # --- bindings and clusters -----------------------------------------------------------------------------------
@@ -355,8 +268,8 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "Cluster": _cluster,
     "PropagationPolicy": _propagation_policy(names.POLICY_ID),
     "ClusterPropagationPolicy": _propagation_policy(names.CLUSTER_POLICY_ID),
-    "OverridePolicy": _override_policy,
-    "ClusterOverridePolicy": _override_policy,
+    "OverridePolicy": validate_override_policy,
+    "ClusterOverridePolicy": validate_override_policy,
     "ResourceBinding": _binding,
     "ClusterResourceBinding": _binding,
     "Work": _work,
@@ -369,3 +282,9 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ResourceRegistry": _resource_registry,
     "ResourceInterpreterWebhookConfiguration": validate_interpreter_webhooks,
 }
+
+WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
+    "OverridePolicy": warn_of_variables,
+    "ClusterOverridePolicy": warn_of_variables,
+}
+"""What is accepted and yet worth a word."""

@@ -87,6 +87,11 @@ def json_patch(doc: Any, operations: Any) -> Any:
     return doc
 
 
+def value_at(doc: Any, pointer: str) -> Any:
+    """What a JSON pointer points to. Raises PatchError where there is nothing."""
+    return _lookup(doc, _pointer({"path": pointer}, "path"))
+
+
 def _pointer(operation: Mapping[str, Any], field: str) -> list[str]:
     text = operation.get(field)
     if not isinstance(text, str) or (text and not text.startswith("/")):

@@ -1,4 +1,4 @@
-"""What a LabelSelector in an object must satisfy beyond its schema. Stands values of any shape."""
+"""What the selectors in an object must satisfy beyond their schemas. Stands values of any shape."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
+from towline.kube.objects import Object
 from towline.kube.schemas import FieldError
 
 
@@ -41,6 +42,19 @@ def validate_requirement(
     found += [errors.invalid(f"{path}.key", key, message) for message in names.validate_qualified_name(key)]
     for n, value in enumerate(values if isinstance(values, list) else ()):
         found += [errors.invalid(f"{path}.values[{n}]", value, message) for message in _value_problems(value)]
+    return found
+
+
+def validate_resource_selectors(policy: Object) -> list[FieldError]:
+    """`spec.resourceSelectors`. A policy of one namespace selects nothing in another."""
+    namespace = at(policy, "metadata", "namespace")
+    found: list[FieldError] = []
+    for n, selector in enumerate(maps(at(policy, "spec", "resourceSelectors"))):
+        path, its = f"spec.resourceSelectors[{n}]", selector.get("namespace")
+        if namespace and its not in (None, "", namespace):
+            message = f"the namespace must be the policy's own, {namespace}"
+            found.append(errors.invalid(f"{path}.namespace", its, message))
+        found += validate_label_selector(selector.get("labelSelector"), f"{path}.labelSelector")
     return found
 
 

@@ -17,8 +17,9 @@ from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
 from towline.hub.controllers.waiting import Waiting
-from towline.hub.decide import bindings
+from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.explaining import Recorded
 from towline.hub.decide.plan import Delete, Detail, EventNote, Plan, Put
 from towline.hub.decide.scheduling.request import CAPACITY
 from towline.hub.decide.wakes import WITHDRAWN
@@ -81,7 +82,7 @@ class Loop:
         self._writing: dict[Key, set[Item]] = {}
         """Rows of commits under way, and who waits to decide again once they are through."""
         self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
-        self._details: OrderedDict[Key, tuple[Detail, ...]] = OrderedDict()
+        self._details: OrderedDict[Key, Recorded] = OrderedDict()
         self._details_numbers = 0
         self._errors: dict[Item, str] = {}
         self.decisions = 0
@@ -143,17 +144,23 @@ class Loop:
                 return found
         return {}
 
+    def recorded(self, key: Key) -> Recorded | None:
+        """The last decision about a key that had details and changed something (or was the first since the start); None when
+        there was none, or they were too many to keep."""
+        return self._details.get(key)
+
     def details(self, key: Key) -> Sequence[Detail]:
-        """The details of the last decision about a key that had any; none when they were too many to keep."""
-        return self._details.get(key, ())
+        """Its details alone."""
+        found = self._details.get(key)
+        return () if found is None else found.details
 
     def pending(self) -> Mapping[str, int]:
         """How many templates are to be placed, in the words of Karmada's queues (10.4): now, when their backoff has passed, or
         when something helps."""
         return {
             "active": self.queue.ready("propagation"),
-            "backoff": self.waiting.short - len(self.waiting),
-            "unschedulable": len(self.waiting),
+            "backoff": self.waiting.backing_off,
+            "unschedulable": self.waiting.unschedulable,
         }
 
     # --- one turn --------------------------------------------------------------------------------------------
@@ -278,8 +285,9 @@ class Loop:
         )
 
     def _tell_story(self, item: Item, plan: Plan, now: float, revision: int) -> None:
-        if plan.details:
-            self._keep_details(item.key, plan.details)
+        if plan.details and (plan.writes or item.key not in self._details):
+            # One that changes nothing says less than the one that it agrees with: how it came about.
+            self._keep_details(item.key, Recorded(now, revision, plan.reasons, plan.details))
         if not (plan.writes or plan.reasons or plan.error):
             return
         chapters = self._stories.get(item.key)
@@ -295,12 +303,13 @@ class Loop:
         chapters.append(chapter)
         self._stories.move_to_end(item.key)
 
-    def _keep_details(self, key: Key, details: tuple[Detail, ...]) -> None:
-        self._details_numbers += sum(map(len, details)) - sum(map(len, self._details.pop(key, ())))
-        self._details[key] = details
+    def _keep_details(self, key: Key, made: Recorded) -> None:
+        before = self._details.pop(key, None)
+        self._details_numbers += made.numbers - (0 if before is None else before.numbers)
+        self._details[key] = made
         while self._details_numbers > DETAILS_NUMBERS_MAX:
             _, oldest = self._details.popitem(last=False)
-            self._details_numbers -= sum(map(len, oldest))
+            self._details_numbers -= oldest.numbers
 
     # --- what concerns whom ----------------------------------------------------------------------------------
 
@@ -334,23 +343,39 @@ class Loop:
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
 
     def drifted(self, owner: Key, cluster: str, what: str) -> None:
-        """An agent put its member right: said on the template, or on the owner itself where there is none."""
+        """An agent put its member right."""
+        regarding = self._regarding(owner)
+        if regarding is not None:
+            message = f"Put back in cluster {cluster}: {what}"
+            self._recorder.record(EventNote(regarding, "Warning", "DriftReverted", message))
+
+    def _regarding(self, owner: Key) -> Object | None:
+        """Where users look: the template, or the owner itself where there is none."""
         snapshot = self._world.snapshot
         regarding = snapshot.get(owner)
         if regarding is not None and bindings.is_binding(owner):
             at = bindings.template_key(snapshot.kinds, regarding)
             regarding = (snapshot.get(at) if at else None) or regarding
-        if regarding is not None:
-            message = f"Put back in cluster {cluster}: {what}"
-            self._recorder.record(EventNote(regarding, "Warning", "DriftReverted", message))
+        return regarding
 
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
         for cluster, _, before, after in changes:
             record = after or before
             if record is None:
                 continue
+            if after is not None and (after.work.overrides or after.work.blocked):
+                self._overridden(cluster, before, after)
             for row in self._controllers.values():
                 self._enqueue(row.name, row.on_work(self._world, cluster, record.owner), Urgency.REPORT)
+
+    def _overridden(self, cluster: str, before: Record | None, after: Record) -> None:
+        work = None if before is None else before.work
+        if work is not None and (work.overrides, work.blocked) == (after.work.overrides, after.work.blocked):
+            return
+        regarding = self._regarding(after.owner)
+        if regarding is not None:
+            for note in overrides.notes(regarding, cluster, work, after.work):
+                self._recorder.record(note)
 
     def contact_changed(self, cluster: str) -> None:
         for row in self._controllers.values():

@@ -73,7 +73,7 @@ class Controller:
     """Every key, when the loop starts."""
     on_change: Callable[[World, WatchEvent], Iterable[Key]]
     on_report: Callable[[Key], Iterable[Key]] = _no_keys
-    """An agent reported on a Work of this owner (a binding, a stored Work, a Namespace)."""
+    """An agent reported on a Work of this owner (a binding, a stored Work, a Namespace), or overrides began or ceased to block it."""
     on_work: Callable[[World, str, Key], Iterable[Key]] = _no_keys
     """This owner's Work in this cluster came, changed or went."""
     on_contact: Callable[[str], Iterable[Key]] = _no_keys
@@ -401,7 +401,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="aggregation",
         decide=lambda world, key, now: aggregation.decide(
-            world.snapshot, key, now, world.works.reports_of(key)
+            world.snapshot, key, now, world.works.reports_of(key), world.works.blocked(key)
         ),
         initial=_bindings_initial,
         on_change=_aggregation_keys,

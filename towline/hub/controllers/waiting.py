@@ -1,7 +1,7 @@
 """Items whose last decision fell short: what may help each of them, and how soon each may try again.
 
-An item is here under its causes until one of them comes about. Then it is handed out once, to be tried when its backoff has passed, and is
-not here again before that attempt: a thousand changes in between cost nothing.
+An item is here under its causes until one of them comes about. Then it is handed out, to be tried at once or when its backoff has passed, and
+is not handed out for the same again before that attempt: a thousand changes in between cost nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from towline.hub.controllers.queue import Item
+from towline.hub.decide.scheduling.request import CAPACITY
 
+STEADY = frozenset((CAPACITY,))
+"""Causes that come about all the time somewhere in a fleet: for these alone items wait out their backoff. What else happens is rare and somebody's
+wish, and is tried at once, the important first."""
+ATTEMPTS_A_SECOND = 100
+"""More attempts at once than these have to wait for their backoff as well; and with so many items that each at its backoff would be
+more, the longest backoff is longer."""
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 10.0
-"""Between two attempts that changes of the fleet cause (Karmada 3.1)."""
-ATTEMPTS_A_SECOND = 100
-"""With so many waiting that each at its backoff would be more than this, the longest backoff is longer."""
+"""Between two attempts in vain (Karmada 3.1)."""
 RETRY_SECONDS = 300.0
 """An item is tried again after this time although nothing that is known to help came about (Karmada 3.1)."""
 
@@ -24,7 +29,7 @@ class Attempt(NamedTuple):
     number: int
     """Of attempts in a row that fell short."""
     next_at: float
-    """The earliest time of the next one that a change causes."""
+    """When the backoff ends."""
 
 
 class Waiting:
@@ -35,17 +40,22 @@ class Waiting:
         self._attempts: dict[Item, Attempt] = {}
         """Of all whose last decision fell short."""
         self._causes: dict[Item, frozenset[str]] = {}
-        """Of those that wait for something to happen."""
+        """What each item can still be handed out for."""
         self._items: dict[str, dict[Item, None]] = {}
         """The same by cause."""
+        self._handed: set[Item] = set()
+        """Those to be tried again, now or after their backoff."""
         self._asking: dict[Item, bool] = {}
         """Those that wait for answers, and whether something that helps them came about since they asked."""
+        self._credit = float(ATTEMPTS_A_SECOND)
+        self._credit_at = now()
 
     def decided(self, item: Item, causes: frozenset[str]) -> float | None:
         """`item` was decided, and `causes` can help it further; none when nothing is lacking. Answers after how many seconds it is to be
         tried again at the latest, if at all."""
         helped = self._asking.pop(item, False)
-        self._take(item)
+        self._handed.discard(item)
+        self._take(item, self._causes.get(item, frozenset()))
         if not causes:
             self._attempts.pop(item, None)
             return None
@@ -54,51 +64,72 @@ class Waiting:
             # One that a user caused meanwhile, or the echo of the decision's own write, is no further attempt.
             number = 1 if last is None else last.number + 1
             last = self._attempts[item] = Attempt(number, now + self._backoff(number))
-        if helped:
-            return max(0.0, last.next_at - now)
         self._put(item, causes)
-        return RETRY_SECONDS
+        return max(0.0, last.next_at - now) if helped else RETRY_SECONDS
 
     def asks(self, item: Item, causes: frozenset[str]) -> None:
         """`item` is decided when it has answers that may be of a time before any of `causes` comes about: then it is tried once
         more."""
-        self._take(item)
+        self._take(item, self._causes.get(item, frozenset()))
         self._asking.setdefault(item, False)
         self._put(item, causes)
 
     def helped(self, causes: Collection[str]) -> dict[Item, float]:
         """The items that any of `causes` can help, and after how many seconds each may be tried."""
-        now, found = self._now(), {}
-        for cause in causes:
+        now, found = self._now(), dict[Item, float]()
+        for cause in sorted(causes, key=STEADY.__contains__):
             for item in list(self._items.get(cause, ())):
-                self._take(item)
+                # What is handed out after a backoff can be handed out once more, for something that does not wait for it.
+                self._take(item, STEADY if cause in STEADY else self._causes[item])
                 if item in self._asking:
                     self._asking[item] = True
-                else:
-                    found[item] = max(0.0, self._attempts[item].next_at - now)
+                    continue
+                self._handed.add(item)
+                seconds = max(0.0, self._attempts[item].next_at - now)
+                found[item] = 0.0 if cause not in STEADY and seconds and self._spend(now) else seconds
         return found
 
-    def __len__(self) -> int:
-        """How many wait for something to happen."""
-        return len(self._causes)
+    def __bool__(self) -> bool:
+        """Whether anything can help anybody."""
+        return bool(self._items)
 
     @property
-    def short(self) -> int:
-        """How many fell short at their last decision: they wait for something to happen, or to be tried again."""
-        return len(self._attempts)
+    def backing_off(self) -> int:
+        """How many are to be tried again, now or after their backoff."""
+        return len(self._handed)
 
-    def _backoff(self, count: int) -> float:
+    @property
+    def unschedulable(self) -> int:
+        """How many wait for something to happen."""
+        return len(self._attempts) - len(self._handed)
+
+    def _backoff(self, number: int) -> float:
         last = max(BACKOFF_LAST_SECONDS, len(self._attempts) / ATTEMPTS_A_SECOND)
-        return min(BACKOFF_FIRST_SECONDS * (1 << min(count - 1, 30)), last)
+        return min(BACKOFF_FIRST_SECONDS * (1 << min(number - 1, 30)), last)
+
+    def _spend(self, now: float) -> bool:
+        """Whether there may be another attempt at once."""
+        earned = (now - self._credit_at) * ATTEMPTS_A_SECOND
+        self._credit, self._credit_at = min(self._credit + earned, float(ATTEMPTS_A_SECOND)), now
+        if self._credit < 1.0:
+            return False
+        self._credit -= 1.0
+        return True
 
     def _put(self, item: Item, causes: frozenset[str]) -> None:
         self._causes[item] = causes
         for cause in causes:
             self._items.setdefault(cause, {})[item] = None
 
-    def _take(self, item: Item) -> None:
-        for cause in self._causes.pop(item, ()):
+    def _take(self, item: Item, causes: frozenset[str]) -> None:
+        """Let `item` be handed out no more for any of `causes`."""
+        present = self._causes.get(item, frozenset[str]())
+        for cause in present & causes:
             items = self._items[cause]
             del items[item]
             if not items:
                 del self._items[cause]
+        if present <= causes:
+            self._causes.pop(item, None)
+        else:
+            self._causes[item] = present - causes

@@ -9,22 +9,31 @@ import orjson
 
 from towline.hub.decide.bindings import belongs_to, desired, observed, targets, template_key
 from towline.hub.decide.conditions import condition, with_condition
+from towline.hub.decide.overrides import is_blocked, with_block
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
-from towline.hub.decide.wire import Phase, WorkReport
+from towline.hub.decide.wire import Blocked, Phase, WorkReport
 from towline.kube import interpreter
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of, revision_of
 
 FULLY_APPLIED = "FullyApplied"
+NOTHING_BLOCKED: Mapping[str, Blocked] = {}
 
 
-def decide(snapshot: Snapshot, key: Key, now: float, reports: Mapping[str, WorkReport]) -> Plan:
-    """The binding at `key` with `reports` (by cluster, those not stored yet) merged in, and its template's status.
+def decide(
+    snapshot: Snapshot,
+    key: Key,
+    now: float,
+    reports: Mapping[str, WorkReport],
+    blocked: Mapping[str, Blocked] = NOTHING_BLOCKED,
+) -> Plan:
+    """The binding at `key` with `reports` (by cluster, those not stored yet) merged in, and its template's status. `blocked`
+    are the clusters that are not sent the template now, and why.
 
     An entry is dropped when its cluster reported the removal, or is no cluster any more (nobody could answer)."""
     binding = snapshot.get(key)
     if binding is None:
         return NOTHING
-    entries = _entries(snapshot, binding, reports)
+    entries = _entries(snapshot, binding, reports, blocked)
     updated = _with_entries(binding, entries, now)
     writes: list[Put | Delete] = []
     events: list[EventNote] = []
@@ -77,7 +86,11 @@ def _applied_events(
     for cluster, entry in after.items():
         known = before.get(cluster) or {}
         told = (entry.get("applied"), entry.get("appliedMessage"))
-        if "applied" not in entry or told == (known.get("applied"), known.get("appliedMessage")):
+        if (
+            "applied" not in entry
+            or is_blocked(entry)
+            or told == (known.get("applied"), known.get("appliedMessage"))
+        ):
             continue
         if entry["applied"]:
             message = f"Successfully applied resource({_qualified(template)}) to cluster {cluster}"
@@ -96,7 +109,10 @@ def _qualified(obj: Object) -> str:
 
 
 def _entries(
-    snapshot: Snapshot, binding: Object, reports: Mapping[str, WorkReport]
+    snapshot: Snapshot,
+    binding: Object,
+    reports: Mapping[str, WorkReport],
+    blocked: Mapping[str, Blocked],
 ) -> dict[str, Mapping[str, Any]]:
     wanted = desired(binding)
     entries = dict(observed(binding))
@@ -113,6 +129,8 @@ def _entries(
             cluster not in wanted and snapshot.get(Key("cluster.karmada.io", "clusters", "", cluster)) is None
         ):
             del entries[cluster]
+    for cluster in wanted:
+        entries[cluster] = with_block(entries[cluster], blocked.get(cluster))
     return dict(sorted(entries.items()))
 
 

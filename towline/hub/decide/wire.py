@@ -5,7 +5,7 @@ The gateway turns them into frames (proto/fleet.proto); the decisions and the Wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -41,6 +41,24 @@ class ObjectRef(NamedTuple):
     name: str
 
 
+class Blocked(NamedTuple):
+    """Why a cluster is not sent what it should hold: an override policy, as events name it, and what is wrong with which rule."""
+
+    policy: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.policy}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The override policies that changed a Work, as events name them, and what the Work's annotations say of them."""
+
+    policies: tuple[str, ...]
+    annotations: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WireWork:
     """What one cluster must hold under one name, or must let go of (`removing`).
@@ -63,10 +81,33 @@ class WireWork:
     refs: tuple[ObjectRef, ...] = ()
     report_hash: bytes = b""
     """Of the last report that is durably known (for a namespace: that is known at all); empty when there is none."""
+    overrides: Applied | None = None
+    blocked: Blocked | None = None
+    """What keeps the cluster from getting what it should. The Work is what it was before then, or has no manifests where that
+    is not known (any more)."""
+
+    @property
+    def held_back(self) -> bool:
+        """Whether nothing is sent, and the agent keeps what it has."""
+        return self.suspended or (self.blocked is not None and not self.pieces)
 
     @property
     def manifests(self) -> tuple[bytes, ...]:
         return tuple(b"".join(parts) for parts in self.pieces)
+
+    def is_same(self, other: WireWork) -> bool:
+        """Whether nothing changed that anybody is told; only the revision may differ."""
+        return (
+            self.uid == other.uid
+            and self.hash == other.hash
+            and self.removing == other.removing
+            and self.suspended == other.suspended
+            and self.preserve == other.preserve
+            and self.report_hash == other.report_hash
+            and self.refs == other.refs
+            and self.blocked == other.blocked
+            and self.overrides == other.overrides
+        )
 
 
 class ManifestStatus(NamedTuple):

@@ -1,19 +1,38 @@
 """Works: what each cluster must hold for a binding, a hub Namespace or a user's own Work. Pure rendering, nothing stored.
 
-A binding's manifests are the same in every cluster but for the replicas and two values (the Work's id and namespace). They
-are rendered once for each number of replicas and cut at those two values, so that all clusters share the bytes.
+A binding's manifests are the same in every cluster but for the replicas, the overrides and two values (the Work's id and
+namespace). They are rendered once for each number of replicas and each set of overrides, and cut at those two values, so that
+clusters share the bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
 from towline.hub.decide.bindings import derived_uuid, desired, observed
+from towline.hub.decide.overrides import (
+    NO_OVERRIDES,
+    OverrideFailed,
+    Overrides,
+    Rule,
+    apply,
+    is_blocked,
+    rules_for,
+)
 from towline.hub.decide.scheduling.division import divide
-from towline.hub.decide.wire import Conflict, ObjectRef, Phase, WireWork, hash_of_report
+from towline.hub.decide.wire import (
+    Applied,
+    Blocked,
+    Conflict,
+    ObjectRef,
+    Phase,
+    WireWork,
+    WorkReport,
+    hash_of_report,
+)
 from towline.kube import interpreter, names
 from towline.kube.objects import (
     Key,
@@ -32,11 +51,32 @@ Pieces = tuple[bytes, ...]
 Marks = tuple[Mapping[str, str], Mapping[str, str]]
 """Labels and annotations that a manifest gets."""
 
+MANIFEST_BYTES_MAX = 3 * 1024 * 1024
+"""What overrides may make of a manifest: Kubernetes' limit of a request."""
 
-def of_binding(key: Key, binding: Object, template: Object | None, revision: int) -> dict[str, WireWork]:
-    """By cluster: a Work for each desired one, a removal for each that is only observed.
 
-    Without its template (it vanished this moment) a binding renders removals only."""
+class Variant(NamedTuple):
+    """A manifest that several clusters share; without pieces where overrides keep it from being sent."""
+
+    pieces: Pieces = ()
+    overrides: Applied | None = None
+    blocked: Blocked | None = None
+
+
+def of_binding(
+    key: Key,
+    binding: Object,
+    template: Object | None,
+    revision: int,
+    overrides: Overrides = NO_OVERRIDES,
+    rendered: dict[Hashable, Variant] | None = None,
+    only: str = "",
+) -> dict[str, WireWork]:
+    """By cluster: a Work for each desired one, a removal for each that is only observed. One that overrides block has no
+    manifests: what the cluster has is not known here.
+
+    Without its template (it vanished this moment) a binding renders removals only. `rendered` are the variants of an earlier
+    call with the same template, binding's spec and overrides; new ones are put into it. `only`: no other desired cluster's."""
     ref = (binding.get("spec") or {}).get("resource") or {}
     namespace, name, kind = (
         str(ref.get("namespace") or ""),
@@ -57,31 +97,41 @@ def of_binding(key: Key, binding: Object, template: Object | None, revision: int
         annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
     )
     suspended = _suspended(spec)
-    rendered: dict[tuple[int, int | None], Pieces] = {}
+    rendered = {} if rendered is None else rendered
     completions = _completions(template, spec, wanted)
     for cluster, replicas in wanted.items():
-        variant = (replicas, completions.get(cluster))
-        if variant not in rendered:
-            manifest = _revised(template, spec, *variant)
-            rendered[variant] = _cut(manifest, work, _owner_marks(key, binding, template), conflict)
+        if only and cluster != only:
+            continue
+        rules, same = rules_for(overrides, cluster)
+        at = (replicas, completions.get(cluster), same)
+        variant = rendered.get(at)
+        if variant is None:
+            manifest = _revised(template, spec, replicas, completions.get(cluster))
+            marks = _owner_marks(key, binding, template)
+            changed = _overridden(manifest, overrides, rules, cluster)
+            variant = rendered[at] = _variant(changed, work, marks, conflict)
         uid = _uid(binding, cluster)
-        pieces = _filled(rendered[variant], uid, names.execution_namespace(cluster))
+        digest, pieces = _content(variant, uid, cluster, conflict, preserve)
         works[cluster] = WireWork(
             name=work,
             uid=uid,
             revision=revision,
-            hash=work_hash([b"".join(pieces)], conflict, preserve),
-            pieces=(pieces,),
+            hash=digest,
+            pieces=pieces,
             conflict=conflict,
             preserve=preserve,
             suspended=suspended is True or (suspended is not False and cluster in suspended),
             refs=refs,
-            report_hash=stored_report_hash(entries.get(cluster)),
+            overrides=variant.overrides,
+            blocked=variant.blocked,
+            report_hash=stored_report_hash(entries.get(cluster), blocked=variant.blocked is not None),
         )
     return works
 
 
-def namespace_renderer(namespace: Object, revision: int) -> Callable[[str, WireWork | None], WireWork]:
+def namespace_renderer(
+    namespace: Object, revision: int, overrides: Overrides = NO_OVERRIDES
+) -> Callable[[str, WireWork | None], WireWork]:
     """What makes a hub Namespace's Work for a cluster, given the Work that is there. Where the member has such a namespace
     already, that is enough."""
     name = name_of(namespace)
@@ -92,19 +142,26 @@ def namespace_renderer(namespace: Object, revision: int) -> Callable[[str, WireW
         {},
         {names.TEMPLATE_UID: uid_of(namespace), names.TEMPLATE_GENERATION: str(generation_of(namespace))},
     )
-    cut = _cut(bare, work, marks, Conflict.ABORT)
+    rendered: dict[Hashable, Variant] = {}
 
     def render(cluster: str, known: WireWork | None) -> WireWork:
+        rules, same = rules_for(overrides, cluster)
+        variant = rendered.get(same)
+        if variant is None:
+            changed = _overridden(bare, overrides, rules, cluster)
+            variant = rendered[same] = _variant(changed, work, marks, Conflict.ABORT)
         uid = derived_uuid("work", uid_of(namespace), cluster)
-        pieces = _filled(cut, uid, names.execution_namespace(cluster))
+        digest, pieces = _content(variant, uid, cluster, Conflict.SHARE, False)
         return WireWork(
             name=work,
             uid=uid,
             revision=revision,
-            hash=work_hash([b"".join(pieces)], Conflict.SHARE, False),
-            pieces=(pieces,),
+            hash=digest,
+            pieces=pieces,
             conflict=Conflict.SHARE,
             refs=refs,
+            overrides=variant.overrides,
+            blocked=variant.blocked,
             report_hash=known.report_hash if known is not None and not known.removing else b"",
         )
 
@@ -154,15 +211,27 @@ def of_stored(stored: Object, revision: int) -> WireWork:
 # --- what is durably known -----------------------------------------------------------------------------------
 
 
-def stored_report_hash(entry: Mapping[str, Any] | None) -> bytes:
-    """The hash of the report that an aggregatedStatus entry was made from; b"" when there was none."""
+def stored_report_hash(entry: Mapping[str, Any] | None, *, blocked: bool = False) -> bytes:
+    """The hash of the report that an aggregatedStatus entry was made from; b"" when there was none. While overrides block the
+    cluster the entry's words are the hub's, and only its status is the agent's; afterwards the agent is asked again."""
     if not entry or "applied" not in entry:
         return b""
     message = str(entry.get("appliedMessage") or "")
+    health = entry.get("health")
+    if is_blocked(entry):
+        known = blocked and ("status" in entry or health not in (None, "Unknown"))
+        return hash_of_report(Phase.APPLIED, "", [(str(health), entry.get("status"))]) if known else b""
     if not entry["applied"]:
         return hash_of_report(Phase.FAILED, message, ())
-    health = entry.get("health")
     return hash_of_report(Phase.APPLIED, message, [(str(health), entry.get("status"))] if health else ())
+
+
+def hash_when_stored(report: WorkReport) -> bytes:
+    """What `report_hash` will be once this report is stored."""
+    if report.phase == Phase.APPLIED:
+        statuses = [(s.health, orjson.loads(s.status) if s.status else None) for s in report.statuses]
+        return hash_of_report(Phase.APPLIED, report.message, statuses)
+    return hash_of_report(report.phase, report.message, ())
 
 
 def stored_work_report_hash(stored: Object) -> bytes:
@@ -200,6 +269,31 @@ def _revised(template: Object, spec: Mapping[str, Any], replicas: int, completio
     if completions is not None:
         manifest = {**manifest, "spec": {**manifest["spec"], "completions": completions}}
     return manifest
+
+
+def _overridden(
+    manifest: Object, overrides: Overrides, rules: Sequence[Rule], cluster: str
+) -> tuple[Object, Applied | None] | Blocked:
+    if not rules:
+        return manifest, None
+    try:
+        return apply(manifest, rules, overrides.cluster(cluster))
+    except OverrideFailed as failure:
+        return failure.blocked
+
+
+def _variant(
+    changed: tuple[Object, Applied | None] | Blocked, work: str, marks: Marks, conflict: Conflict
+) -> Variant:
+    if isinstance(changed, Blocked):
+        return Variant(blocked=changed)
+    manifest, applied = changed
+    pieces = _cut(manifest, work, marks, conflict)
+    size = sum(map(len, pieces))
+    if applied is not None and size > MANIFEST_BYTES_MAX:
+        why = f"the object would be {size} bytes, more than {MANIFEST_BYTES_MAX}"
+        return Variant(blocked=Blocked(", ".join(applied.policies), why))
+    return Variant(pieces, applied)
 
 
 def _completions(template: Object, spec: Mapping[str, Any], wanted: Mapping[str, int]) -> dict[str, int]:
@@ -266,6 +360,16 @@ def _cut(manifest: Object, work: str, marks: Marks, conflict: Conflict) -> Piece
     first = encoded.index(_ID_HOLE) + len(_ID_HOLE)
     second = encoded.index(_NAMESPACE_HOLE, first) + len(_NAMESPACE_HOLE)
     return encoded[:first], encoded[first + len(_HOLE) : second], encoded[second + len(_HOLE) :]
+
+
+def _content(
+    variant: Variant, uid: str, cluster: str, conflict: Conflict, preserve: bool
+) -> tuple[bytes, tuple[Pieces, ...]]:
+    """A Work's hash and its manifest for one cluster; none where overrides block it."""
+    if not variant.pieces:
+        return EMPTY_DIGEST, ()
+    pieces = _filled(variant.pieces, uid, names.execution_namespace(cluster))
+    return work_hash([b"".join(pieces)], conflict, preserve), (pieces,)
 
 
 def _filled(pieces: Pieces, id_: str, namespace: str) -> Pieces:

@@ -14,7 +14,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -106,6 +106,9 @@ class HubSession:
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
         self._unknown: dict[str, _Holds] = {}
+        self._overruled: set[str] = set()
+        """Works that overrides block. The hub said so instead of what the agent reported, which therefore is asked for when that
+        ends and there is nothing to send."""
         self._deletions_held = DeletionsHeld(0, "")
         self._credit = Credit()
         self._exchange: _Exchange | None = None
@@ -140,19 +143,22 @@ class HubSession:
         works = self._works()
         for name in names:
             if name in works:
+                if works[name].blocked is not None:
+                    self._overruled.add(name)
                 self._dirty[name] = None
                 self._order = None
                 continue
             self._dirty.pop(name, None)
+            self._overruled.discard(name)
             held = self._holds.pop(name, None)
             if held is not None and not held.removing:
                 self._ask_inventory()
 
     def tick(self, now: float) -> None:
         """Cut off who is silent or stalls; go on with what waited for time to pass."""
+        self.questions.tick(now)
         if self.closed is not None:
             return
-        self.questions.tick(now)
         if self.hello is None:
             if now - self._heard_at >= HELLO_SECONDS_MAX:
                 self.close("no Hello")
@@ -206,6 +212,7 @@ class HubSession:
             works = self._next_works(now)
             if works is not None:
                 frames.append(fleet.HubFrame(works=works))
+            frames += [self._control.pop(0)] if self._control else []
             if self._synced_due and self._exchange is None and not self._dirty:
                 self._synced_due = False
                 frames.append(fleet.HubFrame(synced=fleet.Synced()))
@@ -236,9 +243,14 @@ class HubSession:
         if self._order is None:
             self._order = sorted(self._dirty, key=lambda name: order_of(table.get(name)), reverse=True)
         frame, size = fleet.Works(), 0
+        unreported: list[str] = []
         while self._order:
             name = self._order[-1]
-            message = self._message(name, table.get(name))
+            work = table.get(name)
+            message = self._message(name, work)
+            if work is not None and work.blocked is None and name in self._overruled:
+                self._overruled.discard(name)
+                unreported += [name] if message is None else []
             if message is not None:
                 size += message.ByteSize()
                 if size > self.hub.batch_bytes_max and (frame.upserts or frame.removals):
@@ -252,6 +264,7 @@ class HubSession:
             self._order.pop()
             self._dirty.pop(name, None)
             self._unknown.pop(name, None)
+        self._ask_reports(unreported)
         return frame if frame.upserts or frame.removals else None
 
     def _message(self, name: str, work: WireWork | None) -> fleet.Work | fleet.Removal | None:
@@ -265,10 +278,15 @@ class HubSession:
         if work.removing:
             same = holds is not None and holds.removing and holds.uid == work.uid
             return None if same else removal_of(work)
-        if work.suspended:
+        if work.held_back:
             return None
         same = holds is not None and not holds.removing and (holds.uid, holds.hash) == (work.uid, work.hash)
         return None if same else upsert_of(work)
+
+    def _ask_reports(self, lacking: Sequence[str]) -> None:
+        for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
+            asked = lacking[start : start + _ASKED_REPORTS_MAX]
+            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=asked)))
 
     def _let_unknown_go(self, table: Mapping[str, WireWork], now: float) -> None:
         """Queue the removal of as many unknown Works as the breaker lets through."""
@@ -414,10 +432,10 @@ class HubSession:
             self._exchanged(exchange)
 
     def _presumed(self, work: WireWork) -> _Holds | None:
-        """What the agent holds of a Work if all is well. Of a suspended one that is what it does hold."""
+        """What the agent holds of a Work if all is well. Of one that is held back that is what it does hold."""
         if work.removing:
             return None
-        if work.suspended and work.name in self._holds:
+        if work.held_back and work.name in self._holds:
             holds = self._holds[work.name]
             return None if holds is None or holds.removing else holds
         return _Holds(work.uid, work.hash, work.revision, False)
@@ -437,9 +455,7 @@ class HubSession:
         self._strangers(entries)
         exchange.awaited -= buckets
         exchange.listed_works += len(inventory.entries)
-        for start in range(0, len(lacking), _ASKED_REPORTS_MAX):
-            asked = lacking[start : start + _ASKED_REPORTS_MAX]
-            self._control.append(fleet.HubFrame(ask=fleet.Ask(reports=asked)))
+        self._ask_reports(lacking)
         if not exchange.awaited:
             self._exchanged(exchange)
 
@@ -451,7 +467,7 @@ class HubSession:
         self._unknown.pop(work.name, None)
         if held is None or held.removing or work.removing or not held.report_hash:
             return
-        right = work.suspended or (held.uid, held.work_hash) == (work.uid, work.hash)
+        right = work.held_back or (held.uid, held.work_hash) == (work.uid, work.hash)
         if right and held.report_hash != work.report_hash:
             lacking.append(work.name)
 
@@ -467,6 +483,8 @@ class HubSession:
     def _exchanged(self, exchange: _Exchange) -> None:
         """All is listed. Whatever waits to be removed is named again, whether the agent lists it or not."""
         for name, work in self._works().items():
+            if work.blocked is not None:
+                self._overruled.add(name)
             if work.removing:
                 self._holds[name] = None
                 self._dirty[name] = self._order = None

@@ -1,45 +1,27 @@
 """The Work table: what every cluster must hold, computed from the cache and kept in memory only.
 
-A Work is a function of template, binding and cluster, so it is stored nowhere: a restart computes it again. The table
+A Work is a function of template, binding, override policies and cluster, so it is stored nowhere: a restart computes it again. The table
 follows the cache, recomputes what a change touches and tells its subscribers; the gateway sends it, and `workview.WorkView`
 shows it to the API. Works that users made themselves are stored rows and are sent beside the computed ones.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, TypeVar
-
-import orjson
 
 from towline.hub.decide import bindings, works
 from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
-from towline.hub.decide.wire import (
-    Conflict,
-    ManifestStatus,
-    ObjectRef,
-    Phase,
-    WireWork,
-    WorkReport,
-    hash_of_report,
-)
+from towline.hub.decide.overrides import NO_OVERRIDES
+from towline.hub.decide.wire import Blocked, Phase, WireWork, WorkReport
 from towline.hub.store.cache import Cache, WatchEvent
+from towline.hub.store.overridden import Overridden
 from towline.kube import names
 from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
-
-__all__ = [
-    "Conflict",
-    "ManifestStatus",
-    "NamespaceSync",
-    "ObjectRef",
-    "Phase",
-    "Record",
-    "WireWork",
-    "WorkReport",
-    "WorkTable",
-]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +36,9 @@ RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | N
 CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 WORKS = (names.WORK_GROUP, "works")
 NAMESPACES = ("", "namespaces")
+
+WORKS_A_TURN = 2_000
+"""How many Works a change of an override policy computes anew before others on the event loop get their turn."""
 
 
 class Record:
@@ -86,6 +71,10 @@ class WorkTable:
         self._owned: dict[Key, set[tuple[str, str]]] = {}
         self._binding_of: dict[Key, Key] = {}
         """The binding of a template, for templates that have one."""
+        self._overridden = Overridden(cache)
+        self._due: dict[tuple[Key, str], None] = {}
+        """(owner, cluster or "" for all): what override policies concern and is not computed yet."""
+        self._goes_on = False
         self._reports: dict[tuple[str, str], WorkReport] = {}
         self._sticky: set[tuple[str, str]] = set()
         """(cluster, namespace): the member holds it, so it stays wanted there (namespace sync `needed`)."""
@@ -128,6 +117,13 @@ class WorkTable:
             if (cluster, name) in self._reports
         }
 
+    def blocked(self, owner: Key) -> dict[str, Blocked]:
+        """The clusters to which nothing new of an owner is sent, and why."""
+        found = {
+            cluster: self._records[cluster, name].work.blocked for cluster, name in self._owned.get(owner, ())
+        }
+        return {cluster: blocked for cluster, blocked in found.items() if blocked is not None}
+
     def pending_report(self, cluster: str, name: str) -> WorkReport | None:
         """The report on one Work that is not stored yet."""
         return self._reports.get((cluster, name))
@@ -138,7 +134,7 @@ class WorkTable:
         return _subscribe(self._subscribers, callback)
 
     def subscribe_reports(self, callback: ReportSubscriber) -> Callable[[], None]:
-        """Call `callback(owners)` when reports came in that are to be stored."""
+        """Call `callback(owners)` when reports came in that are to be stored, or what is blocked changed."""
         return _subscribe(self._report_subscribers, callback)
 
     def subscribe_drifts(self, callback: DriftSubscriber) -> Callable[[], None]:
@@ -166,7 +162,7 @@ class WorkTable:
                     tell(record.owner, cluster, report.drift)
             if record.owner[:2] == NAMESPACES:
                 self._namespace_reported(cluster, record, report)
-            elif _hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
+            elif works.hash_when_stored(report) != record.work.report_hash or report.phase == Phase.REMOVED:
                 self._reports[cluster, report.name] = report
             else:
                 self._reports.pop((cluster, report.name), None)
@@ -219,12 +215,31 @@ class WorkTable:
                 todo[self._stored, key] = None
             elif key[:2] == NAMESPACES:
                 todo[self._namespace, key] = None
-            elif key[:2] == CLUSTERS and _membership_changed(event):
-                todo[self._cluster, key] = None
+            elif key[:2] == CLUSTERS:
+                if _membership_changed(event):
+                    todo[self._cluster, key] = None
+                held = (self._records[key.name, name].owner for name in self.works_of(key.name))
+                self._due |= {(o, key.name): None for o in self._overridden.by_cluster(event, held)}
+            self._due |= {(o, ""): None for o in self._overridden.by_policy(event, self._binding_of)}
         for compute, key in todo:
             if compute != self._template or (self._binding, key) not in todo:
                 self._guarded(compute, key)
         self._tell()
+        if self._due and not self._goes_on:
+            self._override()
+
+    def _override(self) -> None:
+        """Compute what override policies concern: all of it at once if it is little, or over some turns of the event loop."""
+        self._goes_on, left = False, WORKS_A_TURN
+        while self._due and left > 0:
+            owner, cluster = next(iter(self._due))
+            del self._due[owner, cluster]
+            self._guarded(partial(self._overridden_in, cluster), owner)
+            left -= 1 if cluster else max(1, len(self._owned.get(owner, ())))
+        self._tell()
+        if self._due:
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._override)
 
     def _guarded(self, compute: Callable[[Key], None], key: Key) -> None:
         """One object that cannot be rendered must not keep all others from being sent."""
@@ -245,10 +260,21 @@ class WorkTable:
             return
         self._binding(key)
 
-    def _binding(self, key: Key) -> None:
+    def _overridden_in(self, cluster: str, key: Key) -> None:
+        """What one cluster, or every one (""), gets of an owner that override policies concern."""
+        if key[:2] != NAMESPACES:
+            self._binding(key, cluster)
+        elif not cluster:
+            self._namespace(key)
+        elif (entry := self.cache.get(key)) is not None:
+            self._spread(entry.object, {cluster})
+
+    def _binding(self, key: Key, only: str = "") -> None:
+        """Everything of a binding, or what one cluster gets of it."""
         snapshot = self.cache.snapshot
         binding = snapshot.get(key)
         if binding is None:
+            self._overridden.forget(key)
             self._replace(key, {})
             return
         at = bindings.template_key(snapshot.kinds, binding)
@@ -258,14 +284,32 @@ class WorkTable:
         owner = bindings.controller_of(binding)
         if template is not None and owner is not None and owner.get("uid") != uid_of(template):
             template = None
-        rendered = works.of_binding(key, binding, template, self.cache.revision)
+        overrides, variants = NO_OVERRIDES, None
+        if template is not None:
+            overrides = self._overridden.of(key, template)
+            variants = self._overridden.rendered(key, binding, template, overrides)
+        revision = self.cache.revision
+        rendered = works.of_binding(key, binding, template, revision, overrides, variants, only)
+        rendered = {cluster: self._or_kept(key, cluster, work) for cluster, work in rendered.items()}
         if template is None:
             # Never conclude a removal from a template that cannot be read: what is wanted stays as it is.
             for cluster in bindings.desired(binding).keys() - rendered.keys():
                 kept = self._of_owner(key, cluster)
                 if kept is not None:
                     rendered[cluster] = kept
-        self._replace(key, rendered)
+        if not only:
+            self._replace(key, rendered)
+        elif only in rendered:
+            self._put(only, rendered[only].name, key, rendered[only])
+
+    def _or_kept(self, owner: Key, cluster: str, work: WireWork) -> WireWork:
+        """`work`, or what the cluster was to hold so far while overrides block `work`."""
+        known = self._of_owner(owner, cluster) if work.blocked is not None else None
+        if known is None or known.removing or known.uid != work.uid:
+            return work
+        return dataclasses.replace(
+            known, blocked=work.blocked, suspended=work.suspended, report_hash=work.report_hash
+        )
 
     def _stored(self, key: Key) -> None:
         stored = self.cache.snapshot.get(key)
@@ -280,6 +324,7 @@ class WorkTable:
     def _namespace(self, key: Key) -> None:
         namespace = self.cache.snapshot.get(key)
         if namespace is None:
+            self._overridden.forget(key)
             self._replace(key, {})
             return
         clusters = {entry.key.name for entry in self.cache.list(*CLUSTERS)}
@@ -316,7 +361,8 @@ class WorkTable:
         """A hub Namespace in `clusters`: wanted, or on its way out because the hub's own or the cluster ends."""
         key, uid = Key("", "namespaces", "", name_of(namespace)), uid_of(namespace)
         ending = is_deleting(namespace) and not holds_contents(self.cache.snapshot, key.name)
-        render = works.namespace_renderer(namespace, self.cache.revision)
+        overrides = self._overridden.of(key, namespace)
+        render = works.namespace_renderer(namespace, self.cache.revision, overrides)
         allowed, name = spreads(namespace), names.work_name("", key.name, "Namespace")
         for cluster in clusters:
             known = self._of_owner(key, cluster)
@@ -325,7 +371,7 @@ class WorkTable:
             if not ending and not leaving:
                 if allowed or known is not None:  # one that must not spread any more stays where it is
                     self._let_go.discard((cluster, uid))
-                    self._put(cluster, name, key, render(cluster, known))
+                    self._put(cluster, name, key, self._or_kept(key, cluster, render(cluster, known)))
             elif not member or (cluster, uid) in self._let_go or not (allowed or known is not None):
                 self._put(cluster, name, key, None)
             elif known is None or not known.removing:
@@ -343,9 +389,11 @@ class WorkTable:
             self._sticky.discard((cluster, record.owner.name))
             self._put(cluster, record.work.name, record.owner, None)
             return
-        digest = _hash_when_stored(report)
+        digest = works.hash_when_stored(report)
         if digest != record.work.report_hash:
-            self._put(cluster, record.work.name, record.owner, _with_report_hash(record.work, digest))
+            self._put(
+                cluster, record.work.name, record.owner, dataclasses.replace(record.work, report_hash=digest)
+            )
 
     def _is_member(self, cluster: str) -> bool:
         return self.cache.get(Key(*CLUSTERS, "", cluster)) is not None
@@ -380,7 +428,7 @@ class WorkTable:
                 )
             return
         if (before is None and work is None) or (
-            before is not None and work is not None and owner[:2] != WORKS and _same(before.work, work)
+            before is not None and work is not None and owner[:2] != WORKS and before.work.is_same(work)
         ):
             return  # (of a stored Work any change shows in the API)
         self._changed.setdefault(at, before)
@@ -403,7 +451,7 @@ class WorkTable:
         report = self._reports.get(at)
         if report is None:
             return
-        stored = _hash_when_stored(report) == work.report_hash
+        stored = works.hash_when_stored(report) == work.report_hash
         turned = (report.phase == Phase.REMOVED) != work.removing
         if stored or turned or report.uid != work.uid:
             del self._reports[at]
@@ -413,37 +461,20 @@ class WorkTable:
             return
         changed, self._changed = self._changed, {}
         clusters: dict[str, set[str]] = {}
-        for cluster, name in changed:
+        blocked: set[Key] = set()
+        for (cluster, name), before in changed.items():
             clusters.setdefault(cluster, set()).add(name)
+            after = self._records.get((cluster, name))
+            if after is not None and after.work.blocked != (before.work.blocked if before else None):
+                blocked.add(after.owner)
         for show in list(self._record_subscribers.values()):
             show([(*at, before, self._records.get(at)) for at, before in changed.items()])
         for callback in list(self._subscribers.values()):
             for cluster, work_names in clusters.items():
                 callback(cluster, work_names)
-
-
-def _hash_when_stored(report: WorkReport) -> bytes:
-    """What `report_hash` will be once this report is stored."""
-    if report.phase == Phase.APPLIED:
-        statuses = [(s.health, orjson.loads(s.status) if s.status else None) for s in report.statuses]
-        return hash_of_report(Phase.APPLIED, report.message, statuses)
-    return hash_of_report(report.phase, report.message, ())
-
-
-def _same(old: WireWork, new: WireWork) -> bool:
-    return (
-        old.uid == new.uid
-        and old.hash == new.hash
-        and old.removing == new.removing
-        and old.suspended == new.suspended
-        and old.preserve == new.preserve
-        and old.report_hash == new.report_hash
-        and old.refs == new.refs
-    )
-
-
-def _with_report_hash(work: WireWork, digest: bytes) -> WireWork:
-    return dataclasses.replace(work, report_hash=digest)
+        if blocked:
+            for told in list(self._report_subscribers.values()):
+                told(blocked)
 
 
 def _membership_changed(event: WatchEvent) -> bool:

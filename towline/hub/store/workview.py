@@ -115,6 +115,8 @@ class _Making:
             label, value = self.id_label
             labels[label] = value
             annotations |= owner_annotations(self.owner_key)
+        if self.work.overrides is not None:
+            annotations |= self.work.overrides.annotations
         metadata: Object = {
             "name": key.name,
             "namespace": key.namespace,
@@ -157,6 +159,8 @@ class _Making:
 
     def _reported(self, key: Key) -> tuple[bool | None, str, list[Object]]:
         """What the last report said: applied (None: no report), why not, and the manifests' statuses."""
+        if self.work.blocked is not None:
+            return False, str(self.work.blocked), []
         if self.report is not None:
             applied = self.report.phase == Phase.APPLIED
             first = self.report.statuses[0] if self.report.statuses else None

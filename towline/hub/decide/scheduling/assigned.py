@@ -116,6 +116,15 @@ class Assigned:
             assigned.put(key, share_of(binding, now))
         return assigned
 
+    def copy(self) -> Assigned:
+        """One that goes its own way from here on. Shares are frozen: both hold the same."""
+        other = Assigned()
+        other._shares = dict(self._shares)
+        other._promised = {cluster: dict(held) for cluster, held in self._promised.items()}
+        other._groups = {group: dict(keys) for group, keys in self._groups.items()}
+        other._ends = list(self._ends)
+        return other
+
     def put(self, key: Key, share: Share | None) -> None:
         """This is what the binding at `key` has now."""
         before = self._shares.pop(key, None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Snapshot
@@ -30,3 +31,21 @@ class View:
             for binding in snapshot.list(names.WORK_GROUP, resource)
         )
         return cls(Members.of(snapshot.list(names.CLUSTER_GROUP, "clusters")), Assigned.of(found, now))
+
+    def as_heard(self) -> View:
+        """The same for who asks no agent: what they said so far is all there is."""
+        return replace(self, answers=_Heard(self.answers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Answers of which no more come."""
+
+    _answers: Answers
+
+    @property
+    def able(self) -> Collection[str]:
+        return ()
+
+    def said(self, key: str) -> Mapping[str, int]:
+        return self._answers.said(key)
