@@ -98,10 +98,7 @@ def _propagation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
         yield from _template_of(world, event.entry.object)
-        if GROUP in helping(event):
-            states = [entry.object for entry in (event.previous, event.entry) if entry is not None]
-            for companion in world.placing.companions(*states):
-                yield from _template_of(world, world.snapshot.get(companion))
+        yield from _companions(world, event)
         if event.type == "DELETED":
             yield from _namesakes(world, key)
     elif policies.is_policy(key):
@@ -125,6 +122,18 @@ def _template_of(world: World, binding: Object | None) -> Iterator[Key]:
     template = bindings.template_key(world.snapshot.kinds, binding) if binding is not None else None
     if template is not None:
         yield template
+
+
+def _companions(world: World, event: WatchEvent) -> Iterator[Key]:
+    """The templates that share a workload group with a binding, when that moved, came or went."""
+    entries = [entry for entry in (event.previous, event.entry) if entry is not None]
+    if any(_GROUPS in entry.value for entry in entries) and GROUP in helping(event):
+        for companion in world.placing.companions(*(entry.object for entry in entries)):
+            yield from _template_of(world, world.snapshot.get(companion))
+
+
+_GROUPS = b'"workloadAffinityGroups"'
+"""Few bindings have it: the others need not be parsed."""
 
 
 def _governed(world: World, event: WatchEvent) -> Iterator[Key]:

@@ -15,9 +15,9 @@ from towline.hub.decide.scheduling.request import CAPACITY
 STEADY = frozenset((CAPACITY,))
 """Causes that come about all the time somewhere in a fleet: for these alone items wait out their backoff. What else happens is rare and somebody's
 wish, and is tried at once, the important first."""
-ATTEMPTS_A_SECOND = 100
-"""More attempts at once than these have to wait for their backoff as well; and with so many items that each at its backoff would be
-more, the longest backoff is longer."""
+ATTEMPTS_A_SECOND = 50
+"""With so many items that their backoffs would make it more, backoffs are longer. And more attempts at once than these have to wait for their
+backoff as well. (One takes some two milliseconds in a fleet of a thousand clusters.)"""
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 10.0
 """Between two attempts in vain (Karmada 3.1)."""
@@ -104,8 +104,8 @@ class Waiting:
         return len(self._attempts) - len(self._handed)
 
     def _backoff(self, number: int) -> float:
-        last = max(BACKOFF_LAST_SECONDS, len(self._attempts) / ATTEMPTS_A_SECOND)
-        return min(BACKOFF_FIRST_SECONDS * (1 << min(number - 1, 30)), last)
+        seconds = min(BACKOFF_FIRST_SECONDS * (1 << min(number - 1, 30)), BACKOFF_LAST_SECONDS)
+        return max(seconds, len(self._attempts) / ATTEMPTS_A_SECOND)
 
     def _spend(self, now: float) -> bool:
         """Whether there may be another attempt at once."""
