@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.api.served import ADMIN, Answer, Served, end, serve
+from tests.decide.test_overrides import over
 from tests.decide.world import cluster, configmap, deployment, policy, selector
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.placements import TEMPLATES_MAX, Placements
@@ -290,6 +291,16 @@ async def test_an_explanation_withholds_what_the_asker_may_not_list(api: Served)
         "policy: needs list on clusterpropagationpolicies.policy.karmada.io",
     ]
     assert b"m2" not in answer.raw and b"wide" not in answer.raw
+
+
+async def test_overrides_are_for_who_may_list_them(api: Served) -> None:
+    path = "/apis/policy.karmada.io/v1alpha1/namespaces/shop/overridepolicies"
+    await api.create(path, over("tag", resourceSelectors=[selector(deployment())]))
+    assert (await explained(api)).body["status"]["overrides"][0]["clusters"] == ["m1"]
+    await grant(api, "reviews", "deployments", "bindings", "clusters")
+    told = (await explained(api)).body["status"]
+    assert "overrides" not in told
+    assert told["withheld"][0] == "overrides: needs list on overridepolicies.policy.karmada.io"
 
 
 async def test_who_may_list_sees_all(api: Served) -> None:

@@ -58,6 +58,10 @@ PLACED = {
             }
         ],
     },
+    "overrides": [
+        {"clusters": ["m1", "m2"],
+         "rules": [{"policy": "override policy(shop/tag)", "rule": "spec.overrideRules[0]", "overriders": ["imageOverrider"]}]},
+    ],
     "since": {
         "same": False,
         "differences": ["cluster m6 joined; it can take it"],
@@ -72,6 +76,7 @@ Policy      policy(shop/web) (priority 0, by name)
             policy(shop/all) (priority 0, by kind) outranked
             cluster policy(wide) (priority 9, by kind) passed over: a policy of the namespace goes before cluster policies
             4 more select other objects
+Overrides   m1, m2: override policy(shop/tag) spec.overrideRules[0] (imageOverrider)
 Decided     2026-01-01T00:00:00Z, revision 41, because: never scheduled
 
 CLUSTER   REPLICAS   SCORE   ROOM        FROM         VERDICT

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.decide.test_overrides import over
 from tests.decide.world import World, cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.decide import propagation
 from towline.hub.decide.explaining import Recorded, explain
@@ -251,6 +252,21 @@ def test_no_agent_is_asked_but_what_they_said_counts() -> None:
     view = replace(View.of(world, world.now), answers=Agents())
     (term,) = explain(world, WEB, view, world.now)["decision"]["terms"]
     assert [term["clusters"][name]["available"] for name in ("m1", "m2")] == [7, 30]
+
+
+def test_overrides_are_told_by_the_clusters_where_they_count() -> None:
+    world = fleet(WEB_POLICY)
+    settled(world)
+    assert "overrides" not in explained(world)
+    label = {"overriders": {"labelsOverrider": [{"operator": "add", "value": {"a": "b"}}]}}
+    rules = [{**label, "targetCluster": {"clusterNames": ["m2"]}}, label]
+    world.put(over("tag", resourceSelectors=[selector(deployment())], overrideRules=rules))
+    rule = {"policy": "override policy(shop/tag)", "overriders": ["labelsOverrider"]}
+    first, second = ({**rule, "rule": f"spec.overrideRules[{n}]"} for n in (0, 1))
+    assert explained(world)["overrides"] == [
+        {"clusters": ["m1"], "rules": [second]},
+        {"clusters": ["m2"], "rules": [first, second]},
+    ]
 
 
 # --- since ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ def explanation(status: Mapping[str, Any]) -> str:
     """The status of a PlacementExplanation."""
     lines = [status["summary"], *([status["next"]] if status.get("next") else []), ""]
     lines += _policy(status.get("policy") or {})
+    lines += _labelled(
+        "Overrides", [line for row in status.get("overrides") or () for line in _overrides(row)]
+    )
     decision, binding = status.get("decision"), status.get("binding") or {}
     if decision:
         lines += _decision(decision, binding)
@@ -62,6 +65,12 @@ def _rank(row: Mapping[str, Any]) -> str:
         return ""
     priority = row.get("priority")
     return f" (priority {priority}, {by})" if priority is not None else f" ({by})"
+
+
+def _overrides(row: Mapping[str, Any]) -> Iterator[str]:
+    where = listed([{"name": name} for name in row["clusters"]])
+    for rule in row["rules"]:
+        yield f"{where}: {rule['policy']} {rule['rule']} ({', '.join(rule['overriders']) or 'nothing'})"
 
 
 # --- the decision --------------------------------------------------------------------------------------------

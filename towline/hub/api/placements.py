@@ -89,16 +89,20 @@ class Placements:
             told.pop("decision", None)
             told.pop("since", None)
             withheld.append(f"decision: needs list on clusters.{names.CLUSTER_GROUP}")
-        for resource, namespace, marker in (
-            ("propagationpolicies", key.namespace, "policy("),
-            ("clusterpropagationpolicies", "", "cluster policy("),
+        for part, resource, namespace, marker in (
+            ("overrides", "overridepolicies", key.namespace, ""),
+            ("overrides", "clusteroverridepolicies", "", ""),
+            ("policy", "propagationpolicies", key.namespace, "policy("),
+            ("policy", "clusterpropagationpolicies", "", "cluster policy("),
         ):
-            asked = Attributes(
-                "list", "", True, names.POLICY_GROUP, "v1alpha1", resource, namespace=namespace
-            )
-            if "policy" in told and not self._authorize(user, asked).allowed:
-                told["policy"] = _without(told["policy"], marker)
-                withheld.append(f"policy: needs list on {resource}.{names.POLICY_GROUP}")
+            asked = Attributes("list", "", True, names.POLICY_GROUP, "v1alpha1", resource, "", namespace)
+            if part not in told or self._authorize(user, asked).allowed:
+                continue
+            if marker:
+                told[part] = _without(told[part], marker)
+            else:
+                del told[part]
+            withheld.append(f"{part}: needs list on {resource}.{names.POLICY_GROUP}")
         return withheld
 
     # --- what-if ---------------------------------------------------------------------------------------------

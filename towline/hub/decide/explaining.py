@@ -1,16 +1,17 @@
 """Explain: why a template is where it is, as data. The last decision as it was recorded, the same decision made again now (nothing
 is written), and what differs between the two in words.
 
-The shape, also in README ("Why is it there?"): `summary`, `next`, `state`, `template`, `binding`, `policy`, `decision`, `since`.
+The shape, also in README ("Why is it there?"): `summary`, `next`, `state`, `template`, `binding`, `policy`, `overrides`, `decision`,
+`since`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from towline.hub.decide import bindings, policies, propagation
+from towline.hub.decide import bindings, overrides, policies, propagation
 from towline.hub.decide.comparing import Decided, differences, refused_anew, winner_of
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.placing import SCHEDULED, request_of
@@ -62,6 +63,8 @@ def explain(
         told["binding"] = _binding(at, stored)
     if template is not None and propagation.propagatable(key):
         told["policy"] = _policy(snapshot, template, plan)
+    if template is not None and after is not None and (found := _overrides(snapshot, template, after)):
+        told["overrides"] = found
     fits = ""
     if "scheduling" in plan.reasons and after is not None and not is_deleting(after):
         wish = request_of(at, after)
@@ -179,6 +182,29 @@ def why_not(policy: Object, template: Object) -> str:
     if len(called) == len(here):
         return f"selects {kind} of other names: {', '.join(sorted(called)[:3])}"
     return "its labelSelector does not match the template's labels"
+
+
+# --- what overrides change -----------------------------------------------------------------------------------
+
+
+def _overrides(snapshot: Snapshot, template: Object, binding: Object) -> list[dict[str, Any]]:
+    """Which rules of override policies count in which of the clusters that shall hold a copy, in the order in which they are carried out;
+    clusters with the same rules together. (Where one cannot be carried out, the binding's `notApplied` says why.)"""
+    found = overrides.matching(snapshot, template)
+    if not found.rules:
+        return []
+    rows: dict[Hashable, dict[str, Any]] = {}
+    for cluster in sorted(bindings.desired(binding)):
+        rules, _ = overrides.rules_for(found, cluster)
+        if not rules:
+            continue
+        row = rows.setdefault(tuple((rule.policy, rule.path) for rule in rules), {"clusters": []})
+        row["clusters"].append(cluster)
+        row["rules"] = [
+            {"policy": rule.policy, "rule": rule.path, "overriders": sorted(rule.overriders)}
+            for rule in rules
+        ]
+    return list(rows.values())
 
 
 # --- how it was decided --------------------------------------------------------------------------------------
