@@ -112,6 +112,22 @@ async def test_what_no_cluster_fits_is_placed_when_one_does(division: Object) ->
         assert targets(hub) == {"m1": 3}, "without any timer"
 
 
+async def test_what_is_divided_by_room_goes_in_when_there_is_enough() -> None:
+    async with running() as hub:
+        await hub.put(namespace("shop"), cluster("m1"), cluster("m2"))
+        web = deployment(requests={"cpu": "1"})
+        await give_room(hub, "m1", 2)
+        await hub.put(policy("web", [selector(web)], TIGHT), web)
+        await hub.settle()
+        assert targets(hub) == {} and hub.loop.pending()["unschedulable"] == 1
+        await give_room(hub, "m1", 1)
+        await hub.later(20)
+        assert hub.loop.pending() == {"active": 0, "backoff": 0, "unschedulable": 1}, "less room wakes nobody"
+        await give_room(hub, "m2", 2)
+        await hub.settle()
+        assert targets(hub) == {"m1": 1, "m2": 2} and sum(hub.loop.pending().values()) == 0
+
+
 async def test_a_clusters_change_concerns_only_those_that_follow_it() -> None:
     async with running() as hub:
         await hub.put(namespace("shop"), cluster("m1", {"on": "a"}), cluster("m2", {"on": "b"}))
@@ -206,8 +222,8 @@ def waiting_loop(hub: Hub, keys: Sequence[Key], decide: Callable[[Key], Plan]) -
 
 
 async def give_room(hub: Hub, name: str, cpu: int) -> None:
-    summary = {"resourceSummary": {"allocatable": {"cpu": str(cpu)}}}
-    await edit(hub, at(name), lambda obj: obj.update(status=summary))
+    summary = {"allocatable": {"cpu": str(cpu), "pods": "9"}}
+    await edit(hub, at(name), lambda obj: obj["status"].update(resourceSummary=summary))
 
 
 async def test_a_thousand_changes_cost_those_that_wait_one_attempt_each_backoff() -> None:

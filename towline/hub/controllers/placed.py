@@ -53,6 +53,8 @@ def priority(cache: Cache, key: Key) -> int:
             _binding_decoder.decode(binding.value).spec.schedulePriority if _WISH in binding.value else None
         )
         return wish.priority if wish else 0
+    if not cache.list(*policies.PRIORITY_CLASSES):
+        return 0
     selecting = map(cache.get, cache.selecting(template.object))
     if not any(policy is not None and _WISH in policy.value for policy in selecting):
         return 0
