@@ -295,6 +295,28 @@ async def test_an_unreachable_store_is_retried_with_backoff_and_said_once(
         assert hub.work("m1", WORK)
 
 
+async def test_a_change_whose_keys_cannot_be_told_loses_none(caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as hub:
+        await fleet(hub)
+        decided: list[str] = []
+
+        def decide(world: object, key: Key, now: float) -> Plan:
+            decided.append(key.name)
+            return Plan()
+
+        def lost(world: object, event: object) -> Sequence[Key]:
+            raise LookupError("no such index")
+
+        row = Controller("odd", decide=decide, initial=lambda world: [WEB, M1], on_change=lost)
+        loop = Loop(hub.loop._world, hub.recorder, now=hub.now, new_uid=hub.users.new_uid, controllers=[row])
+        stop = loop.follow()
+        await hub.put(configmap())
+        await loop.settle()
+        stop()
+        assert decided == ["web", "m1"] or decided == ["m1", "web"]
+        assert "all is decided anew" in caplog.text
+
+
 async def test_a_decision_that_raises_hurts_only_its_key(caplog: pytest.LogCaptureFixture) -> None:
     async with running() as hub:
         real = CONTROLLERS[0]

@@ -321,12 +321,22 @@ class Loop:
     def changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
         for event in events:
             for row in self._controllers.values():
-                keys = list(dict.fromkeys(row.on_change(self._world, event)))
+                keys = self._concerned(row, event)
                 if keys:
                     # What concerns many keys at once is bulk work: a user's own change goes before it.
                     self._enqueue(row.name, keys, Urgency.USER if len(keys) == 1 else Urgency.RESYNC)
             if self.waiting:
                 self._help(helping(event))
+
+    def _concerned(self, row: Controller, event: WatchEvent) -> Sequence[Key]:
+        """The keys that a change concerns; all of them where that cannot be told, so that a mistake here loses nothing."""
+        try:
+            return list(dict.fromkeys(row.on_change(self._world, event)))
+        except Exception:
+            log.exception(
+                "cannot tell what of %s %s concerns: all is decided anew", row.name, event.entry.key
+            )
+            return list(dict.fromkeys(row.initial(self._world)))
 
     def _help(self, causes: frozenset[str]) -> None:
         for item, seconds in self.waiting.helped(causes).items():
