@@ -244,7 +244,7 @@ async def inform(core: aio.client.CoreV1Api, known: dict[str, str]) -> None:
                 allow_watch_bookmarks=True,
                 _preload_content=False,
             )
-            async with aio.watch.Watch("V1ConfigMap") as watch:
+            async with answer, aio.watch.Watch("V1ConfigMap") as watch:
                 async for line in answer.content:
                     event = watch.unmarshal_event(line.decode(), "V1ConfigMap")
                     if event["type"] == "ERROR":
