@@ -19,13 +19,14 @@ import pytest
 from aiohttp import web
 
 from tests.agent.member import SECONDS, User, config_map_ref
-from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
+from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
 from towline.agent import app
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
 from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
+from towline.certs.rotation import Authorities
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase
@@ -52,12 +53,12 @@ class Hub:
         self.ca = authority.create(time.time())
         self.server = self.ca.issue_server(["127.0.0.1"], time.time())
         self.clusters = ClusterObjects(self.rows)
+        self.certificates = Certificates(Authorities(self.ca), self.server)
         self.gateway: Gateway | None = None
 
     async def start(self) -> None:
         given = Surroundings(
-            works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: self.ca.bundle_pem,
-            leaf=lambda: self.server, issue=self.ca.issue_agent, raise_epoch=self._raise, audit=self.audited.append,
+            works=self.table, clusters=self.rows, members=self.told, certificates=self.certificates, raise_epoch=self._raise, audit=self.audited.append,
             now=time.time, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)

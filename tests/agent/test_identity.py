@@ -36,6 +36,9 @@ class Rows:
     def get(self, key: Key) -> Row | None:
         return self.rows.get(key.path())
 
+    def list(self, group: str, resource: str) -> list[Row]:
+        return list(self.rows.values())
+
     async def commit(self, writes: Sequence[Write]) -> int:
         for write in writes:
             row = self.rows.get(write.key)

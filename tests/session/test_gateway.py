@@ -14,12 +14,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
+from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, applied, manifest, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist
 from towline.agent.session import AgentSession, Closed, Configure, Synced
 from towline.certs import authority
 from towline.certs.authority import AgentIdentity, Authority, Leaf
+from towline.certs.rotation import Authorities
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, RELEASE_DELETIONS, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
@@ -45,9 +46,10 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.clusters = ClusterObjects(self.rows)
+        self.certificates = Certificates(Authorities(CA), SERVER)
         given = Surroundings(
-            works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: CA.bundle_pem,
-            leaf=lambda: SERVER, issue=CA.issue_agent, raise_epoch=self.raise_epoch, audit=self.audited.append,
+            works=self.table, clusters=self.rows, members=self.told,
+            certificates=self.certificates, raise_epoch=self.raise_epoch, audit=self.audited.append,
             now=lambda: time.time() + self.skew, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)

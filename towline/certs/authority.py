@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ MASTERS_ORGANIZATION = "system:masters"
 _SKEW = timedelta(minutes=5)
 """Leaves begin to be valid this long ago, because a member's clock may lag."""
 _CLUSTER_URI = "towline://cluster/"
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class CertificateError(Exception):
@@ -53,11 +55,13 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class AgentIdentity:
-    """Who an agent's certificate says it is: the cluster's name, and the uid of the Cluster object that it was
-    enrolled for (so that a certificate from before a detach is of no use for a cluster of the same name)."""
+    """Who an agent's certificate says it is: the cluster's name, the uid of the Cluster object that it was
+    enrolled for (so that a certificate from before a detach is of no use for a cluster of the same name), and how many
+    times that cluster's certificates had been revoked before (so that those from before are of no use either)."""
 
     cluster: str
     cluster_object_uid: str
+    generation: int = 0
 
 
 class Authority:
@@ -75,6 +79,16 @@ class Authority:
     @property
     def fingerprint(self) -> str:
         return fingerprint_of(self.certificate)
+
+    @property
+    def key_id(self) -> str:
+        """What `issuer_of` says of its leaves."""
+        return _key_id(self._key.public_key())
+
+    @property
+    def key_pem(self) -> bytes:
+        """Whoever has it is this authority."""
+        return key_pem(self._key)
 
     def issue_server(self, hosts: Sequence[str], now: float, days: int = SERVER_DAYS) -> Leaf:
         """A leaf with a new key for an API or gateway that is reached under these host names and addresses."""
@@ -96,6 +110,8 @@ class Authority:
     ) -> bytes:
         """The leaf (PEM) of a cluster's agent."""
         uri = f"{_CLUSTER_URI}{identity.cluster}/{identity.cluster_object_uid}"
+        if identity.generation:
+            uri += f"/{identity.generation}"
         sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         subject = _subject(AGENT_PREFIX + identity.cluster, (AGENTS_ORGANIZATION,))
         return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, sans, now, AGENT_DAYS)
@@ -151,7 +167,8 @@ class Authority:
 def create(now: float, days: int = CA_DAYS) -> Authority:
     """A new CA, in memory."""
     key = new_key()
-    name = _subject("towline-ca", ())
+    # Two authorities of one hub overlap in a rotation: with a name of its own for each, whoever builds a chain finds the right one.
+    name = _subject(f"towline-ca-{_key_id(key.public_key())[:12]}", ())
     begins, ends = _life(now, days)
     certificate = (
         x509.CertificateBuilder()
@@ -172,21 +189,26 @@ def create(now: float, days: int = CA_DAYS) -> Authority:
 def load(directory: Path) -> Authority:
     """The CA that `save` wrote. Raises FileNotFoundError when there is none, CertificateError when it is damaged."""
     pem, key = (directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes()
+    return of_pem(pem, key, f"the CA in {directory}")
+
+
+def of_pem(pem: bytes, key: bytes, what: str = "the CA") -> Authority:
+    """A CA from its certificate and key. Raises CertificateError, in which `what` names it."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         private = serialization.load_pem_private_key(key, password=None)
     except ValueError as error:
-        raise CertificateError(f"the CA in {directory} cannot be read: {error}") from None
+        raise CertificateError(f"{what} cannot be read: {error}") from None
     if (
         not isinstance(private, ec.EllipticCurvePrivateKey)
         or private.public_key() != certificate.public_key()
     ):
-        raise CertificateError(f"the CA in {directory} has a key that is not its certificate's")
+        raise CertificateError(f"{what} has a key that is not its certificate's")
     return Authority(certificate, private)
 
 
-def load_or_create(directory: Path, now: float) -> Authority:
-    """The CA in `directory`, made at the first start. A damaged one is never replaced: CertificateError."""
+def given(directory: Path) -> Authority | None:
+    """The CA in `directory`; None when there is none. Raises CertificateError for one that is damaged or not whole."""
     try:
         return load(directory)
     except FileNotFoundError:
@@ -194,8 +216,15 @@ def load_or_create(directory: Path, now: float) -> Authority:
         if present == ["ca.crt"]:
             raise CertificateError(f"{directory}/ca.key is missing beside ca.crt; restore it") from None
         # a lone key is a first start that was interrupted: nobody has seen its certificate
-    authority = create(now)
-    authority.save(directory)
+        return None
+
+
+def load_or_create(directory: Path, now: float) -> Authority:
+    """The CA in `directory`, made at the first start. A damaged one is never replaced: CertificateError."""
+    authority = given(directory)
+    if authority is None:
+        authority = create(now)
+        authority.save(directory)
     return authority
 
 
@@ -260,8 +289,34 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
 
 def fingerprint_of_pem(pem: bytes) -> str:
     """Of the first certificate in `pem`. Raises CertificateError."""
+    return next(iter(bundle_of(pem)))
+
+
+def bundle_of(pem: bytes) -> dict[str, bytes]:
+    """The certificates in `pem`, one at least: fingerprint to PEM. Raises CertificateError."""
     try:
-        return fingerprint_of(x509.load_pem_x509_certificate(pem))
+        found = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise CertificateError("this is not a certificate in PEM") from None
+    return {fingerprint_of(each): each.public_bytes(serialization.Encoding.PEM) for each in found}
+
+
+def issuer_of(pem: bytes) -> str:
+    """Which authority signed a leaf: its `key_id`; "" for a certificate that does not say. Raises CertificateError."""
+    try:
+        extensions = x509.load_pem_x509_certificate(pem).extensions
+        found = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except ValueError:
+        raise CertificateError("this is not a certificate in PEM") from None
+    except x509.ExtensionNotFound:
+        return ""
+    return (found.key_identifier or b"").hex()
+
+
+def ends_at(pem: bytes) -> float:
+    """When the certificate ends, in epoch seconds. Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
     except ValueError:
         raise CertificateError("this is not a certificate in PEM") from None
 
@@ -289,9 +344,12 @@ def agent_identity(pem: bytes) -> AgentIdentity:
         raise CertificateError("this is not an agent's certificate")
     cluster = name.removeprefix(AGENT_PREFIX)
     prefix = f"{_CLUSTER_URI}{cluster}/"
-    if not cluster or not uris[0].startswith(prefix):
+    uid, slash, generation = uris[0].removeprefix(prefix).partition("/")
+    if not cluster or not uid or not uris[0].startswith(prefix):
         raise CertificateError("this agent's certificate contradicts itself")
-    return AgentIdentity(cluster, uris[0].removeprefix(prefix))
+    if slash and not _GENERATION.fullmatch(generation):
+        raise CertificateError("this is not an agent's certificate")
+    return AgentIdentity(cluster, uid, int(generation or 0))
 
 
 def renew_at(certificate_pem: bytes) -> float:
@@ -326,6 +384,10 @@ def _long_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
         yield
+
+
+def _key_id(key: ec.EllipticCurvePublicKey) -> str:
+    return x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
 
 
 def _general_name(host: str) -> x509.GeneralName:

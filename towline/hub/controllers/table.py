@@ -52,7 +52,7 @@ class World:
     """The fleet as scheduling sees it."""
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
-    ca_pem: bytes = b""
+    ca_pem: Callable[[], bytes] = bytes
 
     @property
     def snapshot(self) -> Snapshot:
@@ -365,7 +365,7 @@ def _capacity_decide(world: World, key: Key, now: float) -> Plan:
 def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
     if world.sign is None:
         return NOTHING
-    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem)
+    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem())
 
 
 def _token_secrets_initial(world: World) -> Iterator[Key]:

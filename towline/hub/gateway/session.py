@@ -5,6 +5,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
 
     session.receive(batch, now)       every batch of the agent
     session.configure(settings)       what the Cluster says that the agent has to know, first and on change
+    session.trust(trust)              whom the agent is to trust, first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
     session.questions.ask(wish, now)  what the agent is to count, if its hello says that it does
     session.tick(now)                 at `session.deadline` or later
@@ -46,6 +47,7 @@ HELLO_SECONDS_MAX = 30.0
 EXCHANGE_SECONDS_MAX = 60.0
 """How long an agent may take to list the buckets it was asked for; then the exchange begins again."""
 HEARTBEATS_MISSED_MAX = 3
+_TRUSTS_MAX = 8
 _ASKED_REPORTS_MAX = 1000
 """How many reports one frame asks for; names are up to 253 bytes."""
 
@@ -100,8 +102,9 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
-        self._settings: fleet.Settings | None = None
-        self._settings_due = self._met = False
+        self._told: dict[str, fleet.HubFrame] = {}
+        self._told_due: dict[str, None] = {}
+        self._met = False
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
@@ -134,9 +137,17 @@ class HubSession:
 
     def configure(self, settings: fleet.Settings) -> None:
         """What the agent is to know; sent when it is another than before."""
-        if settings != self._settings:
-            self._settings = settings
-            self._settings_due = self._met  # before, the first exchange brings them
+        self._tell("settings", fleet.HubFrame(settings=settings))
+
+    def trust(self, trust: fleet.Trust) -> None:
+        """Whom the agent is to trust; sent when it is another than before."""
+        self._tell("trust", fleet.HubFrame(trust=trust))
+
+    def _tell(self, kind: str, frame: fleet.HubFrame) -> None:
+        if frame != self._told.get(kind):
+            self._told[kind] = frame
+            if self._met:  # before, the first exchange brings it
+                self._told_due[kind] = None
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
@@ -226,10 +237,11 @@ class HubSession:
         return batch
 
     def _next_words(self) -> list[fleet.HubFrame]:
-        """What is neither about Works nor an answer: settings, then questions."""
-        if self._settings_due:
-            self._settings_due = False
-            return [fleet.HubFrame(settings=self._settings)]
+        """What is neither about Works nor an answer: what the agent is to know, then questions."""
+        if self._told_due:
+            kind = next(iter(self._told_due))
+            del self._told_due[kind]
+            return [self._told[kind]]
         questions = self.questions.next_frame(self.hub.batch_bytes_max)
         return [] if questions is None else [fleet.HubFrame(questions=questions)]
 
@@ -348,6 +360,8 @@ class HubSession:
             )
             self.close(spoken)
             return
+        if len(hello.trusts) > _TRUSTS_MAX or any(len(each) != 64 for each in hello.trusts):
+            raise _Violation("a Hello whose trusts are no fingerprints")
         self.hello = hello
         if hello.store_id and hello.store_id != self.hub.store_id:
             self.breaker.hold = STORE_REPLACED
@@ -403,7 +417,7 @@ class HubSession:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
             self._met = True
-            self._settings_due = self._settings is not None  # an exchange repairs whatever was lost
+            self._told_due = dict.fromkeys(self._told)  # an exchange repairs whatever was lost
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
             self._listed(inventory)
