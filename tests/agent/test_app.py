@@ -21,7 +21,7 @@ from aiohttp import web
 from tests.agent.member import SECONDS, User, config_map_ref
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
-from towline.agent import app
+from towline.agent import app, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
 from towline.agent.kubernetes import MERGE_PATCH
@@ -202,7 +202,7 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
 
     save = identities.save
     monkeypatch.setattr(authority, "renew_at", soon)
-    monkeypatch.setattr(app, "_RENEW_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(renewal, "RETRY_SECONDS", 0.05)
     async with hub.enrolling() as token:
         async with running(replace(config, join_token=token)):
             await until(lambda: ("connected", "member1") in hub.told.log)

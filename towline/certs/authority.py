@@ -282,6 +282,14 @@ def public_key_hash(key: ec.EllipticCurvePublicKey) -> str:
     return digest.finalize().hex()
 
 
+def public_key_of(pem: bytes) -> object:
+    """Of a certificate. Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(pem).public_key()
+    except ValueError:
+        raise CertificateError("this is not a certificate in PEM") from None
+
+
 def fingerprint_of(certificate: x509.Certificate) -> str:
     """SHA-256 of a certificate's DER, hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
