@@ -14,6 +14,10 @@ from towline.cli.failures import explain
 COMMANDS = {
     "hub": ("towline.cli.hub", "Run the hub: a Kubernetes API for many clusters."),
     "join": ("towline.cli.join", "Print what a cluster needs to join the hub."),
+    "token": ("towline.cli.token", "List and revoke join tokens."),
+    "clusters": ("towline.cli.clusters", "List the clusters, their sessions and certificates."),
+    "revoke": ("towline.cli.revoke", "Revoke a cluster's certificates and end its session."),
+    "ca": ("towline.cli.ca", "Look at and replace the hub's certificate authority."),
     "agent": ("towline.cli.agent", "Run the agent of one member cluster."),
     "explain": ("towline.cli.explain", "Say why something runs where it runs, or does not run."),
     "what-if": ("towline.cli.whatif", "Say what would move if clusters or policies were otherwise."),

@@ -83,7 +83,7 @@ class Agents:
             ),
         )  # fmt: skip
 
-    def gone(self, cluster: str) -> None:
+    def left(self, cluster: str) -> None:
         """Its session ended here."""
         known = self._due.get(cluster) or self.get(cluster)
         if known is not None and known.connected and known.hub == self._hub:

@@ -19,7 +19,7 @@ class Members:
 
     def disconnected(self, cluster: str, now: float) -> None:
         self._fleet.disconnected(cluster, now)
-        self._agents.gone(cluster)
+        self._agents.left(cluster)
 
     def facts(self, cluster: str, facts: wire.Facts, now: float) -> None:
         enablements = tuple(
