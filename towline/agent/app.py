@@ -152,13 +152,14 @@ class _Agent:
         )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random)
         discovery = Discovery(member)
-        watcher = Watcher(member, discovery, applier, group, random.random)
+        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
+        watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
         writer = Writer(
             member,
             discovery,
             watcher,
             identity.cluster,
-            Allowance(config.allow_namespaces, config.allow_kinds),
+            allowance,
             DeletionBudget(config.deletions_per_minute, time.monotonic),
             lambda name: self._desired.get(name) is not None,
         )
