@@ -335,10 +335,14 @@ class Fleet:
             "join", name, "--kubeconfig", str(self.hub_data / "admin.kubeconfig"), "--token-only",
             "--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}",
         ).stdout.strip()  # fmt: skip
+        return self.join_with(name, token, self.folder / name / "kubeconfig", *extra)
+
+    def join_with(self, name: str, token: str, kubeconfig: Path, *extra: str) -> Process:
+        """An agent with what somebody else prepared."""
         return self.spawn(
             f"agent-{name}",
             [
-                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(self.folder / name / "kubeconfig"),
+                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(kubeconfig),
                 "--data-dir", str(self.folder / f"agent-{name}"), *extra,
             ],
         )  # fmt: skip
