@@ -143,7 +143,9 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
             lambda: fleet.hub.get(f"{APPS}/team-b/deployments/web") is None, 20, "nothing of it is left there"
         )
         refusals = [line for line in agent.log.read_text().splitlines() if "forbidden" in line]
-        assert all("cannot be counted" in line for line in refusals), refusals  # its room is all that it cannot tell
+        assert all("cannot be counted" in line for line in refusals), (
+            refusals
+        )  # its room is all that it cannot tell
 
 
 def start_limited(fleet: Fleet, printed: list[dict[str, Any]]) -> Process:

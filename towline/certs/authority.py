@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -33,6 +33,11 @@ MASTERS_ORGANIZATION = "system:masters"
 _SKEW = timedelta(minutes=5)
 """Leaves begin to be valid this long ago, because a member's clock may lag."""
 _CLUSTER_URI = "towline://cluster/"
+_UNREADABLE = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, x509.ExtensionNotFound,
+    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""All that `cryptography` raises at what strangers sent."""
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -245,7 +250,7 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Raises CertificateError for what is not a P-256 private key."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"this is not a private key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError("this is not an elliptic curve key")
@@ -265,7 +270,7 @@ def public_key_of_request(pem: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem)
         valid = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, TypeError, InvalidSignature):
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate signing request in PEM") from None
     if not valid:
         raise CertificateError("the signing request's signature is not by its own key")
@@ -286,7 +291,7 @@ def public_key_of(pem: bytes) -> object:
     """Of a certificate. Raises CertificateError."""
     try:
         return x509.load_pem_x509_certificate(pem).public_key()
-    except ValueError:
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate in PEM") from None
 
 
@@ -304,7 +309,7 @@ def bundle_of(pem: bytes) -> dict[str, bytes]:
     """The certificates in `pem`, one at least: fingerprint to PEM. Raises CertificateError."""
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate in PEM") from None
     return {fingerprint_of(each): each.public_bytes(serialization.Encoding.PEM) for each in found}
 
@@ -314,10 +319,10 @@ def issuer_of(pem: bytes) -> str:
     try:
         extensions = x509.load_pem_x509_certificate(pem).extensions
         found = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except ValueError:
-        raise CertificateError("this is not a certificate in PEM") from None
     except x509.ExtensionNotFound:
         return ""
+    except _UNREADABLE:
+        raise CertificateError("this is not a certificate in PEM") from None
     return (found.key_identifier or b"").hex()
 
 
@@ -325,7 +330,7 @@ def ends_at(pem: bytes) -> float:
     """When the certificate ends, in epoch seconds. Raises CertificateError."""
     try:
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
-    except ValueError:
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate in PEM") from None
 
 
@@ -336,7 +341,7 @@ def agent_identity(pem: bytes) -> AgentIdentity:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except _UNREADABLE:
         raise CertificateError("this is not an agent's certificate") from None
     with _long_names():
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
