@@ -145,6 +145,10 @@ class Agent:
     def told_to_trust(self) -> list[Trusting]:
         return [effect for effect in self.effects if isinstance(effect, Trusting)]
 
+    async def trusting(self, bundle_pem: bytes, renew: bool) -> None:
+        told = (bundle_pem, renew)
+        await until(lambda: told in [(e.trust.ca_bundle_pem, e.trust.renew) for e in self.told_to_trust])
+
     async def synced(self) -> None:
         await until(lambda: any(isinstance(effect, Synced) for effect in self.effects))
 
@@ -412,9 +416,7 @@ async def test_agents_hear_whom_to_trust_and_when_to_renew(hub: Hub) -> None:
         for stage, renew in ((Stage.SPREADING, False), (Stage.RENEWING, True)):
             hub.certificates.authorities = replace(spreading, stage=stage)
             hub.gateway.certificates_changed()
-            await until(
-                lambda: (both, renew) in [(e.trust.ca_bundle_pem, e.trust.renew) for e in agent.told_to_trust]
-            )  # noqa: B023
+            await agent.trusting(both, renew)
         hub.certificates.authorities = rotation.finished(hub.certificates.authorities)
         hub.gateway.certificates_changed()
         code, details = await code_of(agent.call)
