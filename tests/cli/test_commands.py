@@ -194,7 +194,7 @@ class Hub:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_POST = do_PATCH = do_GET = handle_any
+            do_POST = do_PATCH = do_GET = do_DELETE = handle_any
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

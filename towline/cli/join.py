@@ -12,7 +12,7 @@ from towline.cli.client import Client
 from towline.cli.failures import Misuse
 from towline.cli.manifests import IMAGE, agent_manifests, render
 from towline.cli.options import config_option, kubeconfig_option
-from towline.cli.scope import Resource, Scope
+from towline.cli.scope import NAMESPACE, Resource, Scope
 
 TOKENS_PATH = "/towline/v1/jointokens"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -85,6 +85,8 @@ def _scope(scope: str, kinds: str) -> Scope:
         if not _NAME.fullmatch(name):
             told = "RBAC knows no patterns: name each." if "*" in name else "Namespaces are lower-case names."
             raise Misuse(f"--scope: {name!r} is not a namespace.", told)
+        if name == NAMESPACE:
+            raise Misuse(f"--scope: {name} is the agent's own namespace.", "Choose others.")
     chosen = tuple(_resource(each.strip()) for each in kinds.split(",") if each.strip())
     for kind in chosen:
         if namespaces and not kind.namespaced:

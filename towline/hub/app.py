@@ -29,6 +29,7 @@ from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
+from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
 from towline.hub.api.placements import Placements
@@ -301,7 +302,7 @@ class _Api:
             extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
+            plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),
             actions={**tokens.actions(others), **reviews.actions()},
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -313,8 +314,8 @@ class _Api:
         self._webhooks.start()
         await Local(self.server.engine).ensure_roles()
         await self.server.start(self._host, self._port, self._tls.context)
-        self._write_kubeconfig()
         self._trust.tell(self._certificates_changed)
+        self._certificates_changed()
         return self.url
 
     async def stop(self) -> None:
