@@ -12,7 +12,12 @@ CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 
 def cluster(name: str, member: str) -> dict[str, Any]:
     spec = {"syncMode": "Pull", **({"id": member} if member else {})}
-    return {"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
+    return {
+        "apiVersion": "cluster.karmada.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
 
 
 async def test_a_member_that_is_joined_is_no_other_cluster(api: Served) -> None:

@@ -32,6 +32,7 @@ AUTHORITIES = Key("towline.io", "authorities", "", "hub")
 _LOOK_SECONDS = 3600.0
 """How often is looked whether something is old, while nothing happens."""
 _RETRY_SECONDS = 5.0
+_ATTEMPTS_MAX, _ATTEMPT_SECONDS = 50, 0.2
 _NAMED_MAX = 5
 """How many clusters a sentence names."""
 
@@ -39,13 +40,16 @@ _NAMED_MAX = 5
 async def opened(cache: Cache, directory: Path, now: float) -> Authorities:
     """The store's authorities; made, or taken over from `directory`, when it has none. Raises CertificateError: what is damaged
     is never replaced."""
-    while True:
+    for _ in range(_ATTEMPTS_MAX):
         entry = cache.get(AUTHORITIES)
         if entry is not None:
             return rotation.decode(entry.object["spec"])
         first = Authorities(authority.given(directory) or authority.create(now))
-        with suppress(Conflict):  # another hub made them just now
+        try:
             await cache.commit([_write(first, 0)])
+        except Conflict:  # another hub made them just now, and the cache will show them
+            await asyncio.sleep(_ATTEMPT_SECONDS)
+    raise CertificateError("the authorities in the store are there and cannot be read")
 
 
 class Trust:
