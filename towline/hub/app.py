@@ -138,7 +138,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.push_async_callback(agents.stop)
 
         fleet_now = partial(fleet_of, cache, fleet, agents, _holder(config.data_dir))
-        api = _Api(config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers)
+        api = _Api(
+            config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers
+        )
         gateway = Gateway(
             HubIdentity(store_id, number),
             Surroundings(
