@@ -36,7 +36,7 @@ from towline.hub.gateway.effects import (
     UnknownHeld,
     Welcomed,
 )
-from towline.hub.gateway.outbox import Credit, order_of, removal_of, upsert_of
+from towline.hub.gateway.outbox import Credit, Standing, order_of, removal_of, upsert_of
 from towline.hub.gateway.questions import Questions
 from towline.hub.gateway.reports import ReadReport, read_report
 from towline.proto import fleet_pb2 as fleet
@@ -102,9 +102,7 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
-        self._told: dict[str, fleet.HubFrame] = {}
-        self._told_due: dict[str, None] = {}
-        self._met = False
+        self._standing = Standing()
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
@@ -137,17 +135,11 @@ class HubSession:
 
     def configure(self, settings: fleet.Settings) -> None:
         """What the agent is to know; sent when it is another than before."""
-        self._tell("settings", fleet.HubFrame(settings=settings))
+        self._standing.put("settings", fleet.HubFrame(settings=settings))
 
     def trust(self, trust: fleet.Trust) -> None:
         """Whom the agent is to trust; sent when it is another than before."""
-        self._tell("trust", fleet.HubFrame(trust=trust))
-
-    def _tell(self, kind: str, frame: fleet.HubFrame) -> None:
-        if frame != self._told.get(kind):
-            self._told[kind] = frame
-            if self._met:  # before, the first exchange brings it
-                self._told_due[kind] = None
+        self._standing.put("trust", fleet.HubFrame(trust=trust))
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
@@ -238,10 +230,9 @@ class HubSession:
 
     def _next_words(self) -> list[fleet.HubFrame]:
         """What is neither about Works nor an answer: what the agent is to know, then questions."""
-        if self._told_due:
-            kind = next(iter(self._told_due))
-            del self._told_due[kind]
-            return [self._told[kind]]
+        standing = self._standing.next()
+        if standing is not None:
+            return [standing]
         questions = self.questions.next_frame(self.hub.batch_bytes_max)
         return [] if questions is None else [fleet.HubFrame(questions=questions)]
 
@@ -347,18 +338,13 @@ class HubSession:
 
     def _hello(self, hello: fleet.Hello) -> None:
         if hello.cluster != self.cluster:
-            raise _Violation(
-                f"the certificate is of cluster {self.cluster}, the agent says {hello.cluster[:64]!r}"
-            )
+            says = hello.cluster[:64]
+            raise _Violation(f"the certificate is of cluster {self.cluster}, the agent says {says!r}")
         if self._member_uid and hello.cluster_uid != self._member_uid:
-            raise _Violation(
-                f"cluster {self.cluster} is another member than the one that joined under this name"
-            )
+            raise _Violation(f"cluster {self.cluster} is another member than the one that joined")
         if hello.protocol_version != PROTOCOL_VERSION:
-            spoken = (
-                f"this hub speaks protocol version {PROTOCOL_VERSION}, the agent {hello.protocol_version}"
-            )
-            self.close(spoken)
+            theirs = hello.protocol_version
+            self.close(f"this hub speaks protocol version {PROTOCOL_VERSION}, the agent {theirs}")
             return
         if len(hello.trusts) > _TRUSTS_MAX or any(len(each) != 64 for each in hello.trusts):
             raise _Violation("a Hello whose trusts are no fingerprints")
@@ -416,8 +402,7 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
-            self._met = True
-            self._told_due = dict.fromkeys(self._told)  # an exchange repairs whatever was lost
+            self._standing.again()
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
             self._listed(inventory)
