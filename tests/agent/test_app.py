@@ -210,6 +210,9 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
 
             def saved(folder: Path, identity: identities.Identity) -> None:
                 renewed.append(identity)
+                hub.table.put(
+                    "member1", work("during")
+                )  # the old session ends before or after it took this in
                 save(folder, identity)
 
             monkeypatch.setattr(identities, "save", saved)
@@ -218,7 +221,7 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
             second = identities.load(config.data_dir)
             assert first and second and first.key_pem != second.key_pem
             hub.table.put("member1", work("one"))
-            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            await until(lambda: hub.phase("one") == hub.phase("during") == Phase.APPLIED)
     assert [e["decision"] for e in hub.audited if e["verb"] == "renew"] == ["granted"]
 
 

@@ -20,7 +20,8 @@ from google.protobuf.message import DecodeError
 
 from tests.cases import NIGHTLY
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
-from tests.session.pair import HUB, work
+from tests.session.pair import HUB, Pair, applied, known, tombstone, work
+from towline.agent.desired import HeldWork
 from towline.certs import authority, tokens
 from towline.certs.authority import AGENT_PREFIX, AGENTS_ORGANIZATION, AgentIdentity, CertificateError
 from towline.certs.rotation import Authorities
@@ -448,19 +449,67 @@ async def test_streams_of_spoiled_messages_end_alone(hub: Hub) -> None:
     assert not hub.gateway.connected
 
 
-def test_frames_of_an_old_session_change_nothing_in_a_new_one() -> None:
-    """Whoever recorded a session and plays it again says what is old: the digests show the truth at once."""
-    mine = TABLES["c1"]["shared"]
-    session = opened("c1")
-    removed = fleet.Report(
-        name=mine.name, uid=mine.uid, phase=fleet.REMOVED, hash=REPORT_HASHES[3], revision=1 << 40
-    )
-    recorded = [
-        fleet.AgentBatch(sequence=1, frames=[HELLO]),
-        fleet.AgentBatch(sequence=2, frames=[fleet.AgentFrame(reports=fleet.Reports(reports=[removed]))]),
-        fleet.AgentBatch(sequence=3, frames=[fleet.AgentFrame(ack=fleet.Ack(sequence=0))]),
-    ]
-    for batch in [*recorded, *recorded, recorded[1]]:
-        session.receive(batch, NOW)
-    assert [type(effect).__name__ for effect in session.take_effects()] == ["Welcomed"]
-    assert session.closed is None
+def test_frames_of_an_old_session_change_nothing_that_lasts() -> None:
+    """Somebody recorded a Work's whole life and plays it to the hub again, when another Work of that name lives."""
+    pair = Pair()
+    pair.put(work("a", uid="first"))
+    pair.settle()
+    pair.report(applied(held_by(pair, "a"), {"then": 1}))
+    pair.settle()
+    pair.put(tombstone("a", uid="first"))
+    pair.settle()
+    pair.finish_removals()
+    pair.settle()
+    recorded = list(pair.to_hub)
+    assert [report.phase for report in pair.reports] == [fleet.APPLIED, fleet.REMOVED]
+    pair.put(work("a", uid="second", revision=30))
+    pair.settle()
+    pair.report(applied(held_by(pair, "a"), {"now": 2}))
+    pair.settle()
+    pair.table["a"] = known(pair.table["a"], held_by(pair, "a"))
+
+    pair.connect()
+    pair.forget_traffic()
+    play(pair, [*recorded, *recorded])
+    assert pair.reports == [], "they are of a Work that is gone"
+
+    pair.connect()
+    pair.settle()
+    assert pair.holds == {"a"} and held_by(pair, "a").uid == "second" and pair.removals() == []
+
+
+def test_an_old_report_that_is_played_again_is_put_right() -> None:
+    """The Work lives yet, so the hub believes the old report, until the agent is there again: their digests differ."""
+    pair = Pair()
+    pair.put(work("a"))
+    pair.settle()
+    pair.report(applied(held_by(pair, "a"), {"replicas": 1}))
+    pair.settle()
+    recorded = list(pair.to_hub)
+    pair.report(applied(held_by(pair, "a"), {"replicas": 2}))
+    pair.settle()
+    latest = pair.reports[-1]
+
+    pair.connect()
+    play(pair, recorded)
+    played = pair.reports[-1]
+    assert played.statuses[0].status == b'{"replicas":1}'
+    pair.table["a"] = replace(pair.table["a"], report_hash=played.hash)
+
+    pair.connect()
+    pair.settle()
+    assert pair.reports[-1] == latest
+
+
+def play(pair: Pair, recorded: list[fleet.AgentBatch]) -> None:
+    """To a hub that goes on talking, so that old Acks fit as well as they can."""
+    for batch in recorded:
+        pair.hub_sends()
+        pair.hub_gets(batch)
+    pair.hub_sends()
+
+
+def held_by(pair: Pair, name: str) -> HeldWork:
+    row = pair.desired.get(name)
+    assert row is not None
+    return row

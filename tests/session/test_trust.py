@@ -192,6 +192,7 @@ async def test_a_rotation_goes_through_all_hubs_and_waits_for_their_agents(tmp_p
         for hub in (one, two):
             assert authority.issuer_of(hub.trust.leaf.certificate_pem) == hub.trust.authorities.current.key_id
         assert [event["stage"] for event in one.audited] == ["Spreading"]
+        assert [event["decision"] for event in two.audited] == ["refused", "granted"]
 
 
 async def test_the_old_authority_goes_when_nobody_can_need_it(tmp_path: Path) -> None:

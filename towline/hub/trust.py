@@ -146,22 +146,29 @@ class Trust:
 
     async def rotate(self, body: Any, user: str, refused: str) -> Answer:
         """Begin a rotation, or (`finish`) drop the old authority; `force`: whoever still needs it."""
-        if refused:
-            return Refusal(403, "Forbidden", refused).answer()
-        asked = body if isinstance(body, Mapping) else {}
+        event: dict[str, Any] = {"verb": "rotate", "user": user}
         try:
-            wanted = self._finished(bool(asked.get("force"))) if asked.get("finish") else self._begun()
-            await self._commit(wanted)
+            wanted = await self._rotate(body if isinstance(body, Mapping) else {}, refused)
         except Refusal as refusal:
+            told = {"decision": "refused", "code": refusal.code, "message": refusal.message}
+            self._audit(event | told)
             return refusal.answer()
-        except Conflict:
-            return Refusal(
-                409, "Conflict", "another hub changed the authorities just now; look again"
-            ).answer()
-        except Unavailable:
-            return Refusal(503, "ServiceUnavailable", "the hub's store cannot be reached; try again").answer()
-        self._audit({"verb": "rotate", "user": user, "decision": "granted", "stage": wanted.stage.value})
+        self._audit(event | {"decision": "granted", "stage": wanted.stage.value})
         return self.status("")
+
+    async def _rotate(self, asked: Mapping[str, Any], refused: str) -> Authorities:
+        if refused:
+            raise Refusal(403, "Forbidden", refused)
+        wanted = self._finished(bool(asked.get("force"))) if asked.get("finish") else self._begun()
+        try:
+            await self._commit(wanted)
+        except Conflict:
+            told = "another hub changed the authorities just now; look again"
+            raise Refusal(409, "Conflict", told) from None
+        except Unavailable:
+            told = "the hub's store cannot be reached; try again"
+            raise Refusal(503, "ServiceUnavailable", told) from None
+        return wanted
 
     def _begun(self) -> Authorities:
         now = self._now()
