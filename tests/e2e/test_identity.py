@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.harness import Fleet, Process, eventually, running_fleet
+from tests.e2e.harness import TOWLINE, Fleet, Process, eventually, free_port, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
 
 pytestmark = pytest.mark.e2e
@@ -167,3 +167,40 @@ def start_limited(fleet: Fleet, printed: list[dict[str, Any]]) -> Process:
         "member1", secret["stringData"]["token"], fleet.folder / "limited.kubeconfig",
         *flags, "--identity-secret", "towline-system/towline-agent",
     )  # fmt: skip
+
+
+def test_two_hubs_on_one_etcd_are_one_authority(tmp_path: Path) -> None:
+    """A revocation at one closes the session at the other; a rotation begun at one goes through both."""
+    with running_fleet(tmp_path, store="etcd", members=("member1",)) as fleet:
+        second = tmp_path / "hub2"
+        fleet.spawn(
+            "hub2",
+            [
+                *TOWLINE, "hub", "--data-dir", str(second), "--store", f"etcd://{fleet.etcd_url.removeprefix('http://')}",
+                "--api-address", f"127.0.0.1:{free_port()}", "--gateway-address", f"127.0.0.1:{free_port()}",
+            ],
+        )  # fmt: skip
+        eventually((second / "admin.kubeconfig").exists)
+
+        def there(*args: str) -> str:
+            done = fleet.towline(*args, "--kubeconfig", str(second / "admin.kubeconfig"), check=False)
+            return done.stdout + done.stderr
+
+        eventually(lambda: "member1" in there("clusters"))
+        told = json.loads(there("clusters", "-o", "json"))[0]
+        assert (told["connected"], told["certificateEnds"] > 0) == (True, True), (
+            "its session is at the other hub"
+        )
+        assert there("ca", "status") == admin(fleet, "ca", "status")
+        assert "It is being replaced" in there("ca", "rotate")
+        eventually(lambda: "The new one signs" in admin(fleet, "ca", "status"), 30)
+        eventually(lambda: "No agent keeps it waiting" in there("ca", "status"), 30)
+        assert "Authority" in admin(fleet, "ca", "rotate", "--finish")
+        eventually(
+            lambda: "being replaced" not in there("ca", "status"),
+            10,
+            "the other hub's kubeconfig is new, too",
+        )
+        assert "are revoked" in there("revoke", "member1")
+        eventually(lambda: "were revoked" in fleet.agent("member1").log.read_text(), 5)
+        eventually(lambda: json.loads(there("clusters", "-o", "json"))[0]["revoked"], 5)

@@ -71,6 +71,20 @@ def opened(name: str) -> HubSession:
     )  # fmt: skip
 
 
+NAMING = {"hello", "inventory", "reports", "ack", "answers"}
+"""Frames that name a cluster, a Work, or something that was sent."""
+SELF = {"facts", "capacity", "heartbeat"}
+"""Frames that say something of the sender alone."""
+
+
+def test_every_frame_is_thought_of() -> None:
+    assert {each.name for each in fleet.AgentFrame.DESCRIPTOR.fields} == NAMING | SELF
+    assert {each.name for each in fleet.Hello.DESCRIPTOR.fields if "cluster" in each.name} == {
+        "cluster",
+        "cluster_uid",
+    }
+
+
 # --- the rules of a session ------------------------------------------------------------------------------------
 
 
@@ -108,7 +122,7 @@ class Rules:
 
     def frame(self, other: str) -> fleet.AgentFrame:
         theirs = self.random.choice(list(TABLES[other].values()))
-        match self.random.randrange(6):
+        match self.random.randrange(7):
             case 0:
                 return fleet.AgentFrame(inventory=fleet.Inventory(digests=bytes(4096)))
             case 1:
@@ -122,6 +136,9 @@ class Rules:
                 return fleet.AgentFrame(
                     hello=fleet.Hello(protocol_version=1, cluster=other, cluster_uid=uid(other))
                 )
+            case 4:
+                answers = [fleet.Answer(id=self.random.randrange(4), room=99)]
+                return fleet.AgentFrame(answers=fleet.Answers(answers=answers))
             case _:
                 report = fleet.Report(
                     name=theirs.name, uid=theirs.uid, work_hash=theirs.hash, phase=self.random.choice((1, 2, 3)),
@@ -137,6 +154,8 @@ class Rules:
                 assert {report.uid for report in effect.reports} <= UIDS[me], (
                     f"{me} reported on another's Work"
                 )
+            elif isinstance(effect, effects.Answered):
+                raise AssertionError("nobody asked")
             elif isinstance(effect, effects.Welcomed):
                 self.welcomed += 1
                 assert (effect.hello.cluster, effect.hello.cluster_uid) == (me, uid(me))

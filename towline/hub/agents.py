@@ -16,12 +16,12 @@ from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.surroundings import Shown
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Conflict, Unavailable, Write
+from towline.hub.store.works import CLUSTERS
 from towline.kube.objects import Key, Object, encode, name_of, uid_of
 
 log = logging.getLogger(__name__)
 
 AGENTS = ("towline.io", "agents")
-CLUSTERS = ("cluster.karmada.io", "clusters")
 _GATHER_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
 _COMMIT_MAX = 100

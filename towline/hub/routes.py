@@ -18,10 +18,9 @@ from towline.hub.gateway.enrolment import Answer, Enrolment, Refusal
 from towline.hub.gateway.revocation import generation_of
 from towline.hub.store.cache import Cache
 from towline.hub.store.fleet import Fleet
+from towline.hub.store.works import CLUSTERS
 from towline.hub.trust import Trust
 from towline.kube.objects import Object
-
-_CLUSTERS = ("cluster.karmada.io", "clusters")
 
 
 def routes(
@@ -31,7 +30,7 @@ def routes(
 
     def guarded(verb: str, resource: str, act: Callable[[Any, str, str], Awaitable[Answer]]) -> Route:
         """`act(body, user, why not)` is a right of whoever may `verb` this resource of towline.io."""
-        group = "towline.io" if resource != "clusters" else _CLUSTERS[0]
+        group = "towline.io" if resource != "clusters" else CLUSTERS[0]
         needed = Attributes(verb, "", True, group, "v1", resource)
 
         async def route(user: User | None, body: bytes) -> Reply:
@@ -70,7 +69,7 @@ def routes(
 def fleet_of(cache: Cache, fleet: Fleet, agents: Agents, hub: str, now: float) -> list[Object]:
     """Every cluster as `towline clusters` shows it."""
     found: list[Object] = []
-    for entry in cache.list(*_CLUSTERS):
+    for entry in cache.list(*CLUSTERS):
         name, contact = entry.key.name, fleet.contact(entry.key.name)
         live = contact is not None and contact.connected
         heard = contact.heard if contact is not None else 0.0

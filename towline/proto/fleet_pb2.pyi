@@ -22,7 +22,7 @@ Order of a session:
   hub   -> Works*, Ask{reports}, Synced
   then, in any order: Works, Ask, Settings, Questions from the hub; Ack, Reports, Facts, Capacity, Answers, Heartbeat,
   Inventory from the agent.
-What has no digest (Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
+What has no digest (Trust and Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
 gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
 that the agent holds is no longer known, and when an agent leaves the question for buckets unanswered for a minute.

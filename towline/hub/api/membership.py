@@ -5,10 +5,9 @@ from __future__ import annotations
 from towline.hub.api import status
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.store.cache import Cache
+from towline.hub.store.works import CLUSTERS
 from towline.kube import errors
 from towline.kube.objects import Object
-
-CLUSTERS = ("cluster.karmada.io", "clusters")
 
 
 class OneClusterAMember:

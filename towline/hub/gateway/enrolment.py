@@ -2,18 +2,18 @@
 
 Mounted on the API's HTTPS port, because grpc has no optional client certificate:
 
-    GET  /towline/v1/ca           anybody  -> {ca: PEM}; the agent compares its fingerprint with the token's
-    POST /towline/v1/jointokens            {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
-                                           -> 201 {token, name, expires}
-    GET  /towline/v1/jointokens            -> {items: [{name, expires, used, expired}]}
-    DELETE /towline/v1/jointokens          {name} -> {name}
-    POST /towline/v1/revocations           {name} -> 201 {name, generation}
-    POST /towline/v1/enroll       anybody  {name, secret, csr (PEM), clusterUID}
-                                           -> 200 {cluster, certificate, ca, gateways: [host:port]}
+    GET    /towline/v1/ca          anybody  -> {ca: PEM}; the agent looks in it for the fingerprint in its token
+    POST   /towline/v1/jointokens           {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
+                                            -> 201 {token, name, expires}
+    GET    /towline/v1/jointokens           -> {items: [{name, expires, used, expired}]}
+    DELETE /towline/v1/jointokens           {name} -> {name}
+    POST   /towline/v1/revocations          {name} -> 201 {name, generation}
+    POST   /towline/v1/enroll      anybody  {name, secret, csr (PEM), clusterUID}
+                                            -> 200 {cluster, certificate, ca, gateways: [host:port]}
 
-Who may do what to `jointokens` and `revocations` of `towline.io`, RBAC says (hub/api/authorization). A token is bound to one name, lives an hour, is stored hashed, and buys one certificate: a retry with the same key gets another
-leaf (the first answer was lost), another key is refused. What is refused is audited, changes nothing and is answered with a
-Kubernetes Status.
+Who may do what to `jointokens` and `revocations` of `towline.io`, RBAC says (hub/routes). A token is bound to one name, lives an
+hour, is stored hashed, and buys one certificate: a retry with the same key gets another leaf (the first answer was lost),
+another key is refused. What is refused is audited, changes nothing and is answered with a Kubernetes Status.
 """
 
 from __future__ import annotations
