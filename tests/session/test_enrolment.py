@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from towline.certs import authority, tokens
 from towline.certs.authority import AgentIdentity
 from towline.hub.gateway import enrolment
 from towline.hub.gateway.enrolment import Answer, Enrolment
+from towline.hub.store.contract import Unavailable
 from towline.kube.objects import Key, uid_of
 
 CA = authority.create(1_800_000_000.0)
@@ -276,10 +278,41 @@ async def test_a_revocation_during_an_enrolment_wins(hub: Hub) -> None:
     assert answer.status == 401 and "revoked just now" in answer.body["message"]
 
 
-async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub) -> None:
+@pytest.mark.parametrize("hubs", [1, 2])
+async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub, hubs: int) -> None:
+    """At one hub, and at two on one store, whose Clusters take their time to be seen."""
     secrets = {name: await hub.token(name) for name in ("member1", "member2")}
-    answers = await asyncio.gather(*(hub.enroll(s, name=n, uid="uid-1") for n, s in secrets.items()))
+    other = Hub()
+    other.enrolment = replace(hub.enrolment, one_at_a_time=asyncio.Lock())
+    write = hub.clusters.write
+
+    async def slowly(obj: Any) -> Any:
+        await asyncio.sleep(0)
+        return await write(obj)
+
+    hub.clusters.write = slowly  # type: ignore[method-assign]
+    asked = zip(secrets.items(), (hub, other if hubs == 2 else hub), strict=True)
+    answers = await asyncio.gather(*(at.enroll(s, name=n, uid="uid-1") for (n, s), at in asked))
     assert sorted(answer.status for answer in answers) == [200, 409]
+    hub.now += 61
+    assert len([key for key in hub.rows.rows if key.resource == "clusters"]) == 1
+
+
+async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:
+    async def broken(obj: Any) -> Any:
+        raise Unavailable("away")
+
+    write, hub.clusters.write = hub.clusters.write, broken  # type: ignore[method-assign]
+    assert (await hub.enroll(await hub.token("member1"))).status == 503
+    hub.clusters.write = write  # type: ignore[method-assign]
+    secret = await hub.token("member2")
+    told = await hub.enroll(secret, name="member2")
+    assert told.status == 409 and "joining just now, as cluster member1" in told.body["message"]
+    hub.now += 60
+    assert (await hub.enroll(secret, name="member2")).status == 200
+    hub.now += enrolment.FORGET_SECONDS + 3600
+    await hub.token("member3")
+    assert not hub.rows.list(*enrolment.MEMBERS)
 
 
 @pytest.mark.parametrize("act", ["tokens", "revoke_token", "revoke"])

@@ -19,6 +19,7 @@ another key is refused. What is refused is audited, changes nothing and is answe
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -42,8 +43,12 @@ _USED_TWICE = "the join token of cluster {} was used already; make a new one wit
 
 
 TOKENS = ("towline.io", "jointokens")
+MEMBERS = ("towline.io", "members")
 FORGET_SECONDS = 24 * 3600
 """So long an expired token is listed."""
+_FORGOTTEN_MAX = 100
+_JOINING_SECONDS_MAX = 60.0
+"""How long an enrolment may take from the token's use to the Cluster."""
 
 
 class Issuer(Protocol):
@@ -228,13 +233,13 @@ class Enrolment:
         }  # fmt: skip
 
     def _forgotten(self, besides: str) -> list[Write]:
-        """The end of tokens that nobody asks for any more."""
+        """The end of tokens and reservations that nobody asks for any more."""
         before = self.now() - FORGET_SECONDS
-        return [
-            Write(_token_key(name_of(row.object)).path(), None, row.revision)
-            for row in self.store.list(*TOKENS)
-            if row.object["spec"]["expires"] < before and name_of(row.object) != besides
-        ]
+        old = [row for row in self.store.list(*TOKENS) if row.object["spec"]["expires"] < before]
+        gone = [(_token_key(name_of(row.object)), row) for row in old if name_of(row.object) != besides]
+        members = [row for row in self.store.list(*MEMBERS) if row.object["spec"]["at"] < before]
+        gone += [(Key(*MEMBERS, "", name_of(row.object)), row) for row in members]
+        return [Write(key.path(), None, row.revision) for key, row in gone[:_FORGOTTEN_MAX]]
 
     # --- enrolment -----------------------------------------------------------------------------------------------
 
@@ -252,7 +257,8 @@ class Enrolment:
             raise Refusal(401, "Unauthorized", _USED_TWICE.format(name))
         cluster = self._joinable(name, cluster_uid)
         if not used_by:
-            await self._write_token(name, {**row.object["spec"], "usedBy": key_hash}, row.revision)
+            spec = {**row.object["spec"], "usedBy": key_hash}
+            await self._write_token(name, spec, row.revision, [self._reservation(name, cluster_uid)])
         cluster = await self._joined(cluster, name, cluster_uid, row.object["spec"]["cluster"])
         if not self._still_stands(name, secret):
             raise Refusal(401, "Unauthorized", f"the join token of cluster {name} was revoked just now")
@@ -296,6 +302,12 @@ class Enrolment:
                     "Conflict",
                     f"this member is joined already, as cluster {name_of(other)}; detach it first",
                 )
+        reserved = self.store.get(_member_key(cluster_uid))
+        if reserved is not None:
+            spec = reserved.object["spec"]
+            if spec["cluster"] != name and self.now() < spec["at"] + _JOINING_SECONDS_MAX:
+                told = f"this member is joining just now, as cluster {spec['cluster']}"
+                raise Refusal(409, "Conflict", told)
         cluster = self.clusters.get(name)
         if cluster is None:
             return None
@@ -304,6 +316,14 @@ class Enrolment:
         if _member_uid(cluster) not in ("", cluster_uid):
             raise Refusal(409, "Conflict", f"another member is joined as cluster {name}; detach it first")
         return cluster
+
+    def _reservation(self, name: str, cluster_uid: str) -> Write:
+        """Keeps the member for this name while its Cluster is being written, also before other hubs."""
+        key = _member_key(cluster_uid)
+        row = self.store.get(key)
+        spec = {"cluster": name, "at": self.now()}
+        obj = {"apiVersion": "towline.io/v1", "kind": "Member", "metadata": {"name": key.name}, "spec": spec}
+        return Write(key.path(), encode(obj), row.revision if row is not None else 0)
 
     async def _joined(
         self, cluster: Object | None, name: str, cluster_uid: str, traits: Mapping[str, Any]
@@ -338,6 +358,10 @@ class Enrolment:
 
 def _token_key(name: str) -> Key:
     return Key(*TOKENS, "", name)
+
+
+def _member_key(cluster_uid: str) -> Key:
+    return Key(*MEMBERS, "", hashlib.sha256(cluster_uid.encode()).hexdigest())
 
 
 def _member_uid(cluster: Object) -> str:
