@@ -22,7 +22,7 @@ from towline.kube.schemas import unknown_fields, validate
 NOW = 1_800_000_000.0
 MEMBER = {
     "name": "m1", "ready": "True", "reason": "ClusterReady", "connected": True, "lastContact": NOW, "certificateEnds": NOW + 6 * 86_400,
-    "revoked": False, "agentVersion": "1.2.3", "kubernetesVersion": "v1.32.1", "region": "", "hub": "h",
+    "revoked": False, "trusted": True, "agentVersion": "1.2.3", "kubernetesVersion": "v1.32.1", "region": "", "hub": "h",
 }  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def test_columns_are_as_wide_as_they_need() -> None:
             id="lost",
         ),
         pytest.param({"revoked": True}, ("m1", "True", "yes", "now", "revoked", "1.2.3", "v1.32.1"), id="revoked"),
+        pytest.param({"trusted": False}, ("m1", "True", "yes", "now", "of an old authority", "1.2.3", "v1.32.1"), id="old"),
         pytest.param({"certificateEnds": NOW - 1}, ("m1", "True", "yes", "now", "expired", "1.2.3", "v1.32.1"), id="expired"),
         pytest.param(
             {"connected": False, "lastContact": 0.0, "certificateEnds": 0.0, "agentVersion": "", "kubernetesVersion": "", "ready": ""},

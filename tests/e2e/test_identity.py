@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,13 @@ def test_tokens_are_listed_and_revoked(small: Fleet) -> None:
     assert "There is no join token" in admin(small, "token", "revoke", "later", check=False)
 
 
+def test_what_the_store_keeps_of_identities_is_not_served(small: Fleet) -> None:
+    for resource in ("authorities", "authorities/hub", "jointokens", "agents", "revocations", "members"):
+        for version in ("v1", "v1alpha1"):
+            assert small.hub.get(f"/apis/towline.io/{version}/{resource}") is None, resource
+    assert "PRIVATE KEY" not in json.dumps(small.hub.request("GET", "/towline/v1/authorities"))
+
+
 def test_a_rotation_that_restarts_survive(small: Fleet) -> None:
     """The hub is killed in the middle; nobody loses its session for long, and Works go on."""
     old = small.hub
@@ -87,10 +93,8 @@ def test_a_rotation_that_restarts_survive(small: Fleet) -> None:
 def test_revocation_ends_the_session_and_a_new_token_brings_the_cluster_back(small: Fleet) -> None:
     eventually(lambda: cluster(small, "member2")["connected"])
     key = (small.folder / "agent-member2" / "identity.json").read_bytes()
-    began = time.monotonic()
     assert "revoked" in admin(small, "revoke", "member2")
     eventually(lambda: "does not want this cluster" in small.agent("member2").log.read_text(), 5)
-    assert time.monotonic() - began < 3, "most of it is the start of `towline revoke`"
     hub = small.processes["hub"]
     hub.kill()
     hub.start()

@@ -60,4 +60,6 @@ def _certificate(item: Any, now: float) -> str:
         return "none"
     if item["revoked"]:
         return "revoked"
+    if not item["trusted"]:
+        return "of an old authority"
     return f"{age(ends - now)} left" if ends > now else "expired"

@@ -160,10 +160,10 @@ class Agents:
 
 
 def described(
-    cluster: Object, agent: Agent | None, generation: int, *, hub: str, live: bool, heard: float, now: float
-) -> Object:
+    cluster: Object, agent: Agent | None, generation: int, *, hub: str, live: bool, heard: float, now: float, trusted: bool = True
+) -> Object:  # fmt: skip
     """What `towline clusters` shows of one. `live`: its session is at this hub, whose name is `hub`; `heard`: when this hub heard of
-    it last, 0 if never."""
+    it last, 0 if never; `trusted`: the authority of its certificate is."""
     status = cluster.get("status") or {}
     ready: Object = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
     elsewhere = (
@@ -180,6 +180,7 @@ def described(
         "lastContact": contact,
         "certificateEnds": agent.certificate_ends if agent is not None else 0.0,
         "revoked": agent is not None and not _is_good(agent, cluster, generation),
+        "trusted": trusted,
         "agentVersion": agent.version if agent is not None else "",
         "kubernetesVersion": status.get("kubernetesVersion") or "",
         "region": spec.get("region") or "",

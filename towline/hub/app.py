@@ -137,7 +137,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.callback(trust.stop)
         stack.push_async_callback(agents.stop)
 
-        fleet_now = partial(fleet_of, cache, fleet, agents, _holder(config.data_dir))
+        fleet_now = partial(fleet_of, cache, fleet, agents, trust, _holder(config.data_dir))
         api = _Api(
             config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers
         )

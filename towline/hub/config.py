@@ -30,8 +30,8 @@ class HubConfig:
     """How one hub runs. Only `data_dir` is always needed."""
 
     data_dir: Path
-    """Holds the certificate authority, the administrator's kubeconfig, the audit log and, with sqlite, the store.
-    Created with mode 0700."""
+    """Holds the administrator's kubeconfig, the keys of tokens, the audit log and, with sqlite, the store (and in it the
+    certificate authority). Created with mode 0700."""
     store: str = "sqlite"
     """`sqlite` (one file in data_dir) or `etcd://HOST:PORT[,HOST:PORT…]`."""
     etcd_ca: Path | None = None
@@ -53,7 +53,7 @@ class HubConfig:
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
 
     server_certificate_days: int = 365
-    """Renewed at every start."""
+    """Renewed at every start, and at two thirds of that."""
     admin_certificate_days: int = 365
     lease_ttl_seconds: float = 15.0
     """The leader's lease. It is renewed at a third of that."""
