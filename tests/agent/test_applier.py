@@ -495,7 +495,7 @@ async def test_watches_end_when_nothing_of_their_kind_is_left(user: User, tmp_pa
     async with an_agent(user.kubeconfig, tmp_path) as agent:
         agent.want("front", config_map("front"))
         await agent.applied("front")
-        assert list(agent.watcher._kinds) == [("v1", "ConfigMap")]
+        assert [place[:2] for place in agent.watcher._watches] == [("v1", "ConfigMap")]
         agent.unwant("front")
         await agent.removed("front")
         assert agent.applier._by_ref == {} and agent.applier._works == {}
