@@ -13,8 +13,8 @@ from towline.certs.rotation import Authorities, Holder, Stage
 NOW = 1_800_000_000.0
 OLD, NEW = authority.create(NOW), authority.create(NOW)
 STEADY = Authorities(OLD)
-SPREADING = rotation.begun(STEADY, NEW, NOW + 100)
-RENEWING = replace(SPREADING, stage=Stage.RENEWING)
+SPREADING = rotation.begun(STEADY, NEW)
+RENEWING = replace(SPREADING, stage=Stage.RENEWING, needed_until=NOW + 100)
 DONE = Authorities(NEW)
 
 KNOWS_OLD = Holder(frozenset({OLD.fingerprint}), OLD.key_id, NOW + 10)
@@ -41,7 +41,7 @@ def test_steps(
     before: Authorities, holders: dict[str, Holder], now: float, after: Authorities, waiting: dict[str, str]
 ) -> None:
     held = {name: replace(h, ends=h.ends + 1000) if h is not ENDED else h for name, h in holders.items()}
-    assert rotation.advanced(before, held, now) == after
+    assert rotation.advanced(before, held, now, 100) == after
     lagging = rotation.lagging(before, held, now)
     assert lagging.keys() == waiting.keys() and all(waiting[name] in why for name, why in lagging.items())
 
@@ -81,7 +81,7 @@ def test_a_hub_may_stop_at_any_step(at: Authorities) -> None:
 
 
 def test_a_second_rotation_waits_for_the_first() -> None:
-    assert rotation.begun(SPREADING, authority.create(NOW), NOW) is SPREADING
+    assert rotation.begun(SPREADING, authority.create(NOW)) is SPREADING
     assert rotation.finished(STEADY) is STEADY
 
 

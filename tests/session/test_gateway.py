@@ -411,7 +411,7 @@ async def test_agents_hear_whom_to_trust_and_when_to_renew(hub: Hub) -> None:
         assert [(e.trust.ca_bundle_pem, e.trust.renew) for e in agent.told_to_trust] == [
             (CA.bundle_pem, False)
         ]
-        spreading = rotation.begun(hub.certificates.authorities, incoming, 0)
+        spreading = rotation.begun(hub.certificates.authorities, incoming)
         both = CA.bundle_pem + incoming.bundle_pem
         for stage, renew in ((Stage.SPREADING, False), (Stage.RENEWING, True)):
             hub.certificates.authorities = replace(spreading, stage=stage)

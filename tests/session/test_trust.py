@@ -133,6 +133,22 @@ async def test_hubs_on_one_store_are_of_one_authority(tmp_path: Path) -> None:
         assert one.trust.leaf != two.trust.leaf, "each shows a certificate of its own"
 
 
+async def test_hubs_that_start_at_once_agree(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.open()
+    caches = [Cache(store, KINDS) for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for cache in caches:
+            started = asyncio.Event()
+            tasks.append(group.create_task(cache.run(started)))
+            await started.wait()
+        found = await asyncio.gather(*(opened(cache, tmp_path, NOW) for cache in caches))
+        for task in tasks:
+            task.cancel()
+    assert len({each.fingerprint for each in found}) == 1
+
+
 async def test_a_given_authority_is_taken_over_once(tmp_path: Path) -> None:
     given, later = authority.create(NOW), authority.create(NOW)
     given.save(tmp_path / "one")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -76,16 +77,16 @@ class Authority:
         self.certificate = certificate
         self._key = key
 
-    @property
+    @cached_property
     def bundle_pem(self) -> bytes:
         """What to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint_of(self.certificate)
 
-    @property
+    @cached_property
     def key_id(self) -> str:
         """What `issuer_of` says of its leaves."""
         return _key_id(self._key.public_key())

@@ -44,8 +44,8 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """`current` signs what the hub shows. `needed_until`: until when a client's certificate may need it after its successor has
-    begun to sign."""
+    """`current` signs what the hub shows. `needed_until`: until when a client's certificate may need it, known when its successor
+    has begun to sign."""
 
     current: Authority
     incoming: Authority | None = None
@@ -87,11 +87,11 @@ class Authorities:
         return self.issuing.issue_agent(identity, public_key, now)
 
 
-def begun(authorities: Authorities, incoming: Authority, needed_until: float) -> Authorities:
+def begun(authorities: Authorities, incoming: Authority) -> Authorities:
     """The rotation to `incoming` begins; nothing changes when one is under way."""
     if authorities.incoming is not None:
         return authorities
-    return replace(authorities, incoming=incoming, stage=Stage.SPREADING, needed_until=needed_until)
+    return replace(authorities, incoming=incoming, stage=Stage.SPREADING)
 
 
 def lagging(authorities: Authorities, holders: Mapping[str, Holder], now: float) -> dict[str, str]:
@@ -110,12 +110,15 @@ def lagging(authorities: Authorities, holders: Mapping[str, Holder], now: float)
     return found
 
 
-def advanced(authorities: Authorities, holders: Mapping[str, Holder], now: float) -> Authorities:
-    """The step that nothing keeps waiting any more; `authorities` itself when there is none."""
+def advanced(
+    authorities: Authorities, holders: Mapping[str, Holder], now: float, client_seconds: float
+) -> Authorities:
+    """The step that nothing keeps waiting any more; `authorities` itself when there is none. `client_seconds`: how long the
+    certificates of clients last that are not in `holders`; from the second step on the old authority signs no more of them."""
     if authorities.incoming is None or lagging(authorities, holders, now):
         return authorities
     if authorities.stage is Stage.SPREADING:
-        return replace(authorities, stage=Stage.RENEWING)
+        return replace(authorities, stage=Stage.RENEWING, needed_until=now + client_seconds)
     return finished(authorities) if now >= authorities.needed_until else authorities
 
 

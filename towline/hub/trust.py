@@ -141,7 +141,9 @@ class Trust:
             "waiting": self._waiting(),
         }
         if known.incoming is not None:
-            body |= {"incoming": _described(known.incoming), "neededUntil": known.needed_until}
+            body["incoming"] = _described(known.incoming)
+        if known.stage is Stage.RENEWING:
+            body["neededUntil"] = known.needed_until
         return Answer(200, body)
 
     async def rotate(self, body: Any, user: str, refused: str) -> Answer:
@@ -171,10 +173,9 @@ class Trust:
         return wanted
 
     def _begun(self) -> Authorities:
-        now = self._now()
         if self.authorities.incoming is not None:
             return self.authorities
-        return rotation.begun(self.authorities, authority.create(now), now + self._client_days * 86_400)
+        return rotation.begun(self.authorities, authority.create(self._now()))
 
     def _finished(self, force: bool) -> Authorities:
         if self.authorities.stage is Stage.STEADY:
@@ -194,7 +195,8 @@ class Trust:
 
     async def _advance(self) -> None:
         if self.authorities.incoming is not None:
-            advanced = rotation.advanced(self.authorities, self._holders(), self._now())
+            client_seconds = self._client_days * 86_400
+            advanced = rotation.advanced(self.authorities, self._holders(), self._now(), client_seconds)
             if advanced is not self.authorities:
                 await self._commit(advanced)
 
