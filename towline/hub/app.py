@@ -317,7 +317,7 @@ class _Api:
         await Local(self.server.engine).ensure_roles()
         await self.server.start(self._host, self._port, self._tls.context)
         self._trust.tell(self._certificates_changed)
-        self._certificates_changed()
+        self._show_certificates()
         return self.url
 
     async def stop(self) -> None:
@@ -326,6 +326,14 @@ class _Api:
         self._rbac.stop()
 
     def _certificates_changed(self) -> None:
+        try:
+            self._show_certificates()
+        except (
+            OSError
+        ) as error:  # of the files that they go through; a hub that runs goes on with what it has
+            log.error("the certificates of the API could not be changed: %s", error)
+
+    def _show_certificates(self) -> None:
         self._tls.show(self._trust.bundle_pem, self._trust.leaf)
         self._write_kubeconfig()
 
