@@ -238,6 +238,9 @@ class Agents:
     def said(self, key: str) -> Mapping[str, int]:
         return {"m1": 7}
 
+    def when(self, key: str, cluster: str) -> float:
+        return 0.0
+
 
 def test_no_agent_is_asked_but_what_they_said_counts() -> None:
     dynamic = {"dynamicWeight": "AvailableReplicas"}

@@ -334,15 +334,13 @@ def test_many_at_once_take_what_there_is_and_no_more(fleet: Fleet, space: str, e
     count = sum(room.values())
     assert count == 20
     fleet.apply(by_room("all", space, *members), *(needing(f"d{n}", space, 1) for n in range(count)))
-    per_member = lambda: {m: len(fleet.members[m].items(f"{APPS}/{space}/deployments")) for m in members}  # noqa: E731
-    same(per_member, room)
+    same(lambda: {m: len(at_member(fleet, m, f"{APPS}/{space}/deployments")) for m in members}, room)
     fleet.apply(needing("more", space, 1))
     unscheduled(fleet, space, "more")
-    for m in members:
-        pods = f"/api/v1/namespaces/{space}/pods"
-        eventually(
-            lambda m=m: [p["status"]["phase"] for p in fleet.members[m].items(pods)] == ["Running"] * room[m]
-        )
+    pods = f"/api/v1/namespaces/{space}/pods"
+    for member in members:
+        phases = ["Running"] * room[member]
+        same(lambda m=member: [pod["status"]["phase"] for pod in at_member(fleet, m, pods)], phases)
 
 
 def test_the_higher_priority_gets_the_room_that_comes(fleet: Fleet, space: str, emptied: None) -> None:
@@ -391,7 +389,7 @@ def test_more_groups_than_the_fleet_has(fleet: Fleet, space: str) -> None:
     assert unscheduled(fleet, space)[1] == (
         "the number of feasible regions is less than spreadConstraint.MinGroups: 3 feasible, minGroups 4"
     )
-    fleet.kubectl("edit", "pp/all", "-n", space, KUBE_EDITOR="sed -i s/4/3/")
+    fleet.kubectl("edit", "pp/all", "-n", space, KUBE_EDITOR="sed -i 's/minGroups: 4/minGroups: 3/'")
     eventually(lambda: len(running(fleet, space)) >= 3)
 
 
@@ -480,6 +478,10 @@ def held(fleet: Fleet, space: str, name: str) -> dict[str, dict[str, Any]]:
     path = f"{PATHS[name.partition('/')[0]]}/namespaces/{space}/{name}"
     found = ((member, fleet.members[member].get(path)) for member in MEMBERS)
     return {member: obj for member, obj in found if obj is not None}
+
+
+def at_member(fleet: Fleet, member: str, path: str) -> list[dict[str, Any]]:
+    return fleet.members[member].items(path)
 
 
 def running(fleet: Fleet, space: str, name: str = "nginx") -> dict[str, int]:
