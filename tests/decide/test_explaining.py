@@ -96,6 +96,9 @@ WEB_POLICY = policy("web", [selector(deployment(), name="web")], DIVIDED)
         (WEB_POLICY, suspend, "Suspended",
          "Deployment web waits: scheduling is suspended (spec.suspension.scheduling). It stays in m1 (2), m2 (1).",
          "Take suspension.scheduling off its binding to have it scheduled."),
+        (policy("web", [selector(deployment())], GOLD, suspension={"dispatchingOnClusters": {"clusterNames": ["m2"]}}),
+         None, "Placed", "Deployment web goes to m1 (3), m2 (3); 2 of 3 clusters can take it.",
+         "Nothing new is sent to m2 for as long as the policy's suspension says so."),
         (policy("web", [selector(deployment())], GOLD, schedulePriority={"priorityClassName": "high"}), None, "Waiting",
          'Deployment web waits for PriorityClass "high" of schedulePriority: not found.',
          "Create it, or take schedulePriority off the policy."),
@@ -104,7 +107,7 @@ WEB_POLICY = policy("web", [selector(deployment(), name="web")], DIVIDED)
          "Change it (an annotation is enough), or take activationPreference off the policy."),
         (WEB_POLICY, end, "Ending", "Deployment web is being deleted: copies may exist in m1, m2.", None),
     ],
-    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended",
+    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended", "not sent",
          "priority class", "lazy", "ending"],
 )  # fmt: skip
 def test_every_state_is_a_sentence_and_a_next_step(
@@ -315,3 +318,13 @@ def test_what_changed_since_is_said(change: Callable[[World], None], since: Any)
     change(world)
     told = explained(world, recorded)["since"]
     assert told == {"same": "differences" not in since, **since}
+
+
+def test_what_is_about_to_change_is_not_told_as_if_it_was_so() -> None:
+    world = fleet(WEB_POLICY)
+    settled(world)
+    world.edit(WEB, lambda web: web["spec"].update(replicas=6))
+    told = explained(world)
+    assert told["summary"] == (
+        "Deployment web is about to go to m1 (3), m2 (3), and is in m1 (2), m2 (1) so far; 2 of 3 clusters can take it."
+    )

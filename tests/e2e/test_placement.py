@@ -126,7 +126,7 @@ def test_suspension(fleet: Fleet, space: str) -> None:
     apply(fleet, space, APP / "deployment.yaml", propagation("suspension"))
     placed(fleet, space, {"member1": 6})
     assert targets(fleet, space) == {"member1": 6, "member2": 6}
-    assert any("member2" in line for line in explain(fleet, space) if line.startswith("Suspended"))
+    assert explain(fleet, space)[1].startswith("Nothing new is sent to member2 for as long as")
     fleet.kubectl("patch", "pp/nginx", "-n", space, "--type=merge", "-p", '{"spec":{"suspension":null}}')
     placed(fleet, space, {"member1": 6, "member2": 6})
 
@@ -310,8 +310,9 @@ def test_room_is_divided_and_when_there_is_none_it_is_waited_for(
     fleet.apply(needing("next", space, 3))
     placed(fleet, space, {"member1": 1, "member2": 2}, "next")
     fleet.apply(needing("late", space, 2))
-    told = unscheduled(fleet, space, "late")
-    assert told == ("Unschedulable", "Clusters available replicas 0 are not enough to schedule.")
+    told = "failed to scale up: Clusters available replicas 0 are not enough to schedule."
+    assert unscheduled(fleet, space, "late") == ("Unschedulable", told)
+    assert explain(fleet, space, "late")[0] == f"Deployment late cannot be placed: {told}"
     assert running(fleet, space, "late") == {}
     scale(fleet, space, 6, "big")
     eventually(lambda: sum(running(fleet, space, "late").values()) == 2, what="it heals when room comes")

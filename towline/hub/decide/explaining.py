@@ -76,9 +76,11 @@ def explain(
         told["decision"] = decision = _decision(plan, recorded, trials.again, now)
         fits = _fits(decision)
         told["since"] = _since(plan, recorded, stored, stands, trials)
-    step = next_step(stands, template, key.namespace)
+    suspension = ((after or {}).get("spec") or {}).get("suspension")
+    step = next_step(stands, template, key.namespace, suspension)
     shown = f"{kind} {key.name}"
-    return {"summary": sentence(shown, stands, fits), **({"next": step} if step else {}), **told}
+    so_far = bindings.targets(stored) if stored is not None else {}
+    return {"summary": sentence(shown, stands, fits, so_far), **({"next": step} if step else {}), **told}
 
 
 def _template(key: Key, template: Object | None, kind: str) -> dict[str, Any]:
