@@ -11,7 +11,7 @@ import pytest
 from tests.decide.test_overrides import over
 from tests.decide.world import World, cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.decide import propagation
-from towline.hub.decide.explaining import Recorded, explain
+from towline.hub.decide.explaining import UNASKED, Recorded, explain
 from towline.hub.decide.scheduling import View
 from towline.kube.objects import Key, Object
 
@@ -258,6 +258,24 @@ def test_no_agent_is_asked_but_what_they_said_counts() -> None:
     view = replace(View.of(world, world.now), answers=Agents())
     (term,) = explain(world, WEB, view, world.now)["decision"]["terms"]
     assert [term["clusters"][name]["available"] for name in ("m1", "m2")] == [7, 30]
+
+
+def test_what_only_agents_can_know_is_not_foretold() -> None:
+    """The sums say that there is room, the agents said that there is none: what is stored is told."""
+    dynamic = {**DIVIDED["replicaScheduling"], "weightPreference": {"dynamicWeight": "AvailableReplicas"}}
+    world = fleet(policy("web", [selector(deployment())], {**DIVIDED, "replicaScheduling": dynamic}))
+    recorded = settled(world)
+    short = "failed to scale up: Clusters available replicas 0 are not enough to schedule."
+    assert explained(world, recorded)["summary"] == f"Deployment web cannot be placed: {short}"
+    for name in ("m1", "m2"):
+        summary = {"allocatable": {"cpu": "40", "pods": "30"}}
+        world.edit(
+            member(name), lambda found, summary=summary: found["status"].update(resourceSummary=summary)
+        )
+    assert explained(world, recorded)["summary"].startswith("Deployment web is about to go to ")
+    told = explain(world, WEB, replace(View.of(world, world.now), answers=Agents()), world.now, recorded)
+    assert told["summary"] == f"Deployment web cannot be placed: {short}"
+    assert told["since"]["differences"][:2] == [UNASKED, "outcome: Unschedulable -> Success"]
 
 
 def test_overrides_are_told_by_the_clusters_where_they_count() -> None:
