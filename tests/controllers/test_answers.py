@@ -11,8 +11,8 @@ import towline.hub.store.answers as answers_module
 from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.decide.plan import Ask
-from towline.hub.decide.scheduling.estimates import NO_ANSWER, missing
-from towline.hub.store.answers import HOLD_SECONDS, AnswerTable
+from towline.hub.decide.scheduling.estimates import HOLD_SECONDS, NO_ANSWER, missing
+from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key
 from towline.kube.wishes import Wish, of_replicas
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from towline.hub.decide import bindings
 from towline.hub.decide.plan import Delete, Put
-from towline.hub.decide.scheduling.assigned import Assigned, groups_of, share_of
+from towline.hub.decide.scheduling.assigned import Assigned, groups_of
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.view import View
 from towline.hub.store.answers import AnswerTable
@@ -76,5 +76,5 @@ class FleetView:
             self._view = View(self._view.members.with_changed(changed), self._view.assigned)
 
     def _put(self, key: Key, binding: Object | None) -> None:
-        share = None if binding is None else share_of(binding, self._now())
-        self._view.assigned.put(key, share)
+        for cluster in self._view.assigned.follow(key, binding, self._now()):
+            self.answers.outdated(cluster, self._now())
