@@ -79,6 +79,11 @@ TAINT_NOT_READY = "cluster.karmada.io/not-ready"
 TAINT_UNREACHABLE = "cluster.karmada.io/unreachable"
 TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
 
+# --- what operators tell the hub about a Cluster -------------------------------------------------------------
+
+RELEASE_EVICTIONS = "towline.io/release-evictions"
+"""An RFC 3339 time: a loss before it is a real one, whatever the hub thinks."""
+
 # --- bounds --------------------------------------------------------------------------------------------------
 
 LABEL_LENGTH_MAX = 63

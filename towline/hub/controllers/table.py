@@ -14,6 +14,7 @@ from towline.hub.decide import (
     bindings,
     capacity,
     clusters,
+    doubt,
     garbage,
     health,
     namespaces,
@@ -22,10 +23,12 @@ from towline.hub.decide import (
     propagation,
     rebalancing,
     roles,
+    taint_policies,
     token_secrets,
     userworks,
     wakes,
 )
+from towline.hub.decide.doubt import FLEET, Doubt
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
 from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
@@ -49,7 +52,7 @@ class World:
     works: WorkTable
     fleet: Fleet
     placing: FleetView
-    """The fleet as scheduling sees it."""
+    """The fleet as decisions see it."""
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: Callable[[], bytes] = bytes
@@ -57,6 +60,10 @@ class World:
     @property
     def snapshot(self) -> Snapshot:
         return self.cache.snapshot
+
+    def doubt(self, now: float) -> Doubt | None:
+        """Whether the hub believes its losses: to be asked before anything is done to a lost cluster."""
+        return doubt.doubts(self.placing.standings, self.fleet.audible(now), now)
 
 
 def _no_keys(*_: object) -> Iterable[Key]:
@@ -357,6 +364,30 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
                 yield entry.key
 
 
+def _doubt_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    """The fleet, when who is lost may have changed. Not for every word of a cluster: most come because its room changed."""
+    entry, previous = event.entry, event.previous
+    if entry.key[:2] == CLUSTERS and (
+        previous is None or event.type == "DELETED" or _UNKNOWN in entry.value or _UNKNOWN in previous.value
+    ):
+        yield FLEET
+
+
+_UNKNOWN = b'"Unknown"'
+
+
+def _taint_policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if key[:2] == CLUSTERS:
+        yield key
+    elif key[:2] == taint_policies.POLICIES and event.type != "DELETED":
+        yield from _listed(CLUSTERS)(world)
+
+
+def _taint_policies_decide(world: World, key: Key, now: float) -> Plan:
+    return taint_policies.decide(world.snapshot, key, now, lambda: world.doubt(now))
+
+
 def _capacity_decide(world: World, key: Key, now: float) -> Plan:
     contact = world.fleet.contact(key.name)
     return capacity.decide(world.snapshot, key, contact.capacity if contact is not None else None)
@@ -450,11 +481,23 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="health",
         decide=lambda world, key, now: health.decide(
-            world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started
+            world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started, world.fleet.limits
         ),
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
         on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+    ),
+    Controller(
+        name="doubt",
+        decide=lambda world, key, now: doubt.decide(world.snapshot, key, now, world.placing.standings),
+        initial=lambda world: (FLEET,),
+        on_change=_doubt_keys,
+    ),
+    Controller(
+        name="taintpolicies",
+        decide=_taint_policies_decide,
+        initial=_listed(CLUSTERS),
+        on_change=_taint_policies_keys,
     ),
     Controller(
         name="capacity",
