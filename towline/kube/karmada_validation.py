@@ -5,7 +5,7 @@ Hooks are `(new, old) -> errors` with field paths. They run after defaulting, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -157,7 +157,7 @@ def _cluster(new: Object, old: Object | None) -> list[FieldError]:
         found += [errors.invalid(f"spec.zones[{n}]", zone, m) for m in _label_value(zone)]
     if spec.get("zone") and spec.get("zones"):
         found.append(errors.invalid("spec.zone", spec["zone"], "zone and zones cannot co-exist"))
-    found += _taints(maps(spec.get("taints")), TAINT_EFFECTS)
+    found += _taints(maps(spec.get("taints")))
     return found + _models(maps(spec.get("resourceModels")))
 
 
@@ -185,7 +185,7 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0].lower() if "://" in url else ""
 
 
-def _taints(taints: Iterable[Mapping[str, Any]], effects: Sequence[str]) -> list[FieldError]:
+def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     found: list[FieldError] = []
     seen: set[tuple[Any, Any]] = set()
     for n, taint in enumerate(taints):
@@ -194,8 +194,8 @@ def _taints(taints: Iterable[Mapping[str, Any]], effects: Sequence[str]) -> list
         found += [
             errors.invalid(f"{path}.value", taint.get("value"), m) for m in _label_value(taint.get("value"))
         ]
-        if effect not in effects:
-            found.append(errors.unsupported(f"{path}.effect", effect, effects))
+        if effect not in TAINT_EFFECTS:
+            found.append(errors.unsupported(f"{path}.effect", effect, TAINT_EFFECTS))
         if (key, str(effect)) in seen:
             found.append(errors.duplicate(path, {"key": key, "effect": effect}))
         seen.add((key, str(effect)))
@@ -244,14 +244,14 @@ def _models(models: list[Mapping[str, Any]]) -> list[FieldError]:
 
 
 def _cluster_taint_policy(new: Object, old: Object | None) -> list[FieldError]:
-    """NoExecute evicts what runs: no policy may do that to whole clusters."""
+    """NoExecute is a policy's to say, as it is a user's: no flag has to allow it first."""
     found = validate_affinity(at(new, "spec", "targetClusters"), "spec.targetClusters")
     for field in ("addOnConditions", "removeOnConditions"):
         for n, match in enumerate(maps(at(new, "spec", field))):
             if match.get("operator") not in ("In", "NotIn"):
                 path = f"spec.{field}[{n}].operator"
                 found.append(errors.unsupported(path, match.get("operator"), ("In", "NotIn")))
-    return found + _taints(maps(at(new, "spec", "taints")), ("NoSchedule", "PreferNoSchedule"))
+    return found + _taints(maps(at(new, "spec", "taints")))
 
 
 def _resource_registry(new: Object, old: Object | None) -> list[FieldError]:
