@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from towline.certs import kubeconfig
 from towline.certs.authority import create
 from towline.cli.main import COMMANDS, cli
-from towline.hub.config import HubConfig
+from towline.hub.config import HealthLimits, HubConfig
 
 OIDC = ("hub", "--data-dir", "d", "--oidc-issuer-url", "https://i", "--oidc-client-id", "c")
 
@@ -81,6 +81,17 @@ def test_flags_environment_and_file_reach_the_hub(hub_configs: list[HubConfig], 
     ]
     assert [c.advertise for c in hub_configs] == [("hub.example",), ("hub.example",), ("a",)]
     assert {c.namespace_sync for c in hub_configs} == {"needed"}
+
+
+def test_when_clusters_count_as_lost_can_be_set(hub_configs: list[HubConfig]) -> None:
+    assert run("hub", "--data-dir", "d").exit_code == 0
+    flags = ["--cluster-monitor-grace-seconds", "8", "--cluster-failure-threshold-seconds", "0"]
+    assert run("hub", "--data-dir", "d", *flags).exit_code == 0
+    assert [config.health for config in hub_configs] == [
+        HealthLimits(30, 30, 40, 60),
+        HealthLimits(30, 0, 8, 60),
+    ]
+    assert "is not in the range x>=4" in run("hub", "--data-dir", "d", flags[0], "1").output
 
 
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:

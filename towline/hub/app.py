@@ -116,7 +116,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         placing.load()
         works.load()
 
-        fleet = Fleet(time.time())
+        fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
         controllers = Loop(
@@ -142,7 +142,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers
         )
         gateway = Gateway(
-            HubIdentity(store_id, number),
+            HubIdentity(store_id, number, _heartbeat_seconds(config)),
             Surroundings(
                 works=works,
                 clusters=cache,
@@ -424,6 +424,11 @@ async def _first(event: asyncio.Event, task: asyncio.Task[Any]) -> None:
     if task.done():
         waiting.cancel()
         task.result()
+
+
+def _heartbeat_seconds(config: HubConfig) -> int:
+    """Four in the time that a cluster may be silent, as Karmada's agents renew their leases; one a second at most."""
+    return max(1, int(config.health.monitor_grace_seconds / 4))
 
 
 async def _raised(cache: Cache, at_least: int) -> int:

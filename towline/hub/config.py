@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from towline.hub.decide.health import DEFAULT_LIMITS, HealthLimits
+
+__all__ = ["OIDC_ALGORITHMS", "HealthLimits", "HubConfig", "OidcConfig"]
+
 OIDC_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 
 
@@ -51,6 +55,9 @@ class HubConfig:
     """Tokens that are requested for longer are shortened to this; 0: not."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
+
+    health: HealthLimits = DEFAULT_LIMITS
+    """When clusters count as ready, not ready and lost. Agents are asked for four heartbeats in the grace."""
 
     server_certificate_days: int = 365
     """Renewed at every start, and at two thirds of that."""
