@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from towline.hub.controllers import placed
+from towline.hub.controllers import fleet, placed
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -364,26 +364,6 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
                 yield entry.key
 
 
-def _doubt_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    """The fleet, when who is lost may have changed. Not for every word of a cluster: most come because its room changed."""
-    entry, previous = event.entry, event.previous
-    if entry.key[:2] == CLUSTERS and (
-        previous is None or event.type == "DELETED" or _UNKNOWN in entry.value or _UNKNOWN in previous.value
-    ):
-        yield FLEET
-
-
-_UNKNOWN = b'"Unknown"'
-
-
-def _taint_policies_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    key = event.entry.key
-    if key[:2] == CLUSTERS:
-        yield key
-    elif key[:2] == taint_policies.POLICIES and event.type != "DELETED":
-        yield from _listed(CLUSTERS)(world)
-
-
 def _taint_policies_decide(world: World, key: Key, now: float) -> Plan:
     return taint_policies.decide(world.snapshot, key, now, lambda: world.doubt(now))
 
@@ -491,13 +471,13 @@ CONTROLLERS: tuple[Controller, ...] = (
         name="doubt",
         decide=lambda world, key, now: doubt.decide(world.snapshot, key, now, world.placing.standings),
         initial=lambda world: (FLEET,),
-        on_change=_doubt_keys,
+        on_change=lambda world, event: fleet.doubted(event),
     ),
     Controller(
         name="taintpolicies",
         decide=_taint_policies_decide,
         initial=_listed(CLUSTERS),
-        on_change=_taint_policies_keys,
+        on_change=lambda world, event: fleet.tainted(world.cache, event),
     ),
     Controller(
         name="capacity",

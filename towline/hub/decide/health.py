@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from towline.hub.decide import taints
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.conditions import condition, epoch, with_condition
-from towline.hub.decide.placing import with_generation
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
-from towline.kube.objects import Key, Object, name_of, revision_of
+from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
 
 DELETIONS_HELD = "DeletionsHeld"
 """The condition of a Cluster whose deletions the breaker holds back; its reason is the breaker's."""
