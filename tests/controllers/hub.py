@@ -75,10 +75,12 @@ class Hub:
         await self.loop.settle()
 
     async def later(self, seconds: float) -> None:
-        """`agents` are heard all the time."""
-        self.users.now += seconds
-        for name in self.agents:
-            self.fleet.heard(name, self.now())
+        """`agents` are heard every ten seconds meanwhile."""
+        then = self.users.now + seconds
+        while self.users.now < then:
+            self.users.now = min(then, self.users.now + 10)
+            for name in self.agents:
+                self.fleet.heard(name, self.now())
         await self.settle()
 
     # --- agents ----------------------------------------------------------------------------------------------
