@@ -127,6 +127,12 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
         (["hub", "--config", "missing.yaml"], 2, "The settings in missing.yaml cannot be read"),
         (["join", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),
         (["release", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),
+        (["taint", "m", "--kubeconfig", "missing"], 2, "at least one taint update is required."),
+        (["taint", "k:Evict"], 2, "invalid taint spec: k:Evict, invalid taint effect: Evict"),
+        (["taint", "k:NoSchedule"], 2, "Which clusters?"),
+        (["taint", "m", "k:NoSchedule", "--all"], 2, "Which clusters?"),
+        (["cordon"], 2, "Which clusters?"),
+        (["uncordon", "m", "-l", "a=b"], 2, "Which clusters?"),
         (["demo", "--manifests", "missing"], 1, "There are no manifests in missing."),
         (["sim", "--data-dir", "d", "--nodes", "-1"], 2, "Invalid value for '--nodes'"),
     ],
@@ -275,22 +281,6 @@ def test_a_label_without_value_is_refused_before_the_hub_is_asked(hub: Hub) -> N
     result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--label", "tier")
     assert result.exit_code == 2
     assert hub.asked == []
-
-
-def test_release_annotates_the_cluster(hub: Hub) -> None:
-    hub.answer = (200, {})
-    result = run("release", "m1", "--kubeconfig", str(hub.kubeconfig))
-    assert (result.exit_code, result.output) == (0, "Held deletions of m1 are released.\n")
-    ((method, path, patch),) = hub.asked
-    assert (method, path) == ("PATCH", "/apis/cluster.karmada.io/v1alpha1/clusters/m1")
-    assert list(patch["metadata"]["annotations"]) == ["towline.io/release-deletions"]
-
-
-def test_release_of_an_unknown_cluster_says_so(hub: Hub) -> None:
-    hub.answer = (404, {"kind": "Status", "reason": "NotFound", "message": "not found"})
-    result = run("release", "m9", "--kubeconfig", str(hub.kubeconfig))
-    assert result.exit_code == 1
-    assert "There is no cluster 'm9'." in result.stderr
 
 
 def test_a_hub_that_does_not_run_is_told(hub: Hub, tmp_path: Path) -> None:

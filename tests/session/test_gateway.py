@@ -23,8 +23,9 @@ from towline.certs.authority import AgentIdentity, Authority, Leaf
 from towline.certs.rotation import Authorities, Stage
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.gateway.revocation import revoked
-from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, RELEASE_DELETIONS, Gateway, Surroundings
+from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
+from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, with_annotations
 from towline.proto import fleet_pb2 as fleet
 

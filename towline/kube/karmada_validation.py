@@ -17,11 +17,12 @@ from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
 from towline.kube.override_validation import validate_override_policy, warn_of_variables
-from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
+from towline.kube.placement_validation import validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
 from towline.kube.selector_validation import validate_resource_selectors
+from towline.kube.taints import EFFECTS
 from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
 _QUANTITY_MAX = 2**63 - 1
@@ -194,8 +195,8 @@ def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
         found += [
             errors.invalid(f"{path}.value", taint.get("value"), m) for m in _label_value(taint.get("value"))
         ]
-        if effect not in TAINT_EFFECTS:
-            found.append(errors.unsupported(f"{path}.effect", effect, TAINT_EFFECTS))
+        if effect not in EFFECTS:
+            found.append(errors.unsupported(f"{path}.effect", effect, EFFECTS))
         if (key, str(effect)) in seen:
             found.append(errors.duplicate(path, {"key": key, "effect": effect}))
         seen.add((key, str(effect)))

@@ -81,6 +81,8 @@ TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
 
 # --- what operators tell the hub about a Cluster -------------------------------------------------------------
 
+RELEASE_DELETIONS = "towline.io/release-deletions"
+"""What the delete breaker holds may go, as long as this is there."""
 RELEASE_EVICTIONS = "towline.io/release-evictions"
 """An RFC 3339 time: a loss before it is a real one, whatever the hub thinks."""
 

@@ -42,13 +42,12 @@ from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.session import HubSession
 from towline.hub.gateway.surroundings import Shown, Surroundings
+from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, Object, annotations_of, uid_of
 from towline.kube.wishes import Wish
 from towline.proto import fleet_pb2 as fleet
 
 CLUSTERS = ("cluster.karmada.io", "clusters")
-RELEASE_DELETIONS = "towline.io/release-deletions"
-"""While a Cluster has this annotation, the delete breaker lets everything pass."""
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A larger message of an agent ends its session, and is audited."""
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
