@@ -97,7 +97,7 @@ def test_taint_as_kubectl_does(hub: Hub) -> None:
     )
     assert (
         run("taint", "m1", "gpu=new:NoSchedule", "gone:NoExecute", "--overwrite").output
-        == "cluster/m1 tainted\n"
+        == "cluster/m1 modified\n"
     )
     assert hub.taints("m1") == [{**GPU, "value": "new"}, {"key": "gone", "effect": "NoExecute"}]
     assert run("taint", "m1", "gpu-", "new:NoSchedule").output == "cluster/m1 modified\n"

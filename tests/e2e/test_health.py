@@ -114,7 +114,8 @@ def test_cordon_keeps_new_work_away_and_uncordon_brings_it(hub: Fleet) -> None:
 
 
 def test_taints_as_kubectl_writes_them(hub: Fleet) -> None:
-    """The same words to kubectl about a member's node and to towline about its cluster get the same answers."""
+    """The same words to kubectl about a member's node and to towline about its cluster get the same answers. (Not compared: taints named
+    twice, which kubectl tells as Go structures.)"""
     fleet = hub
     node = fleet.members["m1"].get("/api/v1/nodes")["items"][0]["metadata"]["name"]
     for words in (
@@ -128,8 +129,6 @@ def test_taints_as_kubectl_writes_them(hub: Fleet) -> None:
         ["gpu-"],
         ["gpu"],
         ["gpu:Evict"],
-        ["gpu:NoSchedule", "gpu:NoSchedule-"],
-        ["gpu:NoSchedule", "gpu=x:NoSchedule"],
     ):
         theirs = fleet.kubectl("taint", "nodes", node, *words, member="m1", check=False)
         ours = cli(fleet, "taint", "m1", *words, check=False)

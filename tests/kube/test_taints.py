@@ -108,7 +108,7 @@ OLD = [
     [
         (["l:NoSchedule"], False, [*OLD, {"key": "l", "effect": "NoSchedule"}], "tainted"),
         (["k:PreferNoSchedule"], False, [*OLD, {"key": "k", "effect": "PreferNoSchedule"}], "tainted"),
-        (["k=w:NoSchedule"], True, [{**OLD[0], "value": "w"}, OLD[1]], "tainted"),
+        (["k=w:NoSchedule"], True, [{**OLD[0], "value": "w"}, OLD[1]], "modified"),
         (["k:NoSchedule-"], False, [OLD[1]], "untainted"),
         (["k-"], False, [], "untainted"),
         (["k:NoExecute-", "l:NoExecute"], False, [OLD[0], {"key": "l", "effect": "NoExecute"}], "modified"),

@@ -128,8 +128,9 @@ def changed(
     for taint in changes.add:
         fields = {"key": taint.key, "value": taint.value, "effect": taint.effect}
         present[taint.key, taint.effect] = {field: value for field, value in fields.items() if value}
-    word = "modified" if changes.add and changes.remove else "tainted" if changes.add else "untainted"
-    return list(present.values()), word
+    if overwrite or (changes.add and changes.remove):
+        return list(present.values()), "modified"
+    return list(present.values()), "tainted" if changes.add else "untainted"
 
 
 def _parsed(text: str, word: str) -> Taint:
