@@ -364,10 +364,6 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
                 yield entry.key
 
 
-def _taint_policies_decide(world: World, key: Key, now: float) -> Plan:
-    return taint_policies.decide(world.snapshot, key, now, lambda: world.doubt(now))
-
-
 def _capacity_decide(world: World, key: Key, now: float) -> Plan:
     contact = world.fleet.contact(key.name)
     return capacity.decide(world.snapshot, key, contact.capacity if contact is not None else None)
@@ -475,7 +471,9 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller(
         name="taintpolicies",
-        decide=_taint_policies_decide,
+        decide=lambda world, key, now: taint_policies.decide(
+            world.snapshot, key, now, lambda: world.doubt(now)
+        ),
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: fleet.tainted(world.cache, event),
     ),
