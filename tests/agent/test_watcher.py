@@ -274,7 +274,8 @@ async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down(
     assert len(told) == 1, "nothing new, nothing said"
     cluster.answers["/healthz"] = MemberUnreachable("refused")
     await facts.look()
-    assert not told[1].api_server_ready and "not reachable" in told[1].api_server_message
+    assert not told[1].api_server_ready and told[1].api_server_unreachable
+    assert "not reachable" in told[1].api_server_message
     assert len(told[1].api_enablements) == 2, "what is known stays known"
     cluster.answers["/healthz"] = "ok"
     await facts.look()

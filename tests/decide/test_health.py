@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,7 @@ from towline.kube.objects import Key, Object, generation_of
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 FACTS = ClusterFacts("v1.32.1", True, "", (("apps/v1", (("deployments", "Deployment"),)),), True)
 BAD = ClusterFacts("v1.32.1", False, "etcd is down", (), False)
+AWAY = replace(BAD, api_server_unreachable=True)
 LIMITS = HealthLimits()
 
 
@@ -84,6 +86,7 @@ def heard(world: World, facts: ClusterFacts | None, ago: float = 0.0, **more: An
         (None, (39, FACTS), 999, ("True", "ClusterReady")),
         (None, (41, FACTS), 999, ("Unknown", "ClusterStatusUnknown")),
         (None, (1, BAD), 999, ("False", "ClusterNotReady")),
+        (None, (1, AWAY), 999, ("False", "ClusterNotReachable")),
         (None, None, 59, (None, None)),
         (None, None, 61, ("Unknown", "ClusterStatusNeverUpdated")),
         (None, (1, None), 999, (None, None)),  # connected, no facts yet

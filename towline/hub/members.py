@@ -32,6 +32,7 @@ class Members:
             kubernetes_version=facts.kubernetes_version,
             api_server_ready=facts.api_server_ready,
             api_server_message=facts.api_server_message,
+            api_server_unreachable=facts.api_server_unreachable,
             api_enablements=enablements,
             api_enablements_complete=facts.api_enablements_complete,
         )

@@ -847,10 +847,13 @@ class Facts(_message.Message):
     API_SERVER_MESSAGE_FIELD_NUMBER: _builtins.int
     API_ENABLEMENTS_FIELD_NUMBER: _builtins.int
     API_ENABLEMENTS_COMPLETE_FIELD_NUMBER: _builtins.int
+    API_SERVER_UNREACHABLE_FIELD_NUMBER: _builtins.int
     kubernetes_version: _builtins.str
     api_server_ready: _builtins.bool
     api_server_message: _builtins.str
     api_enablements_complete: _builtins.bool
+    api_server_unreachable: _builtins.bool
+    """not ready, and it did not answer at all"""
     @_builtins.property
     def api_enablements(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiEnablement]: ...
     def __init__(
@@ -861,10 +864,11 @@ class Facts(_message.Message):
         api_server_message: _builtins.str = ...,
         api_enablements: _abc.Iterable[Global___ApiEnablement] | None = ...,
         api_enablements_complete: _builtins.bool = ...,
+        api_server_unreachable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_enablements", b"api_enablements", "api_enablements_complete", b"api_enablements_complete", "api_server_message", b"api_server_message", "api_server_ready", b"api_server_ready", "kubernetes_version", b"kubernetes_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_enablements", b"api_enablements", "api_enablements_complete", b"api_enablements_complete", "api_server_message", b"api_server_message", "api_server_ready", b"api_server_ready", "api_server_unreachable", b"api_server_unreachable", "kubernetes_version", b"kubernetes_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,6 +51,8 @@ class ClusterFacts:
     api_server_message: str = ""
     api_enablements: Enablements = ()
     api_enablements_complete: bool = False
+    api_server_unreachable: bool = False
+    """It is not ready, and did not answer at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +195,10 @@ def _why(cluster: Object, facts: ClusterFacts | None, ready: str) -> tuple[str, 
     if ready == "True":
         return "ClusterReady", "cluster is healthy and ready to accept workloads"
     if ready == "False":
-        said = (facts.api_server_message if facts else "") or "the member's API server is not ready"
-        return "ClusterNotReady", f"cluster is reachable but health endpoint responded without ok: {said}"
+        said = facts.api_server_message if facts is not None else ""
+        if facts is not None and facts.api_server_unreachable:
+            return "ClusterNotReachable", said or "cluster is not reachable"
+        return "ClusterNotReady", said or "cluster is reachable but health endpoint responded without ok"
     present = condition(cluster.get("status"), "Ready")
     if facts is None and (present is None or present.get("reason") == NEVER_UPDATED):
         return NEVER_UPDATED, f"the agent of cluster {name} never reported"

@@ -58,7 +58,9 @@ class Fleet:
         contact, changed = self._met(cluster, now)
         facts = contact.facts
         if facts is not None and api_server_ready is not None and facts.api_server_ready != api_server_ready:
-            facts = replace(facts, api_server_ready=api_server_ready, api_server_message="")
+            facts = replace(
+                facts, api_server_ready=api_server_ready, api_server_message="", api_server_unreachable=False
+            )
             contact, changed = replace(contact, facts=facts, said_since=now), True
         self._set(cluster, contact, changed)
 
