@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +17,11 @@ from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHED
 pytestmark = pytest.mark.e2e
 
 MEMBERS = ("m1", "m2", "m3")
-FLAGS = ("--cluster-monitor-grace-seconds", "6", "--cluster-success-threshold-seconds", "1")
+FLAGS = (
+    "--cluster-monitor-grace-seconds", "6",
+    "--cluster-success-threshold-seconds", "1",
+    "--cluster-failure-threshold-seconds", "1",
+)  # fmt: skip
 UNREACHABLE, LOST = f"{TAINT_UNREACHABLE}:NoSchedule", "lost:NoExecute"
 EVICT = {
     "apiVersion": "policy.karmada.io/v1alpha1",
@@ -74,6 +80,18 @@ def test_an_agent_dies_and_comes_back(hub: Fleet) -> None:
     fleet.agent("m3").start()
     eventually(lambda: condition(cluster(fleet, "m3"), "Ready") == "True" and taints(fleet, "m3") == set())
     eventually(lambda: where(fleet, "meanwhile") == set(MEMBERS), what="new work lands again")
+
+
+def test_a_members_api_server_hangs_and_goes_on(hub: Fleet) -> None:
+    fleet = hub
+    os.kill(fleet.processes["m1"].pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: taints(fleet, "m1") == {f"{TAINT_NOT_READY}:NoSchedule"})
+        (ready,) = (row for row in cluster(fleet, "m1")["status"]["conditions"] if row["type"] == "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "ClusterNotReachable")
+    finally:
+        os.kill(fleet.processes["m1"].pid, signal.SIGCONT)
+    eventually(lambda: condition(cluster(fleet, "m1"), "Ready") == "True" and taints(fleet, "m1") == set())
 
 
 def test_a_hub_that_loses_most_of_its_agents_doubts_itself(hub: Fleet) -> None:
