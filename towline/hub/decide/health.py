@@ -64,17 +64,17 @@ class Contact:
     """When it connected, or was cut off."""
     heard: float
     """When it was heard last."""
-    heard_since: float = 0.0
-    """Since when it is heard without a silence longer than the grace."""
-    losses: tuple[float, ...] = ()
-    """When such silences began to count; the last two."""
     facts: ClusterFacts | None = None
-    said_since: float = 0.0
-    """Since when the facts say of the API server what they say."""
     deletions_held: tuple[int, str] = (0, "")
     """How many Works unknown to the hub the delete breaker keeps in the member, and why."""
     capacity: ClusterCapacity | None = None
     """None: the agent has not counted."""
+    heard_since: float = 0.0
+    """Since when it is heard without a silence longer than the grace."""
+    losses: tuple[float, ...] = ()
+    """When such silences began to count; the last two."""
+    said_since: float = 0.0
+    """Since when the facts say of the API server what they say."""
 
 
 @dataclass(frozen=True, slots=True)
