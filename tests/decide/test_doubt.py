@@ -67,6 +67,43 @@ def test_a_doubt_says_how_many_of_how_many() -> None:
     assert doubts(fleet(*lost(5, 9, 900), UP), None, NOW) == Doubt(2, 3, frozenset("abc"))
 
 
+_standings = st.lists(
+    st.tuples(
+        st.sampled_from(["True", "False", "Unknown", None]),
+        st.integers(0, 200),
+        st.booleans(),
+        st.sampled_from([0.0, NOW - 30, NOW]),
+    ),
+    max_size=12,
+).map(
+    lambda rows: [
+        Standing(f"c{n}", ready, NOW - ago, held, released)
+        for n, (ready, ago, held, released) in enumerate(rows)
+    ]
+)
+
+
+@cases(300)
+@given(_standings, st.sets(st.integers(0, 11).map(lambda n: f"c{n}")))
+def test_laws_of_doubt(clusters: list[Standing], audible: set[str]) -> None:
+    """It concerns lost clusters that nobody released; when most were lost within this minute there is one; that others are
+    silent too takes none away; and the order of the clusters is nothing to it."""
+    found = doubts(clusters, audible, NOW)
+    members = [s for s in clusters if s.ready is not None]
+    unknown = {s.name for s in members if s.ready == "Unknown"}
+    if found is not None:
+        assert found.clusters == {s.name for s in members if s.name in unknown and s.released < s.since}
+        assert found.lost > found.of / 2 and found.of <= len(members)
+    if not unknown:
+        assert found is None
+    together = [s for s in members if s.name in unknown and s.since >= NOW - doubt.LOST_WITHIN_SECONDS]
+    if unknown and len(together) > len(members) / 2:
+        assert found is not None
+    assert doubts(clusters[::-1], audible, NOW) == found
+    if doubts(clusters, None, NOW) is not None and not any(s.held for s in members):
+        assert found is not None
+
+
 # --- what is said on the Clusters ----------------------------------------------------------------------------
 
 

@@ -89,8 +89,8 @@ def doubts(fleet: Collection[Standing], audible: Collection[str] | None, now: fl
 
 
 def _lost_together(times: Sequence[float], back: int, members: int) -> tuple[int, int]:
-    """The most clusters that were lost within a minute if they were most of those that were there then, and how many these were;
-    zeros if they were not. `times`: of all losses that last, ascending; `back`: clusters whose loss is over, whenever it was."""
+    """How many clusters were lost within a minute that were most of those there then, and how many those were; zeros if there was
+    no such minute. `times`: of all losses that last, ascending; `back`: clusters whose loss is over, whenever it was."""
     best, end = (0, 0), 0
     for first, at in enumerate(times):
         while end < len(times) and times[end] - at <= LOST_WITHIN_SECONDS:
@@ -116,7 +116,7 @@ def decide(snapshot: Snapshot, key: Key, now: float, fleet: Collection[Standing]
             status.get("conditions"), EVICTIONS_HELD, value, reason, message, now
         )
         writes.append(Put(at, {**cluster, "status": status}, revision_of(cluster)))
-        events.append(EventNote(cluster, "Warning" if standing.held is False else "Normal", reason, message))
+        events.append(EventNote(cluster, "Warning" if value == "True" else "Normal", reason, message))
     returned = [s.since + BACK_SECONDS - now for s in fleet if s.ready != "Unknown" and s.since <= now]
     wait = min((seconds for seconds in returned if seconds > 0), default=None) if doubt is not None else None
     return Plan(tuple(writes), tuple(events), wait)
