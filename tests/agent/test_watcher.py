@@ -186,6 +186,17 @@ async def test_expired_it_lists_again_and_tells_what_went_missing(expiry: Any) -
         assert heard.synced == 2
 
 
+async def test_a_member_that_was_restored_is_read_as_it_is_now() -> None:
+    """Its versions begin anew below those that were seen: nothing that was seen counts, neither as there nor as newer."""
+    script = Script(
+        [page(20, config_map("a", 11), config_map("b", 12)), page(3, config_map("b", 2))],
+        [Refused(504, "Timeout", "Too large resource version"), [event("MODIFIED", config_map("b", 4))]],
+    )
+    async with following(script) as (watcher, heard):
+        assert heard.news == [("a", "11"), ("b", "12"), ("b", "2"), ("a", "gone"), ("b", "4")]
+        assert watcher.record(ref("a")) is None
+
+
 async def test_a_list_that_fails_makes_nothing_absent() -> None:
     script = Script(
         [

@@ -193,7 +193,7 @@ EVICT = {
 FACTS = ClusterFacts("v1", True)
 
 
-@cases(60)
+@cases(40)
 @given(
     st.integers(1, 9).flatmap(lambda count: st.tuples(st.just(count), st.integers(count // 2 + 1, count))),
     st.lists(st.floats(0.0, 15.0), min_size=9, max_size=9),

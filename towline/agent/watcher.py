@@ -186,17 +186,19 @@ class Watcher:
         self._replace(watch, listed, str(metadata.get("resourceVersion") or ""))
 
     def _replace(self, watch: _Watch, listed: dict[tuple[str, str], Record], version: str) -> None:
+        now, before = _version(version), dict(watch.records)
+        restored = now < watch.highest
+        if restored:
+            watch.records.clear()  # the member's store is an older copy: what was seen of it later never happened
         for key, record in listed.items():
             self._keep(watch, key, record, tell=True)
         gone = [
-            key
-            for key, record in watch.records.items()
-            if key not in listed and record.version <= _version(version)
+            key for key, record in before.items() if key not in listed and (restored or record.version <= now)
         ]
         for key in gone:
-            del watch.records[key]
+            watch.records.pop(key, None)
             self._listener.object_changed(watch.ref(key), None)
-        watch.version = version
+        watch.version, watch.highest = version, now
         watch.synced = True
         self._listener.kind_synced(watch.api_version, watch.kind)
 
@@ -240,6 +242,7 @@ class Watcher:
                 del watch.records[key]
                 self._listener.object_changed(watch.ref(key), None)
         watch.version = str(metadata.get("resourceVersion") or watch.version)
+        watch.highest = max(watch.highest, _version(watch.version))
 
     def _keep(self, watch: _Watch, key: tuple[str, str], record: Record, *, tell: bool) -> None:
         known = watch.records.get(key)
@@ -262,7 +265,7 @@ class _Expired(Exception):
 
 
 class _Watch:
-    __slots__ = ("namespace", "place", "records", "selector", "synced", "task", "version")
+    __slots__ = ("highest", "namespace", "place", "records", "selector", "synced", "task", "version")
 
     def __init__(self, place: _Place) -> None:
         self.place = place
@@ -272,6 +275,8 @@ class _Watch:
             self.selector["fieldSelector"], self.namespace = f"metadata.name={place.namespace}", ""
         self.records: dict[tuple[str, str], Record] = {}
         self.version = ""
+        self.highest = 0
+        """Of the versions that the member's lists and watches showed."""
         self.synced = False
         self.task: asyncio.Task[None] | None = None
 
