@@ -406,6 +406,18 @@ def test_errors(obj: Object, path: str) -> None:
     assert path in wrong(obj)
 
 
+def test_a_taint_policy_that_asks_for_what_it_will_not_get_is_told() -> None:
+    warn = row("ClusterTaintPolicy").strategy.warn
+    assert warn is not None and warn(taints(), None) == ()
+    ours = {"key": "cluster.karmada.io/not-ready", "effect": "NoSchedule"}
+    (told,) = warn(taints(taints=[{**ours, "effect": "NoExecute"}, ours]), None)
+    assert told.startswith("spec.taints[1]: cluster.karmada.io/not-ready:NoSchedule follows from")
+    never = {"conditionType": "Ready", "operator": "In", "statusValues": ["False", "false"]}
+    (told,) = warn(taints(addOnConditions=[never]), None)
+    assert told == "spec.addOnConditions[0].statusValues: false: conditions are True, False or Unknown"
+    assert warn(taints(addOnConditions=[{"statusValues": 1}]), None) == ()
+
+
 def test_a_policy_may_have_each_effect_once() -> None:
     effects = [{**TAINT, "effect": effect} for effect in ("NoSchedule", "PreferNoSchedule", "NoExecute")]
     assert wrong(taints(taints=effects)) == {}

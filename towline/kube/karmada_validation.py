@@ -25,6 +25,7 @@ from towline.kube.selector_validation import validate_resource_selectors
 from towline.kube.taints import EFFECTS
 from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
+_STATUSES = ("True", "False", "Unknown")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
 
@@ -255,6 +256,23 @@ def _cluster_taint_policy(new: Object, old: Object | None) -> list[FieldError]:
     return found + _taints(maps(at(new, "spec", "taints")))
 
 
+def _warn_of_taint_policy(new: Object, old: Object | None) -> tuple[str, ...]:
+    """What such a policy asks for and will never get."""
+    found = []
+    for n, taint in enumerate(maps(at(new, "spec", "taints"))):
+        if taint.get("effect") == "NoSchedule" and taint.get("key") in names.TAINTS_OF_HEALTH:
+            told = "follows from the clusters' condition Ready alone: the policy neither adds nor removes it"
+            found.append(f"spec.taints[{n}]: {taint['key']}:NoSchedule {told}")
+    for field in ("addOnConditions", "removeOnConditions"):
+        for n, match in enumerate(maps(at(new, "spec", field))):
+            values = match.get("statusValues")
+            odd = [v for v in values if v not in _STATUSES] if isinstance(values, list) else []
+            if odd:
+                path = f"spec.{field}[{n}].statusValues"
+                found.append(f"{path}: {', '.join(map(str, odd))}: conditions are True, False or Unknown")
+    return tuple(found)
+
+
 def _resource_registry(new: Object, old: Object | None) -> list[FieldError]:
     found = validate_affinity(at(new, "spec", "targetCluster"), "spec.targetCluster")
     addresses = at(new, "spec", "backendStore", "openSearch", "addresses")
@@ -287,5 +305,6 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
 WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
     "OverridePolicy": warn_of_variables,
     "ClusterOverridePolicy": warn_of_variables,
+    "ClusterTaintPolicy": _warn_of_taint_policy,
 }
 """What is accepted and yet worth a word."""

@@ -79,6 +79,9 @@ TAINT_NOT_READY = "cluster.karmada.io/not-ready"
 TAINT_UNREACHABLE = "cluster.karmada.io/unreachable"
 TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
 
+TAINTS_OF_HEALTH = (TAINT_NOT_READY, TAINT_UNREACHABLE)
+"""With the effect NoSchedule they follow from a cluster's condition Ready, and from nothing else."""
+
 # --- what operators tell the hub about a Cluster -------------------------------------------------------------
 
 RELEASE_DELETIONS = "towline.io/release-deletions"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.hub.decide.conditions import rfc3339
-from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
+from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINTS_OF_HEALTH
 from towline.kube.objects import Object
 
 Place = tuple[str, str]
@@ -18,7 +18,7 @@ Place = tuple[str, str]
 
 NOT_READY: Place = (TAINT_NOT_READY, "NoSchedule")
 UNREACHABLE: Place = (TAINT_UNREACHABLE, "NoSchedule")
-OF_HEALTH = frozenset((NOT_READY, UNREACHABLE))
+OF_HEALTH = frozenset((key, "NoSchedule") for key in TAINTS_OF_HEALTH)
 SUCCEEDED = "TaintClusterSucceed"
 
 
