@@ -243,11 +243,12 @@ def test_moving(fleet: Fleet, space: str) -> None:
 def test_scaling_moves_nothing(fleet: Fleet, space: str) -> None:
     apply(fleet, space, propagation("dynamic-weights"), APP / "deployment.yaml")
     before = placed(fleet, space, PLACED["dynamic-weights"])
-    for replicas in (11, 12, 7, 0, 3):
+    for replicas in (11, 12, 7, 1, 0, 3):
         scale(fleet, space, replicas)
         eventually(lambda r=replicas: sum(targets(fleet, space).values()) == r, what=f"{replicas} in all")
         after = targets(fleet, space)
         up = replicas > sum(before.values())
+        assert up or after.keys() <= before.keys(), f"{before} -> {after}"
         for name in MEMBERS:
             was, now = before.get(name, 0), after.get(name, 0)
             assert now >= was if up else now <= was, f"{name}: {before} -> {after}"
