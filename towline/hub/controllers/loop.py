@@ -177,6 +177,9 @@ class Loop:
         return True
 
     def _decide(self, item: Item, commits: asyncio.TaskGroup) -> None:
+        if self.waiting.stands_back(item):
+            self.queue.done(item)
+            return
         row, now = self._controllers[item.controller], self._now()
         revision = self._world.cache.revision
         self.decisions += 1
@@ -184,6 +187,8 @@ class Loop:
             plan = row.decide(self._world, item.key, now)
         except Exception as failure:
             self._failed(item, revision, f"{type(failure).__name__}: {failure}", failure)
+            self.waiting.decided(item, frozenset())  # it is retried, and nobody stands back for it
+            self._release()
             self.queue.retry(item, Urgency.RESYNC)
             self.queue.done(item)
             return
@@ -192,6 +197,7 @@ class Loop:
             self.waiting.asks(item, _ROOM)
         elif (seconds := self.waiting.decided(item, plan.waits)) is not None:
             self.queue.add(item, Urgency.RESYNC, seconds)
+        self._release()
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
@@ -342,6 +348,10 @@ class Loop:
         for item, seconds in self.waiting.helped(causes).items():
             self.queue.add(item, Urgency.RESYNC, seconds)
         self._wake.set()
+
+    def _release(self) -> None:
+        for item, seconds in self.waiting.released().items():
+            self.queue.add(item, Urgency.RESYNC, seconds)
 
     def _priority(self, item: Item) -> int:
         return self._controllers[item.controller].priority(self._world, item.key)
