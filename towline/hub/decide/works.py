@@ -7,7 +7,7 @@ clusters share the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,6 +22,7 @@ from towline.hub.decide.overrides import (
     is_blocked,
     rules_for,
 )
+from towline.hub.decide.preservation import state_for
 from towline.hub.decide.scheduling.division import divide
 from towline.hub.decide.wire import (
     Applied,
@@ -44,6 +45,7 @@ from towline.kube.objects import (
     name_of,
     namespace_of,
     uid_of,
+    with_labels,
 )
 from towline.proto.digest import EMPTY_DIGEST, work_hash
 
@@ -96,17 +98,18 @@ def of_binding(
     conflict = _conflict(
         annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
     )
-    suspended = _suspended(spec)
+    suspended = _purging_first(spec, entries.keys() - wanted.keys()) or _suspended(spec)
     rendered = {} if rendered is None else rendered
     completions = _completions(template, spec, wanted)
     for cluster, replicas in wanted.items():
         if only and cluster != only:
             continue
         rules, same = rules_for(overrides, cluster)
-        at = (replicas, completions.get(cluster), same)
+        state = state_for(spec, cluster)
+        at = (replicas, completions.get(cluster), same, bool(state))
         variant = rendered.get(at)
         if variant is None:
-            manifest = _revised(template, spec, replicas, completions.get(cluster))
+            manifest = with_labels(_revised(template, spec, replicas, completions.get(cluster)), state)
             marks = _owner_marks(key, binding, template)
             changed = _overridden(manifest, overrides, rules, cluster)
             variant = rendered[at] = _variant(changed, work, marks, conflict)
@@ -393,6 +396,14 @@ def _conflict(annotation: str | None, resolution: Any) -> Conflict:
     if annotation in ("overwrite", "abort"):
         return Conflict.OVERWRITE if annotation == "overwrite" else Conflict.ABORT
     return Conflict.OVERWRITE if resolution == "Overwrite" else Conflict.ABORT
+
+
+def _purging_first(spec: Mapping[str, Any], leaving: Collection[str]) -> bool:
+    """Whether a copy that is to be purged directly may still be there: nothing is sent elsewhere before it is gone (Karmada 2.2)."""
+    return any(
+        task.get("purgeMode") == "Directly" and task.get("fromCluster") in leaving
+        for task in spec.get("gracefulEvictionTasks") or ()
+    )
 
 
 def _suspended(spec: Mapping[str, Any]) -> bool | Sequence[str]:
