@@ -42,6 +42,7 @@ from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
+from towline.hub.controllers.turns import Turns
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway, Surroundings
@@ -116,10 +117,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet = Fleet(time.time())
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
-        controllers = Loop(
-            World(cache, works, fleet, placing, keys.sign, ca.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
-            fence=lambda: leading.lease,
-        )  # fmt: skip
+        turns: Turns[Key] = Turns(config.evictions_a_second)
+        world = World(cache, works, fleet, placing, keys.sign, ca.bundle_pem, turns)
+        controllers = Loop(world, recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease)
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, recorder, audit))
         background = [

@@ -1,4 +1,4 @@
-"""Which templates a change of a Cluster concerns, and which of them go first.
+"""Which templates and bindings a change of a Cluster concerns, and which of them go first.
 
 Read from the cache's bytes with decoders that skip all else: parsing a hundred thousand bindings because a label changed would stop
 the hub for seconds.
@@ -39,6 +39,23 @@ def concerned(cache: Cache, event: WatchEvent) -> Iterator[Key]:
             yield template
     if after is None or after.meta.deletionTimestamp:
         yield from _holding(cache, event.entry.key.name)
+
+
+def turned(event: WatchEvent) -> bool:
+    """Whether a Cluster's taints or conditions changed, or it came or went: copies may have to leave it, or may leave others for it."""
+    if event.previous is None or event.type == "DELETED":
+        return True
+    before, after = (_cluster_decoder.decode(entry.value) for entry in (event.previous, event.entry))
+    return before.standing != after.standing
+
+
+def naming(cache: Cache, cluster: str) -> Iterator[Key]:
+    """The bindings that say something of `cluster`: it is a target, is being left, or may hold a copy."""
+    name = orjson.dumps(cluster)
+    for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS):
+        for entry in cache.list(names.WORK_GROUP, resource):
+            if name in entry.value:
+                yield entry.key
 
 
 def priority(cache: Cache, key: Key) -> int:
@@ -200,12 +217,27 @@ class _Policy(msgspec.Struct):
     spec: _PolicySpec = msgspec.field(default_factory=_PolicySpec)
 
 
+class _Condition(msgspec.Struct):
+    type: str = ""
+    status: str = ""
+
+
+class _ClusterSpec(msgspec.Struct):
+    taints: msgspec.Raw = msgspec.Raw()
+
+
 class _ClusterStatus(msgspec.Struct):
     apiEnablements: msgspec.Raw = msgspec.Raw()
+    conditions: list[_Condition] | None = None
 
 
 class _Cluster(msgspec.Struct):
+    spec: _ClusterSpec = msgspec.field(default_factory=_ClusterSpec)
     status: _ClusterStatus = msgspec.field(default_factory=_ClusterStatus)
+
+    @property
+    def standing(self) -> tuple[bytes, list[_Condition] | None]:
+        return bytes(self.spec.taints), self.status.conditions
 
 
 _kind_decoder = msgspec.json.Decoder(_Kind)

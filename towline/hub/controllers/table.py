@@ -5,15 +5,17 @@ A new controller is a file in `hub/decide` and a row here. The functions of a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from towline.hub.controllers import placed
+from towline.hub.controllers.turns import Turns
 from towline.hub.decide import (
     aggregation,
     bindings,
     capacity,
     clusters,
+    eviction,
     garbage,
     health,
     namespaces,
@@ -38,6 +40,8 @@ from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
 
 CAPACITY_SECONDS = 5.0
 """The least time between two commits of what one cluster has room for."""
+EVICTIONS_A_SECOND = 0.5
+"""Bindings that taints may evict, in all clusters together (Karmada's resource-eviction-rate)."""
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
@@ -53,6 +57,8 @@ class World:
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: bytes = b""
+    turns: Turns[Key] = field(default_factory=lambda: Turns(EVICTIONS_A_SECOND))
+    """Which binding is evicted next."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -255,6 +261,45 @@ def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         yield from _bindings_initial(world)
 
 
+# --- eviction: keys are bindings -----------------------------------------------------------------------------
+
+
+def _eviction_decide(world: World, key: Key, now: float) -> Plan:
+    plan = eviction.decide(
+        world.snapshot,
+        key,
+        now,
+        world.placing.at(now, key),
+        doubted=_doubted(world, now),
+        settled_at=world.fleet.started + health.SILENCE_SECONDS,
+    )
+    if not eviction.moves(plan):
+        world.turns.forget(key)
+        return plan
+    seconds = world.turns.wait(key, now)
+    if not seconds:
+        return plan
+    return Plan(requeue_after_seconds=seconds, reasons={"eviction": "others are evicted first"})
+
+
+def _doubted(world: World, now: float) -> Collection[str]:
+    """The lost clusters of which the hub does not believe that they are lost."""
+    return ()
+
+
+def _eviction_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if bindings.is_binding(key):
+        if event.type != "DELETED" and any(mark in event.entry.value for mark in _EVICTABLE):
+            yield key
+    elif key[:2] == CLUSTERS and placed.turned(event):
+        yield from placed.naming(world.cache, key.name)
+
+
+_EVICTABLE = (b'"failover"', b'"gracefulEvictionTasks"', b'"EvictionBlocked"')
+"""One of these is in every binding that has a task, or may get one while its clusters stay as they are. (Draining a cluster changes it.)"""
+
+
 # --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------
 
 
@@ -416,6 +461,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         on_change=_aggregation_keys,
         on_report=lambda owner: (owner,) if bindings.is_binding(owner) else (),
         min_interval_seconds=0.25,
+    ),
+    Controller(
+        name="eviction",
+        decide=_eviction_decide,
+        initial=_bindings_initial,
+        on_change=_eviction_keys,
     ),
     Controller(
         name="userworks",

@@ -173,12 +173,13 @@ def _by_cluster(departures: Iterable[Departure]) -> list[Departure]:
 
 
 def _evict(case: _Case, due: Sequence[Departure]) -> Plan:
-    """All of them together if they can be replaced, else the first that can alone, else none."""
+    """All of them together if they can be replaced, else the first that can alone; else all for fewer new copies; else none."""
     if why := _unplaceable(case):
         return _blocked(case, NOT_PLACED_HERE, [(departure, Stuck(why, frozenset())) for departure in due])
     stuck: list[tuple[Departure, Stuck]] = []
-    for leaving in [due] if len(due) == 1 else [due, *([departure] for departure in due)]:
-        result = _leave(case, leaving)
+    tries = [(due, False), *(([departure], False) for departure in due), (due, True)]
+    for leaving, fewer in tries if len(due) > 1 else [(due, False)]:
+        result = _leave(case, leaving, fewer=fewer)
         if isinstance(result, Moved):
             return _moved(case, leaving, result)
         if result.asks:
@@ -201,8 +202,8 @@ def _unplaceable(case: _Case) -> str | None:
     return None if scheduler == DEFAULT_SCHEDULER else f"scheduler {scheduler} places it"
 
 
-def _leave(case: _Case, leaving: Sequence[Departure]) -> Moved | Stuck:
-    """The binding without these copies and with their replacements."""
+def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved | Stuck:
+    """The binding without these copies and with their replacements. `fewer`: with no copy left, a single new one will do."""
     try:
         tasks = [_task(case, departure) for departure in leaving]
     except NotPreserved as missing:
@@ -215,36 +216,41 @@ def _leave(case: _Case, leaving: Sequence[Departure]) -> Moved | Stuck:
     if outcome is not None and not outcome.success:
         return Stuck(outcome.message, outcome.waits, outcome.asks)
     after = targets(placed.binding)
-    if why := _lacking(case, leaving, after):
+    if why := _lacking(case, leaving, after, fewer):
         return Stuck(why)
     binding = _without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
     return Moved(binding, placed.events)
 
 
-def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]) -> str | None:
+def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int], fewer: bool) -> str | None:
     """Why the targets `after` do not replace the copies that leave; None if they do.
 
-    What is not divided needs as many new copies as old ones leave; when no other copy stays, fewer are better than none."""
+    What is not divided needs as many new copies as old ones leave: otherwise to leave would only delete copies."""
     before, members = targets(case.binding), case.view.members
     failing = any(departure.reason == APPLICATION_FAILURE for departure in leaving)
-    suspended = (case.spec.get("suspension") or {}).get("dispatchingOnClusters") or {}
     for name in sorted(after):
-        if after[name] <= before.get(name, -1):
-            continue
-        member = members.get(name)
-        if member is None or member.lost:
-            return f"its replacement would go to {name}, which is lost itself"
-        if name in (suspended.get("clusterNames") or ()):
-            return f"its replacement would go to {name}, where dispatching is suspended"
-        if failing and (observed(case.binding).get(name) or {}).get("health") == "Unhealthy":
-            return f"its replacement would go to {name}, where the application is unhealthy too"
-    new, staying = after.keys() - before.keys(), after.keys() & before.keys()
+        if after[name] > before.get(name, -1) and (why := _unfit(case, name, failing)):
+            return f"its replacement would go to {name}, {why}"
     if all(departure.wished for departure in leaving):
         standing = any((member := members.get(name)) is not None and not member.lost for name in after)
         return None if standing else "no other cluster that has a copy is there"
-    if _divides(case.spec) or len(new) >= len(leaving) or (new and not staying):
+    new, staying = after.keys() - before.keys(), after.keys() & before.keys()
+    if _divides(case.spec) or len(new) >= len(leaving) or (fewer and new and not staying):
         return None
     return "every other cluster that may have a copy has one already"
+
+
+def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
+    """Why more replicas in `cluster` replace nothing."""
+    member = case.view.members.get(cluster)
+    suspended = (case.spec.get("suspension") or {}).get("dispatchingOnClusters") or {}
+    if member is None or member.lost:
+        return "which is lost itself"
+    if cluster in (suspended.get("clusterNames") or ()):
+        return "where dispatching is suspended"
+    if failing and (observed(case.binding).get(cluster) or {}).get("health") == "Unhealthy":
+        return "where the application is unhealthy too"
+    return None
 
 
 def _divides(spec: Mapping[str, Any]) -> bool:
