@@ -31,6 +31,7 @@ FAILOVERS: tuple[Object, ...] = (
     {"cluster": {}, "application": {"purgeMode": "Gracefully", "gracePeriodSeconds": 60}},
     {"application": {"purgeMode": "Directly"}},
 )
+POLICY = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
 _placements = st.sampled_from([ONE_OF_ALL, TWO, DIVIDED, {"clusterAffinity": {"clusterNames": ["m1", "m2"]}}])
 _clusters = st.sampled_from(NAMES)
 _steps = st.lists(
@@ -38,7 +39,7 @@ _steps = st.lists(
         st.tuples(st.sampled_from(["lose", "not ready", "recover", "taint", "drain", "untaint"]), _clusters),
         st.tuples(st.sampled_from(["healthy", "healthy", "failing", "obey", "obey"]), _clusters),
         st.tuples(st.just("wait"), st.sampled_from(["1", "100", "300", "700"])),
-        st.tuples(st.just("touch"), st.just("")),
+        st.tuples(st.sampled_from(["touch", "nowhere", "anywhere"]), st.just("")),
     ),
     max_size=16,
 )
@@ -99,6 +100,12 @@ def _check_size(world: World, placement: Object, most: int) -> None:
     assert set(bindings.desired(world.objects[BINDING])) <= set(bindings.observed(world.objects[BINDING]))
 
 
+def _confine(placement: Object, *, nowhere: bool) -> None:
+    """Or the policy lets it go where it could before."""
+    affinity: Object = placement.setdefault("clusterAffinity", {})
+    affinity["exclude"] = list(NAMES) if nowhere else []
+
+
 def _tasks(binding: Mapping[str, Any]) -> list[Object]:
     found: list[Object] = binding["spec"].get("gracefulEvictionTasks") or []
     return found
@@ -123,6 +130,8 @@ def _do(world: World, step: str, value: str) -> None:
                 report(world, **{value: REMOVED})
         case "wait":
             world.now += int(value)
+        case "nowhere" | "anywhere":
+            world.edit(POLICY, lambda obj: _confine(obj["spec"]["placement"], nowhere=step == "nowhere"))
         case "touch":
             world.edit(WEB, lambda obj: obj["metadata"].setdefault("labels", {}).update(at=str(world.now)))
     world.settle(propagation.decide, WEB)
