@@ -17,6 +17,7 @@ COMMANDS = {
     "agent": ("towline.cli.agent", "Run the agent of one member cluster."),
     "explain": ("towline.cli.explain", "Say why something runs where it runs, or does not run."),
     "what-if": ("towline.cli.whatif", "Say what would move if clusters or policies were otherwise."),
+    "drain": ("towline.cli.drain", "Move everything off a cluster, gracefully."),
     "release": ("towline.cli.release", "Let through the deletions that the delete breaker holds back."),
     "sim": ("towline.cli.sim", "Run a simulated member cluster."),
     "demo": ("towline.cli.demo", "Show the main job on this machine: a hub, members, agents, nginx."),
