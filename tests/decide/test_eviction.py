@@ -78,9 +78,8 @@ def test_a_lost_cluster_is_left_after_its_toleration() -> None:
         ({"cluster": {}}, {"purgeMode": "Gracefully"}),
         ({"cluster": {"purgeMode": "Gracefully"}}, {"purgeMode": "Gracefully"}),
         ({"cluster": {"purgeMode": "Directly"}}, {"purgeMode": "Directly"}),
-        ({"cluster": {"purgeMode": "Never"}}, {"purgeMode": "Never", "suppressDeletion": True}),
     ],
-    ids=["default", "Gracefully", "Directly", "Never"],
+    ids=["default", "Gracefully", "Directly"],
 )
 def test_the_task_of_each_purge_mode(failover: Object, expected: Object) -> None:
     world = shop(ONE_OF_ALL, failover=failover)

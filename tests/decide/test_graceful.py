@@ -11,6 +11,7 @@ from tests.decide.failing import (
     ONE_OF_ALL,
     REFUSED,
     REMOVED,
+    blocked,
     entries,
     evict,
     lose,
@@ -166,6 +167,12 @@ def test_directly_the_old_copy_goes_first() -> None:
     assert works_now["m1"].removing and works_now["m2"].suspended
     evict(world, 10_000)
     assert list(tasks(world)) == ["m1"]
+    assert blocked(world).startswith(
+        "PurgeUnconfirmed: the copy in m1 is to be gone before its replacement starts"
+    )
+    recover(world, "m1")
+    evict(world)
+    assert blocked(world) == ""
     report(world, m1=REMOVED)
     assert not sent(world)["m2"].suspended
     report(world, m2=works(3))

@@ -119,12 +119,12 @@ def _follow(client: Client, cluster: str, over: Callable[[], bool]) -> dict[str,
     """Tell what moves until nothing is on its way any more, or time is over. Answers what is still there."""
     stays: dict[str, Stay] = {}
     revisions: dict[str, str | None] = dict.fromkeys(BINDINGS)
-    said: Counter[str] | None = None
+    said: Counter[State] | None = None
     while True:
         for path in BINDINGS:
             for binding, gone in _changes(client, path, revisions):
                 _note(stays, binding, None if gone else stay_of(binding, cluster))
-        counts = Counter(stay.state for stay in stays.values())
+        counts: Counter[State] = Counter(stay.state for stay in stays.values())
         if counts != said:
             said = counts
             click.echo(

@@ -20,7 +20,7 @@ from towline.hub.decide.bindings import (
     template_key,
 )
 from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition, without_condition
-from towline.hub.decide.graceful import GRACE_SECONDS, ended, tasks_of
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import place
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
@@ -30,9 +30,10 @@ from towline.hub.decide.tolerance import leaves
 from towline.kube.objects import Key, Object, is_deleting, revision_of
 
 BLOCKED = "EvictionBlocked"
-"""The condition of a binding that is to leave clusters and cannot; its reason is one of the next two."""
+"""The condition of a binding that is to leave clusters and cannot; its reason is one of the next three."""
 NOWHERE_TO_GO = "NowhereToGo"
 NOT_PLACED_HERE = "NotPlacedHere"
+PURGE_UNCONFIRMED = "PurgeUnconfirmed"
 TAINT_MANAGER = "TaintManager"
 UNTOLERATED = "TaintUntolerated"
 APPLICATION_FAILURE = "ApplicationFailure"
@@ -112,7 +113,7 @@ def decide(
     case = _Case(snapshot, key, binding, view, now)
     leaving = list(_departures(case, doubted, settled_at))
     due = _by_cluster(departure for departure in leaving if departure.at <= now)
-    plan = _evict(case, due) if due else _unblocked(case)
+    plan = _evict(case, due) if due else _at_rest(case)
     wakes = [departure.at - now for departure in leaving if departure.at > now]
     wakes += [] if rest.wake_seconds is None else [rest.wake_seconds]
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
@@ -310,24 +311,42 @@ def _moved(case: _Case, leaving: Sequence[Departure], moved: Moved) -> Plan:
 
 def _blocked(case: _Case, reason: str, stuck: Sequence[tuple[Departure, Stuck]]) -> Plan:
     """Nothing leaves; the condition says what is in the way."""
-    said = "; ".join(f"{departure.cluster} {departure.why}: {found.why}" for departure, found in stuck)
-    message = said[:MESSAGE_LENGTH_MAX]
+    message = "; ".join(f"{departure.cluster} {departure.why}: {found.why}" for departure, found in stuck)
     waits = frozenset[str]().union(*(found.waits for _, found in stuck))
+    notes = [("Warning", "Failed", f"Evict from cluster {d.cluster} failed: {f.why}") for d, f in stuck]
+    return _says(case, reason, message, waits, notes)
+
+
+def _at_rest(case: _Case) -> Plan:
+    """Nothing is to leave. A replacement may have to wait for a copy in a cluster that does not answer."""
+    members = case.view.members
+    silent = [name for name in purging(case.binding) if (member := members.get(name)) is None or member.lost]
+    if silent:
+        which = ", ".join(silent)
+        message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
+        return _says(case, PURGE_UNCONFIRMED, message)
+    free = _without_block(case.binding)
+    return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))
+
+
+def _says(
+    case: _Case,
+    reason: str,
+    message: str,
+    waits: frozenset[str] = frozenset(),
+    notes: Iterable[tuple[str, str, str]] = (),
+) -> Plan:
+    """The condition EvictionBlocked, and the events when it is news."""
+    message = message[:MESSAGE_LENGTH_MAX]
     status = case.binding.get("status") or {}
     before = condition(status, BLOCKED) or {}
-    reasons = {"eviction": f"nothing can leave: {message}"}
+    reasons = {"eviction": f"{reason}: {message}"}
     if (before.get("reason"), before.get("message")) == (reason, message):
         return Plan(reasons=reasons, waits=waits)
     conditions = with_condition(status.get("conditions"), BLOCKED, "True", reason, message, case.now)
     written = {**case.binding, "status": {**status, "conditions": conditions}}
-    notes = [("Warning", "Failed", f"Evict from cluster {d.cluster} failed: {f.why}") for d, f in stuck]
     put = Put(case.key, written, revision_of(case.binding))
     return Plan((put,), tuple(_told(case, notes)), reasons=reasons, waits=waits)
-
-
-def _unblocked(case: _Case) -> Plan:
-    free = _without_block(case.binding)
-    return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))
 
 
 def _without_block(binding: Object) -> Object:

@@ -55,6 +55,16 @@ def ended(members: Members, binding: Object, now: float) -> Rest:
     return Rest(binding if left == list(tasks) else with_tasks(binding, left), wake)
 
 
+def purging(binding: Object) -> list[str]:
+    """The clusters whose copy is to be purged directly and may be there still: nothing is sent elsewhere before it is gone
+    (Karmada 2.2)."""
+    direct = [
+        str(task.get("fromCluster")) for task in tasks_of(binding) if task.get("purgeMode") == "Directly"
+    ]
+    leaving = observed(binding).keys() - desired(binding).keys() if direct else ()
+    return [name for name in direct if name in leaving]
+
+
 def with_tasks(binding: Object, tasks: Sequence[Task]) -> Object:
     """`binding` with these tasks, the generation that follows, and what scheduling observed: nothing is to be scheduled anew."""
     spec = {field: value for field, value in binding["spec"].items() if field != "gracefulEvictionTasks"}
@@ -94,8 +104,8 @@ def _is_over(members: Members, binding: Object, task: Task, there: _There, now: 
         return True  # nobody could remove the copy any more
     if task.get("suppressDeletion") is not None:
         return not task["suppressDeletion"]
-    if task.get("purgeMode") == "Directly" and cluster in observed(binding).keys() - desired(binding).keys():
-        return False  # its copy is not gone yet, so the replacement has not begun
+    if cluster in purging(binding):
+        return False  # so the replacement has not begun
     return there.healthy or (there.applied and now >= _grace_end(task))
 
 

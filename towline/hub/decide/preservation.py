@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -31,15 +31,16 @@ def _value(path: str, status: Any) -> str:
     if not found:
         raise NotPreserved(f"statePreservation finds nothing at {path} in its status")
     text = found[0] if isinstance(found[0], str) else orjson.dumps(found[0]).decode()
-    if wrong := names.validate_label_value(text):
-        raise NotPreserved(f"what statePreservation finds at {path} is no label value: {wrong[0]}")
+    for wrong in names.validate_label_value(text):
+        raise NotPreserved(f"what statePreservation finds at {path} is no label value: {wrong}")
     return text
 
 
 def state_for(spec: Mapping[str, Any], cluster: str) -> Mapping[str, str]:
     """The labels for the copy in `cluster`: if it is the only one, the last eviction purged directly, and it was not there before."""
-    tasks, targets = spec.get("gracefulEvictionTasks") or (), spec.get("clusters") or ()
-    if len(targets) != 1 or not tasks or targets[0].get("name") != cluster:
+    tasks: Sequence[Mapping[str, Any]] = spec.get("gracefulEvictionTasks") or ()
+    targets: Sequence[Mapping[str, Any]] = spec.get("clusters") or ()
+    if not tasks or len(targets) != 1 or targets[0].get("name") != cluster:
         return {}
     last = tasks[-1]
     if last.get("purgeMode") != "Directly" or cluster in (last.get("clustersBeforeFailover") or ()):

@@ -7,12 +7,13 @@ clusters share the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from towline.hub.decide.bindings import derived_uuid, desired, observed
+from towline.hub.decide.graceful import purging
 from towline.hub.decide.overrides import (
     NO_OVERRIDES,
     OverrideFailed,
@@ -98,7 +99,7 @@ def of_binding(
     conflict = _conflict(
         annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
     )
-    suspended = _purging_first(spec, entries.keys() - wanted.keys()) or _suspended(spec)
+    suspended = bool(purging(binding)) or _suspended(spec)
     rendered = {} if rendered is None else rendered
     completions = _completions(template, spec, wanted)
     for cluster, replicas in wanted.items():
@@ -396,14 +397,6 @@ def _conflict(annotation: str | None, resolution: Any) -> Conflict:
     if annotation in ("overwrite", "abort"):
         return Conflict.OVERWRITE if annotation == "overwrite" else Conflict.ABORT
     return Conflict.OVERWRITE if resolution == "Overwrite" else Conflict.ABORT
-
-
-def _purging_first(spec: Mapping[str, Any], leaving: Collection[str]) -> bool:
-    """Whether a copy that is to be purged directly may still be there: nothing is sent elsewhere before it is gone (Karmada 2.2)."""
-    return any(
-        task.get("purgeMode") == "Directly" and task.get("fromCluster") in leaving
-        for task in spec.get("gracefulEvictionTasks") or ()
-    )
 
 
 def _suspended(spec: Mapping[str, Any]) -> bool | Sequence[str]:
