@@ -237,11 +237,12 @@ def test_a_cluster_where_dispatching_is_suspended_is_no_place() -> None:
 def test_a_hub_in_doubt_evicts_nothing_but_what_is_drained() -> None:
     world = shop(ONE_OF_ALL)
     lose(world, "m1")
-    assert evict(world, 1000, doubted={"m1"})[-1] == eviction.NOTHING
+    later = eviction.Plan(requeue_after_seconds=eviction.DOUBT_SECONDS)
+    assert evict(world, 1000, doubted=lambda: {"m1"})[-1] == later
     taint(world, "m1", tainted())
-    assert evict(world, doubted={"m1"})[-1] == eviction.NOTHING
+    assert evict(world, doubted=lambda: {"m1"})[-1] == later
     taint(world, "m1", DRAIN)
-    evict(world, doubted={"m1"})
+    evict(world, doubted=lambda: {"m1"})
     assert targets(world) == {"m2": 3}
 
 

@@ -270,7 +270,7 @@ def _eviction_decide(world: World, key: Key, now: float) -> Plan:
         key,
         now,
         world.placing.at(now, key),
-        doubted=_doubted(world, now),
+        doubted=lambda: _doubted(world, now),
         settled_at=world.fleet.started + health.SILENCE_SECONDS,
     )
     if not eviction.moves(plan):

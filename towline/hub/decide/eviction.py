@@ -6,7 +6,7 @@ go nothing moves, and the condition EvictionBlocked says why. All times derive f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -43,6 +43,8 @@ _PRODUCERS = {
 }
 APPLICATION_SECONDS = 300
 """How long an application may be unhealthy, unless decisionConditions.tolerationSeconds says otherwise."""
+DOUBT_SECONDS = 10.0
+"""What a doubt held back is looked at again after so long: a doubt may pass without a trace."""
 MESSAGE_LENGTH_MAX = 1024
 
 
@@ -58,6 +60,8 @@ class Departure(NamedTuple):
     """See tolerance.Leave."""
     rule: Mapping[str, Any]
     """How: the part of the policy's `failover` that asks for it. Of a drained cluster empty, whatever the policy says."""
+    at_once: bool = False
+    """See tolerance.Leave."""
 
 
 class Moved(NamedTuple):
@@ -97,13 +101,13 @@ def decide(
     now: float,
     view: View,
     *,
-    doubted: Collection[str] = (),
+    doubted: Callable[[], Collection[str]] = tuple,
     settled_at: float = 0.0,
 ) -> Plan:
     """The eviction tasks of the binding at `key`: those that are over end, those that are due are made.
 
-    `doubted`: clusters of which the hub does not believe that they are lost. `settled_at`: when agents have had the time to come back
-    to a hub that just started; until then nothing leaves but what is drained."""
+    `doubted` answers the clusters of which the hub does not believe that they are lost. `settled_at`: when agents have had the time to
+    come back to a hub that just started; until then nothing leaves but what is drained."""
     binding = snapshot.get(key)
     if binding is None or is_deleting(binding):
         return NOTHING
@@ -111,11 +115,14 @@ def decide(
     if rest.binding is not binding:
         return Plan((Put(key, rest.binding, revision_of(binding)),), reasons={"eviction": "a task changed"})
     case = _Case(snapshot, key, binding, view, now)
-    leaving = list(_departures(case, doubted, settled_at))
-    due = _by_cluster(departure for departure in leaving if departure.at <= now)
-    plan = _evict(case, due) if due else _at_rest(case)
+    leaving = list(_departures(case, settled_at))
     wakes = [departure.at - now for departure in leaving if departure.at > now]
     wakes += [] if rest.wake_seconds is None else [rest.wake_seconds]
+    due = [departure for departure in leaving if departure.at <= now]
+    if not all(departure.at_once for departure in due) and (held := doubted()):
+        wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
+        due = [departure for departure in due if departure.at_once or departure.cluster not in held]
+    plan = _evict(case, _by_cluster(due)) if due else _at_rest(case)
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
 
 
@@ -127,7 +134,7 @@ def moves(plan: Plan) -> bool:
 # --- who is to leave, and when -------------------------------------------------------------------------------
 
 
-def _departures(case: _Case, doubted: Collection[str], settled_at: float) -> Iterator[Departure]:
+def _departures(case: _Case, settled_at: float) -> Iterator[Departure]:
     entries: Mapping[str, Mapping[str, Any]] | None = None
     failover = case.spec.get("failover") or {}
     application = failover.get("application")
@@ -136,12 +143,10 @@ def _departures(case: _Case, doubted: Collection[str], settled_at: float) -> Ite
         if member is None or member.terminating:
             continue  # scheduling leaves it by itself
         for leave in leaves(case.spec, member.troubles):
-            if leave.at_once:
-                yield Departure(cluster, leave.at, leave.why, UNTOLERATED, True, {})
-            elif cluster not in doubted:
-                at = max(leave.at, settled_at)
-                yield Departure(cluster, at, leave.why, UNTOLERATED, leave.wished, failover["cluster"])
-        if application is None or cluster in doubted:
+            at = leave.at if leave.at_once else max(leave.at, settled_at)
+            rule = {} if leave.at_once else failover["cluster"]
+            yield Departure(cluster, at, leave.why, UNTOLERATED, leave.wished, rule, leave.at_once)
+        if application is None:
             continue
         entries = observed(case.binding) if entries is None else entries
         since = _unhealthy_since(entries.get(cluster))
