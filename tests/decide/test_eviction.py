@@ -55,7 +55,7 @@ def test_a_lost_cluster_is_left_after_its_toleration() -> None:
             "fromCluster": "m1",
             "purgeMode": "Gracefully",
             "reason": "TaintUntolerated",
-            "message": f"cluster m1: is unreachable since {lost_at}",
+            "message": f"cluster m1 is unreachable since {lost_at}",
             "producer": "TaintManager",
             "creationTimestamp": rfc3339(world.now),
             "replicas": 3,

@@ -6,7 +6,7 @@ go nothing moves, and the condition EvictionBlocked says why. All times derive f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,14 +19,14 @@ from towline.hub.decide.bindings import (
     targets,
     template_key,
 )
-from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition, without_condition
+from towline.hub.decide.conditions import condition, rfc3339, with_condition, without_condition
+from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
 from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import place
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.request import API, CLUSTER, LABEL, TAINT, strategy_of
-from towline.hub.decide.tolerance import leaves
 from towline.kube.objects import Key, Object, is_deleting, revision_of
 
 BLOCKED = "EvictionBlocked"
@@ -35,33 +35,13 @@ NOWHERE_TO_GO = "NowhereToGo"
 NOT_PLACED_HERE = "NotPlacedHere"
 PURGE_UNCONFIRMED = "PurgeUnconfirmed"
 TAINT_MANAGER = "TaintManager"
-UNTOLERATED = "TaintUntolerated"
-APPLICATION_FAILURE = "ApplicationFailure"
 _PRODUCERS = {
     "ResourceBinding": "resource-binding-application-failover-controller",
     "ClusterResourceBinding": "cluster-resource-binding-application-failover-controller",
 }
-APPLICATION_SECONDS = 300
-"""How long an application may be unhealthy, unless decisionConditions.tolerationSeconds says otherwise."""
 DOUBT_SECONDS = 10.0
 """What a doubt held back is looked at again after so long: a doubt may pass without a trace."""
 MESSAGE_LENGTH_MAX = 1024
-
-
-class Departure(NamedTuple):
-    """A copy that is to leave its cluster."""
-
-    cluster: str
-    at: float
-    """When, in epoch seconds."""
-    why: str
-    reason: str
-    wished: bool
-    """See tolerance.Leave."""
-    rule: Mapping[str, Any]
-    """How: the part of the policy's `failover` that asks for it. Of a drained cluster empty, whatever the policy says."""
-    at_once: bool = False
-    """See tolerance.Leave."""
 
 
 class Moved(NamedTuple):
@@ -115,64 +95,20 @@ def decide(
     if rest.binding is not binding:
         return Plan((Put(key, rest.binding, revision_of(binding)),), reasons={"eviction": "a task changed"})
     case = _Case(snapshot, key, binding, view, now)
-    leaving = list(_departures(case, settled_at))
+    leaving = list(departures(binding, view.members, settled_at))
     wakes = [departure.at - now for departure in leaving if departure.at > now]
     wakes += [] if rest.wake_seconds is None else [rest.wake_seconds]
     due = [departure for departure in leaving if departure.at <= now]
     if not all(departure.at_once for departure in due) and (held := doubted()):
         wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
         due = [departure for departure in due if departure.at_once or departure.cluster not in held]
-    plan = _evict(case, _by_cluster(due)) if due else _at_rest(case)
+    plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
 
 
 def moves(plan: Plan) -> bool:
     """Whether `plan` makes copies leave because of taints: those take turns (Karmada's resource-eviction-rate)."""
     return UNTOLERATED in plan.reasons.get("evicted", {}).values()
-
-
-# --- who is to leave, and when -------------------------------------------------------------------------------
-
-
-def _departures(case: _Case, settled_at: float) -> Iterator[Departure]:
-    entries: Mapping[str, Mapping[str, Any]] | None = None
-    failover = case.spec.get("failover") or {}
-    application = failover.get("application")
-    for cluster in targets(case.binding):
-        member = case.view.members.get(cluster)
-        if member is None or member.terminating:
-            continue  # scheduling leaves it by itself
-        for leave in leaves(case.spec, member.troubles):
-            at = leave.at if leave.at_once else max(leave.at, settled_at)
-            rule = {} if leave.at_once else failover["cluster"]
-            yield Departure(cluster, at, leave.why, UNTOLERATED, leave.wished, rule, leave.at_once)
-        if application is None:
-            continue
-        entries = observed(case.binding) if entries is None else entries
-        since = _unhealthy_since(entries.get(cluster))
-        if since is not None:
-            at = max(since + _tolerated_seconds(application), settled_at)
-            why = f"the application is unhealthy since {rfc3339(since)}"
-            yield Departure(cluster, at, why, APPLICATION_FAILURE, False, application)
-
-
-def _unhealthy_since(entry: Mapping[str, Any] | None) -> float | None:
-    if entry is None or entry.get("health") != "Unhealthy":
-        return None
-    return epoch(entry.get("unhealthySince"))
-
-
-def _tolerated_seconds(application: Mapping[str, Any]) -> int:
-    seconds = (application.get("decisionConditions") or {}).get("tolerationSeconds")
-    return APPLICATION_SECONDS if seconds is None else int(seconds)
-
-
-def _by_cluster(departures: Iterable[Departure]) -> list[Departure]:
-    """One for each cluster, the longest due first. Of several reasons one that somebody wished counts, then the earliest."""
-    found: dict[str, Departure] = {}
-    for departure in sorted(departures, key=lambda d: (not d.wished, d.at, d.cluster)):
-        found.setdefault(departure.cluster, departure)
-    return sorted(found.values(), key=lambda d: (d.at, d.cluster))
 
 
 # --- leaving -------------------------------------------------------------------------------------------------
@@ -284,7 +220,7 @@ def _task(case: _Case, departure: Departure) -> Object:
         "fromCluster": cluster,
         "purgeMode": mode,
         "reason": departure.reason,
-        "message": f"cluster {cluster}: {departure.why}"[:MESSAGE_LENGTH_MAX],
+        "message": f"cluster {cluster} {departure.why}"[:MESSAGE_LENGTH_MAX],
         "producer": _PRODUCERS[str(case.binding["kind"])] if application else TAINT_MANAGER,
         "creationTimestamp": rfc3339(case.now),
     }
