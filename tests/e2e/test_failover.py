@@ -115,3 +115,20 @@ def test_drain(hub: Fleet) -> None:
 def taints(fleet: Fleet, cluster: str) -> set[str]:
     shown = fleet.kubectl("get", "cluster", cluster, "-o", "jsonpath={.spec.taints[*].key}").stdout
     return set(shown.split())
+
+
+def test_an_application_that_fails_moves(hub: Fleet) -> None:
+    space = "application"
+    failover = {"application": {"decisionConditions": {"tolerationSeconds": 8}}}
+    rule = single(space, failover=failover, propagateDeps=True)
+    hub.apply(namespace(space), rule, deployment("web", space))
+    eventually(lambda: binding(hub, space)["status"]["aggregatedStatus"][0]["health"] == "Healthy")
+    (failed,) = where(hub, space)
+    hub.kubectl("annotate", "deploy", "web", "-n", space, "sim.towline.io/fail=true", member=failed)
+    hub.kubectl("delete", "pods", "-n", space, "--all", "--wait=false", member=failed)
+    eventually(lambda: tasks(hub, space) == [failed])
+    task = binding(hub, space)["spec"]["gracefulEvictionTasks"][0]
+    assert (task["reason"], task["gracePeriodSeconds"]) == ("ApplicationFailure", 600)
+    eventually(lambda: tasks(hub, space) == [] and where(hub, space) != [failed])
+    eventually(lambda: len(where(hub, space)) == 1, 30, "the failed copy is gone")
+    hub.kubectl("delete", "deploy", "web", "-n", space, "--timeout=20s")
