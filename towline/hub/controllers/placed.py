@@ -1,4 +1,4 @@
-"""Which templates and bindings a change of a Cluster concerns, and which of them go first.
+"""Which templates a change of a Cluster concerns, and which of them go first.
 
 Read from the cache's bytes with decoders that skip all else: parsing a hundred thousand bindings because a label changed would stop
 the hub for seconds.
@@ -47,15 +47,6 @@ def turned(event: WatchEvent) -> bool:
         return True
     before, after = (_cluster_decoder.decode(entry.value) for entry in (event.previous, event.entry))
     return before.standing != after.standing
-
-
-def naming(cache: Cache, cluster: str) -> Iterator[Key]:
-    """The bindings that say something of `cluster`: it is a target, is being left, or may hold a copy."""
-    name = orjson.dumps(cluster)
-    for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS):
-        for entry in cache.list(names.WORK_GROUP, resource):
-            if name in entry.value:
-                yield entry.key
 
 
 def priority(cache: Cache, key: Key) -> int:

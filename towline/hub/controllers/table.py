@@ -293,7 +293,15 @@ def _eviction_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         if event.type != "DELETED" and any(mark in event.entry.value for mark in _EVICTABLE):
             yield key
     elif key[:2] == CLUSTERS and placed.turned(event):
-        yield from placed.naming(world.cache, key.name)
+        yield from _holding(world, key.name)
+
+
+def _holding(world: World, cluster: str) -> Iterator[Key]:
+    """The bindings that have a copy in `cluster`, or may have one still."""
+    for name in world.works.works_of(cluster):
+        record = world.works.record(cluster, name)
+        if record is not None and bindings.is_binding(record.owner):
+            yield record.owner
 
 
 _EVICTABLE = (b'"failover"', b'"gracefulEvictionTasks"', b'"EvictionBlocked"')
