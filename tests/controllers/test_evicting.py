@@ -138,3 +138,18 @@ async def test_a_new_cluster_wakes_what_had_nowhere_to_go() -> None:
         await later(hub, 10)
         assert targets(hub, web) == ["m2"]
         assert b"EvictionBlocked" not in hub.cache.get(web).value  # type: ignore[union-attr]
+
+
+async def test_what_tolerates_a_drain_no_more_leaves() -> None:
+    async with running() as hub:
+        every = {**ONE_OF_ALL, "clusterTolerations": [{"operator": "Exists"}]}
+        await hub.put(namespace("shop"), cluster("m1"), cluster("m2"), deployment("web0"))
+        await hub.put(policy("all", [selector(deployment())], every))
+        await hub.settle()
+        web = Key(*BINDING[:3], "web0-deployment")
+        await drain(hub, "m1")
+        await later(hub, 5)
+        assert targets(hub, web) == ["m1"]
+        await hub.put(policy("all", [selector(deployment())], ONE_OF_ALL))
+        await later(hub, 5)
+        assert targets(hub, web) == ["m2"]

@@ -290,7 +290,8 @@ def _doubted(world: World, now: float) -> Collection[str]:
 def _eviction_keys(world: World, event: WatchEvent) -> Iterator[Key]:
     key = event.entry.key
     if bindings.is_binding(key):
-        if event.type != "DELETED" and any(mark in event.entry.value for mark in _EVICTABLE):
+        marked = any(mark in event.entry.value for mark in _EVICTABLE)
+        if event.type != "DELETED" and (marked or eviction.draining(world.placing.members)):
             yield key
     elif key[:2] == CLUSTERS and placed.turned(event):
         yield from _holding(world, key.name)
@@ -305,7 +306,7 @@ def _holding(world: World, cluster: str) -> Iterator[Key]:
 
 
 _EVICTABLE = (b'"failover"', b'"gracefulEvictionTasks"', b'"EvictionBlocked"')
-"""One of these is in every binding that has a task, or may get one while its clusters stay as they are. (Draining a cluster changes it.)"""
+"""One of these is in every binding that has a task, or may get one while no cluster is drained."""
 
 
 # --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------

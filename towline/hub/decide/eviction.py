@@ -26,7 +26,9 @@ from towline.hub.decide.placing import place
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
+from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.scheduling.request import API, CLUSTER, LABEL, TAINT, strategy_of
+from towline.kube.names import TAINT_DRAIN
 from towline.kube.objects import Key, Object, is_deleting, revision_of
 
 BLOCKED = "EvictionBlocked"
@@ -104,6 +106,14 @@ def decide(
         due = [departure for departure in due if departure.at_once or departure.cluster not in held]
     plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
+
+
+def draining(members: Members) -> bool:
+    """Whether any cluster is drained: bindings leave it that no policy lets leave otherwise."""
+    drained: bool = members.known(
+        "drained", lambda: any(t.key == TAINT_DRAIN for member in members.all for t in member.taints)
+    )
+    return drained
 
 
 def moves(plan: Plan) -> bool:

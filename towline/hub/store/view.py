@@ -45,6 +45,11 @@ class FleetView:
         self._view.assigned.expire(now)
         return replace(self._view, answers=self.answers.at(now, key))
 
+    @property
+    def members(self) -> Members:
+        """The clusters as they are."""
+        return self._view.members
+
     def companions(self, *states: Object) -> Iterable[Key]:
         """The placed bindings that share a workload group with any of these states of a binding."""
         return self._view.assigned.peers({group: None for state in states for group in groups_of(state)})
