@@ -102,6 +102,7 @@ def test_drain(hub: Fleet) -> None:
     said = hub.kubectl("get", "rb", "web-deployment", "-n", pinned, "-o", f"jsonpath={why}").stdout
     assert said == "NowhereToGo"
 
+    assert "eviction_queue_depth 0.0" in str(hub.hub.request("GET", "/metrics", raw=True)[1])
     hub.kubectl("delete", "deploy", "web", "-n", pinned, "--timeout=20s")
     done = hub.towline("drain", drained, *admin, "--timeout", "60")
     assert f"{drained} is drained." in done.stdout

@@ -121,7 +121,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         world = World(cache, works, fleet, placing, keys.sign, ca.bundle_pem, turns)
         controllers = Loop(world, recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease)
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
+        metrics.registry.register(_Collector(cache, controllers, turns, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
@@ -355,8 +355,11 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
+    def __init__(
+        self, cache: Cache, controllers: Loop, turns: Turns[Key], recorder: Recorder, audit: AuditLog
+    ) -> None:
         self._cache = cache
+        self._turns = turns
         self._controllers = controllers
         self._recorder = recorder
         self._audit = audit
@@ -385,6 +388,9 @@ class _Collector:
         for queue, count in self._controllers.pending().items():
             pending.add_metric([queue], count)
         yield pending
+        yield GaugeMetricFamily(
+            "eviction_queue_depth", "Bindings that wait for their turn to be evicted.", value=len(self._turns)
+        )
         objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
         for (group, resource), count in self._cache.counts().items():
             objects.add_metric([group, resource], count)
