@@ -6,7 +6,7 @@ from tests.controllers.hub import Hub, running
 from tests.decide.failing import ONE_OF_ALL
 from tests.decide.test_propagation import BINDING
 from tests.decide.world import cluster, deployment, namespace, policy, selector
-from towline.hub.controllers.table import EVICTIONS_A_SECOND
+from towline.hub.controllers.evicting import EVICTIONS_A_SECOND
 from towline.hub.store.fleet import ClusterFacts
 from towline.hub.store.memory import MemoryStore
 from towline.kube.names import TAINT_DRAIN

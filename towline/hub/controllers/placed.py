@@ -41,14 +41,6 @@ def concerned(cache: Cache, event: WatchEvent) -> Iterator[Key]:
         yield from _holding(cache, event.entry.key.name)
 
 
-def turned(event: WatchEvent) -> bool:
-    """Whether a Cluster's taints or conditions changed, or it came or went: copies may have to leave it, or may leave others for it."""
-    if event.previous is None or event.type == "DELETED":
-        return True
-    before, after = (_cluster_decoder.decode(entry.value) for entry in (event.previous, event.entry))
-    return before.standing != after.standing
-
-
 def priority(cache: Cache, key: Key) -> int:
     """How early the template at `key` is decided: as its binding says, or, before it has one, its policy's PriorityClass."""
     template = cache.get(key)
@@ -208,27 +200,12 @@ class _Policy(msgspec.Struct):
     spec: _PolicySpec = msgspec.field(default_factory=_PolicySpec)
 
 
-class _Condition(msgspec.Struct):
-    type: str = ""
-    status: str = ""
-
-
-class _ClusterSpec(msgspec.Struct):
-    taints: msgspec.Raw = msgspec.Raw()
-
-
 class _ClusterStatus(msgspec.Struct):
     apiEnablements: msgspec.Raw = msgspec.Raw()
-    conditions: list[_Condition] | None = None
 
 
 class _Cluster(msgspec.Struct):
-    spec: _ClusterSpec = msgspec.field(default_factory=_ClusterSpec)
     status: _ClusterStatus = msgspec.field(default_factory=_ClusterStatus)
-
-    @property
-    def standing(self) -> tuple[bytes, list[_Condition] | None]:
-        return bytes(self.spec.taints), self.status.conditions
 
 
 _kind_decoder = msgspec.json.Decoder(_Kind)

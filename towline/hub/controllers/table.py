@@ -5,10 +5,10 @@ A new controller is a file in `hub/decide` and a row here. The functions of a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from towline.hub.controllers import placed
+from towline.hub.controllers import evicting, placed
 from towline.hub.controllers.turns import Turns
 from towline.hub.decide import (
     aggregation,
@@ -40,8 +40,6 @@ from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
 
 CAPACITY_SECONDS = 5.0
 """The least time between two commits of what one cluster has room for."""
-EVICTIONS_A_SECOND = 0.5
-"""Bindings that taints may evict, in all clusters together (Karmada's resource-eviction-rate)."""
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
@@ -57,7 +55,7 @@ class World:
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: bytes = b""
-    turns: Turns[Key] = field(default_factory=lambda: Turns(EVICTIONS_A_SECOND))
+    turns: Turns[Key] = field(default_factory=lambda: Turns(evicting.EVICTIONS_A_SECOND))
     """Which binding is evicted next."""
 
     @property
@@ -265,48 +263,9 @@ def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 
 def _eviction_decide(world: World, key: Key, now: float) -> Plan:
-    plan = eviction.decide(
-        world.snapshot,
-        key,
-        now,
-        world.placing.at(now, key),
-        doubted=lambda: _doubted(world, now),
-        settled_at=world.fleet.started + health.SILENCE_SECONDS,
-    )
-    if not eviction.moves(plan):
-        world.turns.forget(key)
-        return plan
-    seconds = world.turns.wait(key, now)
-    if not seconds:
-        return plan
-    return Plan(requeue_after_seconds=seconds, reasons={"eviction": "others are evicted first"})
-
-
-def _doubted(world: World, now: float) -> Collection[str]:
-    """The lost clusters of which the hub does not believe that they are lost."""
-    return ()
-
-
-def _eviction_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    key = event.entry.key
-    if bindings.is_binding(key):
-        marked = any(mark in event.entry.value for mark in _EVICTABLE)
-        if event.type != "DELETED" and (marked or eviction.draining(world.placing.members)):
-            yield key
-    elif key[:2] == CLUSTERS and placed.turned(event):
-        yield from _holding(world, key.name)
-
-
-def _holding(world: World, cluster: str) -> Iterator[Key]:
-    """The bindings that have a copy in `cluster`, or may have one still."""
-    for name in world.works.works_of(cluster):
-        record = world.works.record(cluster, name)
-        if record is not None and bindings.is_binding(record.owner):
-            yield record.owner
-
-
-_EVICTABLE = (b'"failover"', b'"gracefulEvictionTasks"', b'"EvictionBlocked"')
-"""One of these is in every binding that has a task, or may get one while no cluster is drained."""
+    settled_at = world.fleet.started + health.SILENCE_SECONDS
+    plan = eviction.decide(world.snapshot, key, now, world.placing.at(now, key), settled_at=settled_at)
+    return evicting.in_turn(plan, world.turns, key, now)
 
 
 # --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------
@@ -475,7 +434,7 @@ CONTROLLERS: tuple[Controller, ...] = (
         name="eviction",
         decide=_eviction_decide,
         initial=_bindings_initial,
-        on_change=_eviction_keys,
+        on_change=lambda world, event: evicting.concerned(world.works, world.placing.members, event),
     ),
     Controller(
         name="userworks",
