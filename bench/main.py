@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from bench import api
+from bench import api, full_fleet, scheduling
 from bench.tables import Row, quantile, show, shown
 from tests.e2e.harness import Api, Fleet, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
@@ -79,6 +79,9 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--store", choices=["sqlite", "etcd"], default="sqlite")
     parser.add_argument("--no-api", action="store_true", help="leave out bench/api.py, the API alone")
+    parser.add_argument(
+        "--no-scheduling", action="store_true", help="leave out bench/scheduling.py and bench/full_fleet.py"
+    )
     options = parser.parse_args()
     members = tuple(f"member{i + 1}" for i in range(options.members))
     with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
@@ -88,6 +91,11 @@ def main() -> None:
     if not options.no_api:
         print()
         api.bench(options.store)
+    if not options.no_scheduling:
+        print()
+        scheduling.main()
+        print()
+        full_fleet.bench()
 
 
 def measure(fleet: Fleet, objects: int, singles: int) -> list[Row]:

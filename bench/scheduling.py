@@ -120,6 +120,7 @@ def cluster(number: int) -> dict[str, Any]:
         },
         "spec": {"syncMode": "Pull", "region": f"region-{number % 7}"},
         "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
             "apiEnablements": [
                 {"groupVersion": API[0], "resources": [{"name": "deployments", "kind": API[1]}]}
             ],

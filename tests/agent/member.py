@@ -205,9 +205,10 @@ async def an_agent(
                 now=clock, jitter=lambda: 0.5, concurrency=concurrency,
             )  # fmt: skip
             discovery = Discovery(member)
-            watcher = Watcher(member, discovery, applier, group, lambda: 0.5)
+            allowed = allowance or Allowance()
+            watcher = Watcher(member, discovery, applier, group, lambda: 0.5, allowed.by_namespace)
             writer = Writer(
-                member, discovery, watcher, CLUSTER, allowance or Allowance(),
+                member, discovery, watcher, CLUSTER, allowed,
                 DeletionBudget(deletions_per_minute, clock), lambda name: desired.get(name) is not None,
             )  # fmt: skip
             applier.connect(writer, watcher)
@@ -218,7 +219,7 @@ async def an_agent(
                 yield agent
             finally:
                 applier.stop()
-                watcher.keep_only(set())
+                watcher.keep_only(())
                 running.cancel()
     finally:
         await disk.close()

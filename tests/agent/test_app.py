@@ -19,13 +19,14 @@ import pytest
 from aiohttp import web
 
 from tests.agent.member import SECONDS, User, config_map_ref
-from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
+from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
-from towline.agent import app
+from towline.agent import app, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
 from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
+from towline.certs.rotation import Authorities
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase
@@ -52,12 +53,12 @@ class Hub:
         self.ca = authority.create(time.time())
         self.server = self.ca.issue_server(["127.0.0.1"], time.time())
         self.clusters = ClusterObjects(self.rows)
+        self.certificates = Certificates(Authorities(self.ca), self.server)
         self.gateway: Gateway | None = None
 
     async def start(self) -> None:
         given = Surroundings(
-            works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: self.ca.bundle_pem,
-            leaf=lambda: self.server, issue=self.ca.issue_agent, raise_epoch=self._raise, audit=self.audited.append,
+            works=self.table, clusters=self.rows, members=self.told, certificates=self.certificates, raise_epoch=self._raise, audit=self.audited.append,
             now=time.time, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)
@@ -201,7 +202,7 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
 
     save = identities.save
     monkeypatch.setattr(authority, "renew_at", soon)
-    monkeypatch.setattr(app, "_RENEW_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(renewal, "RETRY_SECONDS", 0.05)
     async with hub.enrolling() as token:
         async with running(replace(config, join_token=token)):
             await until(lambda: ("connected", "member1") in hub.told.log)
@@ -209,6 +210,9 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
 
             def saved(folder: Path, identity: identities.Identity) -> None:
                 renewed.append(identity)
+                hub.table.put(
+                    "member1", work("during")
+                )  # the old session ends before or after it took this in
                 save(folder, identity)
 
             monkeypatch.setattr(identities, "save", saved)
@@ -217,7 +221,7 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(
             second = identities.load(config.data_dir)
             assert first and second and first.key_pem != second.key_pem
             hub.table.put("member1", work("one"))
-            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            await until(lambda: hub.phase("one") == hub.phase("during") == Phase.APPLIED)
     assert [e["decision"] for e in hub.audited if e["verb"] == "renew"] == ["granted"]
 
 

@@ -420,6 +420,39 @@ async def test_the_members_owner_decides_what_may_be_written(user: User, tmp_pat
     assert await user.get(WEB) is None
 
 
+async def test_what_is_not_allowed_is_neither_applied_nor_deleted(user: User, tmp_path: Path) -> None:
+    """A Work that was never applied goes in peace; one that was, before the owner changed their mind, stays and says so."""
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("before", config_map("before"))
+        await agent.applied("before")
+    async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("team-a",))) as agent:
+        agent.want("never", config_map("never"))
+        await agent.failed("never", "does not allow the namespace default")
+        agent.unwant("never")
+        await agent.removed("never")
+        agent.unwant("before")
+        await agent.failed("before", "does not allow the namespace default")
+    assert await user.get(config_map_ref("never")) is None
+    assert await user.get(config_map_ref("before")) is not None
+
+
+async def test_named_namespaces_are_watched_one_by_one(user: User, tmp_path: Path) -> None:
+    async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("default",))) as agent:
+        agent.want(
+            "space", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}, conflict=2
+        )
+        agent.want("front", config_map("front"))
+        await agent.applied("space")
+        await agent.applied("front")
+        places = {
+            (watch.namespace, watch.selector.get("fieldSelector"))
+            for watch in agent.watcher._watches.values()
+        }
+        assert places == {("default", None), ("", "metadata.name=default")}
+        await user.patch(config_map_ref("front"), {"data": {"color": "changed"}})
+        await agent.report("front", lambda r: bool(r.drift))
+
+
 async def test_deletions_are_held_to_the_members_own_limit(user: User, tmp_path: Path) -> None:
     async with an_agent(user.kubeconfig, tmp_path, deletions_per_minute=1) as agent:
         for name in ("one", "two"):
@@ -462,7 +495,7 @@ async def test_watches_end_when_nothing_of_their_kind_is_left(user: User, tmp_pa
     async with an_agent(user.kubeconfig, tmp_path) as agent:
         agent.want("front", config_map("front"))
         await agent.applied("front")
-        assert list(agent.watcher._kinds) == [("v1", "ConfigMap")]
+        assert [place[:2] for place in agent.watcher._watches] == [("v1", "ConfigMap")]
         agent.unwant("front")
         await agent.removed("front")
         assert agent.applier._by_ref == {} and agent.applier._works == {}

@@ -157,6 +157,18 @@ def test_a_complete_list_forgets_what_it_lacks() -> None:
     assert capacity.nodes.keys() == {"n2"} and capacity.summary().allocated == {"cpu": 1000, "pods": 1}
 
 
+def test_a_pod_that_an_answer_counted_and_that_goes_makes_room_that_no_sum_may_show() -> None:
+    capacity = counted(node(), pod("a"), pod("b"))
+    before = capacity.openings
+    capacity.remove_pod("a")
+    assert capacity.openings == before, "nobody was told that there is less"
+    capacity.answered()
+    capacity.remove_pod("never there")
+    assert capacity.openings == before
+    capacity.remove_pod("b")
+    assert capacity.openings == before + 1
+
+
 def test_what_changes_no_number_is_no_change() -> None:
     capacity = counted(node(), pod())
     before = capacity.changes

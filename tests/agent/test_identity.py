@@ -16,7 +16,7 @@ from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.certs import authority, tokens
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.store.contract import Conflict, Write
-from towline.kube.objects import Key, Object, decode, name_of
+from towline.kube.objects import Key, Object, decode, name_of, parse_path
 
 NOW = 1_800_000_000.0
 
@@ -35,6 +35,9 @@ class Rows:
 
     def get(self, key: Key) -> Row | None:
         return self.rows.get(key.path())
+
+    def list(self, group: str, resource: str) -> list[Row]:
+        return [row for path, row in self.rows.items() if parse_path(path)[:2] == (group, resource)]
 
     async def commit(self, writes: Sequence[Write]) -> int:
         for write in writes:

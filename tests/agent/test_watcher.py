@@ -109,13 +109,13 @@ async def following(script: Script, *own: Record) -> AsyncIterator[tuple[Watcher
     heard = Heard()
     async with asyncio.TaskGroup() as group:
         watcher = Watcher(script, Discovery(script), heard, group, lambda: 0.0)  # type: ignore[arg-type]
-        watcher.need("v1", "ConfigMap")
+        watcher.need(Ref("v1", "ConfigMap", "default", "any"))
         for record in own:
             watcher.put(ref("own"), record)
         async with asyncio.timeout(SECONDS):
             await script.over.wait()
         yield watcher, heard
-        watcher.keep_only(set())
+        watcher.keep_only(())
 
 
 async def test_an_event_may_be_longer_than_any_object(tmp_path: Path) -> None:
@@ -184,6 +184,17 @@ async def test_expired_it_lists_again_and_tells_what_went_missing(expiry: Any) -
     async with following(script) as (_, heard):
         assert heard.news == [("a", "1"), ("b", "2"), ("a", "gone")]
         assert heard.synced == 2
+
+
+async def test_a_member_that_was_restored_is_read_as_it_is_now() -> None:
+    """Its versions begin anew below those that were seen: nothing that was seen counts, neither as there nor as newer."""
+    script = Script(
+        [page(20, config_map("a", 11), config_map("b", 12)), page(3, config_map("b", 2))],
+        [Refused(504, "Timeout", "Too large resource version"), [event("MODIFIED", config_map("b", 4))]],
+    )
+    async with following(script) as (watcher, heard):
+        assert heard.news == [("a", "11"), ("b", "12"), ("b", "2"), ("a", "gone"), ("b", "4")]
+        assert watcher.record(ref("a")) is None
 
 
 async def test_a_list_that_fails_makes_nothing_absent() -> None:
@@ -274,7 +285,8 @@ async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down(
     assert len(told) == 1, "nothing new, nothing said"
     cluster.answers["/healthz"] = MemberUnreachable("refused")
     await facts.look()
-    assert not told[1].api_server_ready and "not reachable" in told[1].api_server_message
+    assert not told[1].api_server_ready and told[1].api_server_unreachable
+    assert "not reachable" in told[1].api_server_message
     assert len(told[1].api_enablements) == 2, "what is known stays known"
     cluster.answers["/healthz"] = "ok"
     await facts.look()
@@ -284,14 +296,31 @@ async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down(
 # --- limits and refusals ----------------------------------------------------------------------------------------------
 
 
-def test_a_namespace_is_allowed_by_its_name() -> None:
-    allowance = Allowance(namespaces=("team-*",))
-    assert not allowance.refusal(Ref("v1", "Namespace", "", "team-a"))
-    assert allowance.refusal(Ref("v1", "Namespace", "", "other"))
-    assert not allowance.refusal(Ref("apps/v1", "Deployment", "team-a", "x"))
-    assert allowance.refusal(Ref("apps/v1", "Deployment", "other", "x"))
-    assert not allowance.refusal(Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "x"))
-    assert not Allowance().refusal(Ref("v1", "Secret", "anywhere", "x"))
+CLUSTER_ROLE = Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "x")
+DEPLOYMENT = Ref("apps/v1", "Deployment", "team-a", "x")
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "kinds", "ref", "plural", "says"),
+    [
+        pytest.param((), (), Ref("v1", "Secret", "anywhere", "x"), "secrets", "", id="no limits"),
+        pytest.param(("team-*",), (), DEPLOYMENT, "deployments", "", id="in an allowed namespace"),
+        pytest.param(("team",), (), DEPLOYMENT, "deployments", "namespace team-a", id="a prefix is not it"),
+        pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "team-a"), "namespaces", "", id="an allowed Namespace"),
+        pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "b"), "namespaces", "namespace b", id="another Namespace"),
+        pytest.param(("team-*",), (), CLUSTER_ROLE, "clusterroles", "nothing outside", id="nothing beside namespaces"),
+        pytest.param(("team-*",), ("clusterroles.*",), CLUSTER_ROLE, "clusterroles", "", id="unless it is named"),
+        pytest.param((), ("deployments.apps",), DEPLOYMENT, "deployments", "", id="a kind by its plural"),
+        pytest.param((), ("Deployment.apps",), DEPLOYMENT, "deployments", "", id="a kind by its name"),
+        pytest.param((), ("deployments",), DEPLOYMENT, "deployments", "kind Deployment.apps", id="a kind of another group"),
+        pytest.param((), ("configmaps",), Ref("v1", "ConfigMap", "a", "x"), "configmaps", "", id="a kind without group"),
+    ],
+)  # fmt: skip
+def test_what_the_members_owner_allows(
+    namespaces: tuple[str, ...], kinds: tuple[str, ...], ref: Ref, plural: str, says: str
+) -> None:
+    refusal = Allowance(namespaces, kinds).refusal(ref, plural)
+    assert says in refusal and bool(says) == bool(refusal)
 
 
 def test_the_deletion_budget_refills_with_time() -> None:

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from towline.certs import kubeconfig
 from towline.certs.authority import create
 from towline.cli.main import COMMANDS, cli
-from towline.hub.config import HubConfig
+from towline.hub.config import HealthLimits, HubConfig
 
 OIDC = ("hub", "--data-dir", "d", "--oidc-issuer-url", "https://i", "--oidc-client-id", "c")
 
@@ -85,6 +85,17 @@ def test_flags_environment_and_file_reach_the_hub(hub_configs: list[HubConfig], 
     assert {(c.namespace_sync, c.evictions_a_second) for c in hub_configs} == {("needed", 2.0)}
 
 
+def test_when_clusters_count_as_lost_can_be_set(hub_configs: list[HubConfig]) -> None:
+    assert run("hub", "--data-dir", "d").exit_code == 0
+    flags = ["--cluster-monitor-grace-seconds", "8", "--cluster-failure-threshold-seconds", "0"]
+    assert run("hub", "--data-dir", "d", *flags).exit_code == 0
+    assert [config.health for config in hub_configs] == [
+        HealthLimits(30, 30, 40, 60),
+        HealthLimits(30, 0, 8, 60),
+    ]
+    assert "is not in the range x>=4" in run("hub", "--data-dir", "d", flags[0], "1").output
+
+
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "towline.yaml"
     settings.write_text("hub:\n  data-dir: /d\n  store: etcd://a:1,b:2\nagent:\n  data-dir: /other\n")
@@ -118,6 +129,12 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
         (["hub", "--config", "missing.yaml"], 2, "The settings in missing.yaml cannot be read"),
         (["join", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),
         (["release", "m", "--kubeconfig", "missing"], 1, "The kubeconfig missing cannot be read"),
+        (["taint", "m", "--kubeconfig", "missing"], 2, "at least one taint update is required."),
+        (["taint", "k:Evict"], 2, "invalid taint spec: k:Evict, invalid taint effect: Evict"),
+        (["taint", "k:NoSchedule"], 2, "Which clusters?"),
+        (["taint", "m", "k:NoSchedule", "--all"], 2, "Which clusters?"),
+        (["cordon"], 2, "Which clusters?"),
+        (["uncordon", "m", "-l", "a=b"], 2, "Which clusters?"),
         (["demo", "--manifests", "missing"], 1, "There are no manifests in missing."),
         (["sim", "--data-dir", "d", "--nodes", "-1"], 2, "Invalid value for '--nodes'"),
     ],
@@ -196,7 +213,7 @@ class Hub:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_POST = do_PATCH = do_GET = handle_any
+            do_POST = do_PATCH = do_GET = do_DELETE = handle_any
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -266,22 +283,6 @@ def test_a_label_without_value_is_refused_before_the_hub_is_asked(hub: Hub) -> N
     result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--label", "tier")
     assert result.exit_code == 2
     assert hub.asked == []
-
-
-def test_release_annotates_the_cluster(hub: Hub) -> None:
-    hub.answer = (200, {})
-    result = run("release", "m1", "--kubeconfig", str(hub.kubeconfig))
-    assert (result.exit_code, result.output) == (0, "Held deletions of m1 are released.\n")
-    ((method, path, patch),) = hub.asked
-    assert (method, path) == ("PATCH", "/apis/cluster.karmada.io/v1alpha1/clusters/m1")
-    assert list(patch["metadata"]["annotations"]) == ["towline.io/release-deletions"]
-
-
-def test_release_of_an_unknown_cluster_says_so(hub: Hub) -> None:
-    hub.answer = (404, {"kind": "Status", "reason": "NotFound", "message": "not found"})
-    result = run("release", "m9", "--kubeconfig", str(hub.kubeconfig))
-    assert result.exit_code == 1
-    assert "There is no cluster 'm9'." in result.stderr
 
 
 def test_a_hub_that_does_not_run_is_told(hub: Hub, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from towline.cli.manifests import agent_manifests, render
-from towline.kube import builtin
+from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
 from towline.kube.schemas import unknown_fields, validate
 
@@ -44,13 +44,25 @@ def test_the_agent_runs_without_privileges() -> None:
 
 
 def test_the_examples_are_valid() -> None:
-    kinds = KindTable.of(builtin.kinds())
-    seen = []
+    kinds = KindTable.of([*builtin.kinds(), *karmada.kinds()])
+    seen = set()
     for file in sorted(EXAMPLES.rglob("*.yaml")):
         for obj in yaml.safe_load_all(file.read_text()):
-            seen.append(obj["kind"])
+            seen.add(obj["kind"])
             kind = kinds.of_object(obj)
             if kind is not None:
                 assert validate(kind.schema, obj) == [], file
                 assert unknown_fields(kind.schema, obj) == [], file
-    assert sorted(seen) == ["ConfigMap", "Deployment", "PropagationPolicy", "Service"]
+    assert seen >= {
+        "PropagationPolicy",
+        "ClusterPropagationPolicy",
+        "OverridePolicy",
+        "ClusterOverridePolicy",
+    }
+    assert seen >= {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "WorkloadRebalancer"}
+
+
+@pytest.mark.parametrize("file", sorted((EXAMPLES / "policies").rglob("*.yaml")), ids=lambda f: f.stem)
+def test_each_example_says_what_to_see(file: Path) -> None:
+    first, second = file.read_text().splitlines()[:2]
+    assert first.startswith("# ") and first.endswith(".") and not second.startswith("#")

@@ -19,7 +19,7 @@ from towline.hub.store.contract import Write
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.view import FleetView
-from towline.hub.store.works import NamespaceSync, WorkTable
+from towline.hub.store.works import CLUSTERS, NamespaceSync, WorkTable
 from towline.hub.store.workview import WorkView
 from towline.kube.objects import Key, Object, encode, revision_of
 
@@ -37,6 +37,7 @@ class Hub:
         self.recorder = Recorder(self.cache, now=self.now, new_uid=self.users.new_uid)
         self.placing = FleetView(self.cache, self.now)
         world = World(self.cache, self.works, self.fleet, self.placing)
+        self.agents: set[str] = set()
         self.loop = Loop(world, self.recorder, now=self.now, new_uid=self.users.new_uid)
 
     def now(self) -> float:
@@ -52,6 +53,9 @@ class Hub:
             key = self.users.put(obj)
             stored = self.get(key)
             await self._write(key, self.users.objects[key], 0 if stored is None else revision_of(stored))
+            if key[:2] == CLUSTERS and stored is None:
+                self.agents.add(key.name)
+                self.fleet.connected(key.name, self.now())
 
     async def delete(self, key: Key) -> None:
         self._see()
@@ -71,7 +75,12 @@ class Hub:
         await self.loop.settle()
 
     async def later(self, seconds: float) -> None:
-        self.users.now += seconds
+        """`agents` are heard every ten seconds meanwhile."""
+        then = self.users.now + seconds
+        while self.users.now < then:
+            self.users.now = min(then, self.users.now + 10)
+            for name in self.agents:
+                self.fleet.heard(name, self.now())
         await self.settle()
 
     # --- agents ----------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pytest
 
 import towline.hub.store.answers as answers_module
 from tests.controllers.hub import Hub, running
-from tests.decide.world import cluster, deployment, namespace, policy, selector
+from tests.decide.world import READY, cluster, deployment, namespace, policy, selector
 from towline.hub.decide.plan import Ask
-from towline.hub.decide.scheduling.estimates import NO_ANSWER, missing
-from towline.hub.store.answers import HOLD_SECONDS, AnswerTable
+from towline.hub.decide.scheduling.estimates import HOLD_SECONDS, NO_ANSWER, missing
+from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key
 from towline.kube.wishes import Wish, of_replicas
 
@@ -158,6 +158,7 @@ AGGREGATED: dict[str, Any] = {"replicaScheduling": {"replicaDivisionPreference":
 BINDING = Key("work.karmada.io", "resourcebindings", "shop", "web-deployment")
 TEMPLATE = Key("apps", "deployments", "shop", "web")
 STATUS = {
+    "conditions": [READY],
     "resourceSummary": {"allocatable": {"cpu": "10", "pods": "100"}},
     "apiEnablements": [
         {"groupVersion": "apps/v1", "resources": [{"name": "deployments", "kind": "Deployment"}]}

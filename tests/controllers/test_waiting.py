@@ -55,6 +55,21 @@ def test_what_is_placed_waits_no_more_and_starts_anew() -> None:
     assert waiting.helped(CAPACITY) == {item("x"): 1.0}
 
 
+def test_the_more_important_sits_out_no_longer_backoff_than_the_less_important() -> None:
+    clock = Clock()
+    waiting = Waiting(clock, priority={item("high"): 5, item("low"): 1, item("last"): 0}.__getitem__)
+    for _ in range(3):
+        clock.now += 100
+        waiting.decided(item("high"), CAPACITY)
+    assert waiting.helped(CAPACITY) == {item("high"): 4.0}
+    waiting.decided(item("low"), CAPACITY)
+    assert waiting.helped(CAPACITY) == {item("low"): 1.0, item("high"): 1.0}
+    clock.now += 0.5
+    waiting.decided(item("last"), CAPACITY)
+    assert waiting.helped(CAPACITY) == {item("last"): 1.0}, "the others are due before it"
+    assert waiting.backing_off == 3
+
+
 def test_what_is_rare_does_not_wait_for_the_backoff() -> None:
     waiting = Waiting(Clock())
     waiting.decided(item("x"), CAPACITY | TAINT)

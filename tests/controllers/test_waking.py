@@ -148,7 +148,7 @@ async def test_a_clusters_change_concerns_only_those_that_follow_it() -> None:
         await label(hub, "m1", on="a", more="x")
         await hub.settle()
         assert counted.since() == {"on-a": 1, "everywhere": 1, "no-workload": 1}
-        await edit(hub, at("m2"), lambda obj: obj.update(status={"nodeSummary": {"readyNum": 9}}))
+        await edit(hub, at("m2"), lambda obj: obj["status"].update(nodeSummary={"readyNum": 9}))
         await hub.settle()
         assert counted.since() == {}, "room counts only for what waits"
         await label(hub, "m2", on="a")
@@ -168,10 +168,10 @@ async def test_a_new_api_concerns_the_kinds_it_brings() -> None:
         await hub.put(deployment(), configmap())
         await hub.settle()
         counted = Counted(hub)
-        await edit(hub, at("m1"), lambda obj: obj.update(status={"apiEnablements": serving("ConfigMap")}))
+        await edit(hub, at("m1"), lambda obj: obj["status"].update(apiEnablements=serving("ConfigMap")))
         await hub.settle()
         assert counted.since() == {}, "who has a copy stays"
-        await edit(hub, at("m1"), lambda obj: obj.update(status={"apiEnablements": APIS}))
+        await edit(hub, at("m1"), lambda obj: obj["status"].update(apiEnablements=APIS))
         await hub.settle()
         assert counted.since() == {"web": 1}
 

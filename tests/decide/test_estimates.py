@@ -217,6 +217,9 @@ class Said:
     def said(self, key: str) -> Mapping[str, int]:
         return self._answers if key == WISH.key else {}
 
+    def when(self, key: str, cluster: str) -> float:
+        return 0.0
+
 
 def test_only_connected_agents_that_have_not_said_are_asked() -> None:
     answers = Said({"a", "b", "c"}, {"b": 3, "c": NO_ANSWER})

@@ -11,7 +11,7 @@ import pytest
 from tests.decide.test_overrides import over
 from tests.decide.world import World, cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.decide import propagation
-from towline.hub.decide.explaining import Recorded, explain
+from towline.hub.decide.explaining import UNASKED, Recorded, explain
 from towline.hub.decide.scheduling import View
 from towline.kube.objects import Key, Object
 
@@ -96,6 +96,9 @@ WEB_POLICY = policy("web", [selector(deployment(), name="web")], DIVIDED)
         (WEB_POLICY, suspend, "Suspended",
          "Deployment web waits: scheduling is suspended (spec.suspension.scheduling). It stays in m1 (2), m2 (1).",
          "Take suspension.scheduling off its binding to have it scheduled."),
+        (policy("web", [selector(deployment())], GOLD, suspension={"dispatchingOnClusters": {"clusterNames": ["m2"]}}),
+         None, "Placed", "Deployment web goes to m1 (3), m2 (3); 2 of 3 clusters can take it.",
+         "Nothing new is sent to m2 for as long as the policy's suspension says so."),
         (policy("web", [selector(deployment())], GOLD, schedulePriority={"priorityClassName": "high"}), None, "Waiting",
          'Deployment web waits for PriorityClass "high" of schedulePriority: not found.',
          "Create it, or take schedulePriority off the policy."),
@@ -104,7 +107,7 @@ WEB_POLICY = policy("web", [selector(deployment(), name="web")], DIVIDED)
          "Change it (an annotation is enough), or take activationPreference off the policy."),
         (WEB_POLICY, end, "Ending", "Deployment web is being deleted: copies may exist in m1, m2.", None),
     ],
-    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended",
+    ids=["placed", "no policy", "governed no more", "dependent override", "no cluster fits", "suspended", "not sent",
          "priority class", "lazy", "ending"],
 )  # fmt: skip
 def test_every_state_is_a_sentence_and_a_next_step(
@@ -238,6 +241,9 @@ class Agents:
     def said(self, key: str) -> Mapping[str, int]:
         return {"m1": 7}
 
+    def when(self, key: str, cluster: str) -> float:
+        return 0.0
+
 
 def test_no_agent_is_asked_but_what_they_said_counts() -> None:
     dynamic = {"dynamicWeight": "AvailableReplicas"}
@@ -252,6 +258,24 @@ def test_no_agent_is_asked_but_what_they_said_counts() -> None:
     view = replace(View.of(world, world.now), answers=Agents())
     (term,) = explain(world, WEB, view, world.now)["decision"]["terms"]
     assert [term["clusters"][name]["available"] for name in ("m1", "m2")] == [7, 30]
+
+
+def test_what_only_agents_can_know_is_not_foretold() -> None:
+    """The sums say that there is room, the agents said that there is none: what is stored is told."""
+    dynamic = {**DIVIDED["replicaScheduling"], "weightPreference": {"dynamicWeight": "AvailableReplicas"}}
+    world = fleet(policy("web", [selector(deployment())], {**DIVIDED, "replicaScheduling": dynamic}))
+    recorded = settled(world)
+    short = "failed to scale up: Clusters available replicas 0 are not enough to schedule."
+    assert explained(world, recorded)["summary"] == f"Deployment web cannot be placed: {short}"
+    for name in ("m1", "m2"):
+        summary = {"allocatable": {"cpu": "40", "pods": "30"}}
+        world.edit(
+            member(name), lambda found, summary=summary: found["status"].update(resourceSummary=summary)
+        )
+    assert explained(world, recorded)["summary"].startswith("Deployment web is about to go to ")
+    told = explain(world, WEB, replace(View.of(world, world.now), answers=Agents()), world.now, recorded)
+    assert told["summary"] == f"Deployment web cannot be placed: {short}"
+    assert told["since"]["differences"][:2] == [UNASKED, "outcome: Unschedulable -> Success"]
 
 
 def test_overrides_are_told_by_the_clusters_where_they_count() -> None:
@@ -312,3 +336,13 @@ def test_what_changed_since_is_said(change: Callable[[World], None], since: Any)
     change(world)
     told = explained(world, recorded)["since"]
     assert told == {"same": "differences" not in since, **since}
+
+
+def test_what_is_about_to_change_is_not_told_as_if_it_was_so() -> None:
+    world = fleet(WEB_POLICY)
+    settled(world)
+    world.edit(WEB, lambda web: web["spec"].update(replicas=6))
+    told = explained(world)
+    assert told["summary"] == (
+        "Deployment web is about to go to m1 (3), m2 (3), and is in m1 (2), m2 (1) so far; 2 of 3 clusters can take it."
+    )

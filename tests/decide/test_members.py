@@ -1,4 +1,4 @@
-"""Decisions about members: aggregation's texts, stored Works, Namespaces, Clusters, health."""
+"""Decisions about members: aggregation's texts, stored Works, Namespaces, Clusters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from tests.decide.test_propagation import (
     report,
 )
 from tests.decide.world import World, cluster, configmap, deployment, namespace
-from towline.hub.decide import aggregation, clusters, health, namespaces, policy_deletion, userworks
+from towline.hub.decide import aggregation, clusters, namespaces, policy_deletion, userworks
 from towline.hub.decide.conditions import condition as find
-from towline.hub.decide.health import ClusterFacts, Contact
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.wire import ManifestStatus, Phase, WorkReport
 from towline.kube import deletion, names
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key
 
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 
@@ -288,94 +287,9 @@ def test_a_cluster_stays_while_a_binding_may_hold_something_in_it() -> None:
     assert M1 not in world.objects
 
 
-# --- health --------------------------------------------------------------------------------------------------
-
-FACTS = ClusterFacts("v1.32.1", True, "", (("apps/v1", (("deployments", "Deployment"),)),), True)
-BAD = ClusterFacts("v1.32.1", False, "etcd is down", (), False)
-
-
-def ready(world: World) -> tuple[Any, Any]:
-    found = find(world.objects[M1].get("status"), "Ready") or {}
-    return found.get("status"), found.get("reason")
-
-
-@pytest.mark.parametrize(
-    ("before", "contact", "hub_age", "expected"),
-    [
-        (None, (1, FACTS), 999, ("True", "ClusterReady")),
-        (None, (40, FACTS), 999, ("True", "ClusterReady")),
-        (None, (41, FACTS), 999, ("Unknown", "ClusterStatusUnknown")),
-        (None, (1, BAD), 999, ("False", "ClusterNotReady")),
-        (None, None, 59, (None, None)),
-        (None, None, 61, ("Unknown", "ClusterStatusNeverUpdated")),
-        (None, (1, None), 999, (None, None)),  # connected, no facts yet
-        ("True", None, 39, ("True", "ClusterReady")),  # the hub was away itself
-        ("True", None, 41, ("Unknown", "ClusterStatusUnknown")),
-    ],
-)
-def test_ready(before: str | None, contact: Any, hub_age: float, expected: tuple[Any, Any]) -> None:
-    world = World()
-    world.put(cluster("m1"))
-    if before:
-        world.settle(health.decide, M1, Contact(True, world.now, world.now, FACTS), world.now)
-    world.now += 1000
-    seen = contact and Contact(True, world.now - contact[0], world.now - contact[0], contact[1])
-    world.settle(health.decide, M1, seen, world.now - hub_age)
-    assert ready(world) == expected
-
-
-def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:
-    world = World()
-    world.put(cluster("m1"))
-    seen = Contact(True, world.now, world.now, FACTS)
-    plans = world.settle(health.decide, M1, seen, 0.0)
-    assert plans[-1].requeue_after_seconds == pytest.approx(40.1)
-    world.now += 40.1
-    events = [e.reason for p in world.settle(health.decide, M1, seen, 0.0) for e in p.events]
-    assert ready(world) == ("Unknown", "ClusterStatusUnknown") and events == ["ClusterStatusUnknown"]
-    world.settle(health.decide, M1, Contact(True, world.now, world.now, FACTS), 0.0)
-    assert ready(world) == ("True", "ClusterReady")
-
-
-def status_after(*facts: ClusterFacts) -> Object:
-    world = World()
-    world.put(cluster("m1"))
-    for fact in facts:
-        world.settle(health.decide, M1, Contact(True, world.now, world.now, fact), 0.0)
-    status: Object = world.objects[M1]["status"]
-    return status
-
-
-def test_facts_become_status_and_a_failed_discovery_erases_nothing() -> None:
-    status = status_after(FACTS)
-    assert status["kubernetesVersion"] == "v1.32.1"
-    assert status["apiEnablements"] == [
-        {"groupVersion": "apps/v1", "resources": [{"name": "deployments", "kind": "Deployment"}]}
-    ]
-    assert find(status, "CompleteAPIEnablements")["reason"] == "Complete"  # type: ignore[index]
-    kept = status_after(FACTS, BAD)
-    assert kept["apiEnablements"] == status["apiEnablements"]
-    assert find(kept, "CompleteAPIEnablements")["reason"] == "Empty"  # type: ignore[index]
-
-
-def test_what_the_delete_breaker_holds_is_a_condition() -> None:
-    world = World()
-    world.put(cluster("m1"))
-    contact = Contact(True, world.now, world.now, FACTS)
-    world.settle(health.decide, M1, contact, 0.0)
-    assert find(world.objects[M1]["status"], "DeletionsHeld") is None
-    held = Contact(True, world.now, world.now, FACTS, (12, "too many at once"))
-    world.settle(health.decide, M1, held, 0.0)
-    said = find(world.objects[M1]["status"], "DeletionsHeld")
-    assert said and said["status"] == "True" and "12 objects" in said["message"]
-    world.settle(health.decide, M1, contact, 0.0)
-    assert find(world.objects[M1]["status"], "DeletionsHeld")["status"] == "False"  # type: ignore[index]
-
-
 def test_nothing_to_decide_about_what_is_not_there() -> None:
     world = World()
     for plan in (
-        health.decide(world, M1, 0.0, None, 0.0),
         clusters.decide(world, M1, 0.0, 0),
         namespaces.decide(world, SHOP, 0.0, ()),
         userworks.decide(world, MINE, 0.0, None),

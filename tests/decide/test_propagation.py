@@ -295,6 +295,27 @@ def test_dependent_overrides_must_exist_first() -> None:
 # --- the binding follows -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("division", ["Aggregated", "Weighted"])
+def test_what_is_scaled_to_zero_is_divided_still(division: str) -> None:
+    """Pods that request nothing make no difference: neither do copies spread to clusters that had none, nor do any go."""
+    weights = {"staticWeightList": [{"targetCluster": {"clusterNames": ["m1"]}, "weight": 1}]}
+    divided = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": division}
+    if division == "Weighted":
+        divided["weightPreference"] = weights
+    world = a_world(deployment(replicas=2))
+    for name in ("m1", "m2"):
+        summary = {"allocatable": {"pods": "30" if name == "m1" else "20"}}
+        world.edit(Key("cluster.karmada.io", "clusters", "", name), lambda c, s=summary: c["status"].update(resourceSummary=s))  # fmt: skip
+    world.put(policy("web", [selector(deployment())], {"replicaScheduling": divided}))
+    propagate(world)
+    assert clusters_of(world) == {"m1": 2}
+    for replicas in (0, 1, 0):
+        world.edit(WEB, lambda web, r=replicas: web["spec"].update(replicas=r))
+        propagate(world)
+        assert clusters_of(world) == {"m1": replicas}
+    assert world.objects[BINDING]["spec"]["replicas"] == 0
+
+
 def test_scaling_changes_the_binding_and_its_generation() -> None:
     world = a_world(deployment(), WEB_POLICY)
     propagate(world)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from tests.cases import cases
 from tests.decide.world import cluster
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.scheduling.assigned import PROMISED_SECONDS, Assigned, share_of
+from towline.hub.decide.scheduling.estimates import HOLD_SECONDS
 from towline.hub.decide.scheduling.members import Members
 from towline.kube.objects import Key, Object
 
@@ -125,6 +127,29 @@ def test_a_promise_ends_after_five_minutes() -> None:
     assert assigned.promises["m1"]["cpu"] == 1000
     assert assigned.expire(NOW + PROMISED_SECONDS)
     assert not assigned.promises and assigned.share(KEY) is None
+
+
+def test_what_is_shown_counts_against_answers_of_before() -> None:
+    assigned, one = Assigned(), {"pods": 1, "cpu": 500, "memory": GIB}
+    assigned.follow(KEY, binding({"m1": 2}), NOW)
+    half = {"m1": {"status": {"readyReplicas": 1}}}
+    assert assigned.follow(KEY, binding({"m1": 2}, seen=half), NOW + 1) == ["m1"]
+    assert assigned.unseen("m1", NOW + 0.5) == {"pods": 2, "cpu": 1000, "memory": 2 * GIB}
+    assert assigned.unseen("m1", NOW + 1.5) == one == assigned.promises["m1"]
+    copy = assigned.copy()
+    assigned.expire(NOW + 1 + HOLD_SECONDS)
+    assert assigned.unseen("m1", NOW) == one and not assigned.showing
+    assert copy.unseen("m1", NOW)["pods"] == 2
+
+
+@pytest.mark.parametrize(
+    "after", [None, binding({"m2": 2}), binding({"m1": 2, "m2": 1})], ids=["deleted", "moved", "grown"]
+)
+def test_what_is_given_up_was_not_shown(after: Object | None) -> None:
+    assigned = Assigned()
+    assigned.follow(KEY, binding({"m1": 2}), NOW)
+    assert assigned.follow(KEY, after, NOW + 1) == []
+    assert assigned.unseen("m1", NOW) == assigned.promises.get("m1", {})
 
 
 def test_what_is_no_workload_or_being_deleted_promises_nothing() -> None:

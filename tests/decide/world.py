@@ -239,12 +239,19 @@ def _apis() -> list[Object]:
 
 
 APIS = _apis()
+READY: Object = {
+    "type": "Ready",
+    "status": "True",
+    "lastTransitionTime": "1970-01-01T00:00:00Z",
+    "reason": "ClusterReady",
+    "message": "cluster is healthy and ready to accept workloads",
+}
 
 
 def cluster(
     name: str, labels: Mapping[str, str] | None = None, finalizers: Sequence[str] = (), **spec: Any
 ) -> Object:
-    """A cluster that serves every kind."""
+    """A cluster that is ready and serves every kind."""
     metadata: Object = {"name": name, "labels": dict(labels or {})}
     if finalizers:
         metadata["finalizers"] = list(finalizers)
@@ -253,7 +260,7 @@ def cluster(
         "kind": "Cluster",
         "metadata": metadata,
         "spec": {"syncMode": "Pull", **spec},
-        "status": {"apiEnablements": APIS},
+        "status": {"apiEnablements": APIS, "conditions": [READY]},
     }
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,6 +212,7 @@ class Fleet:
     def __init__(
         self, folder: Path, *, store: str = "sqlite", members: tuple[str, ...] = MEMBERS,
         real_members: bool = False, hub_flags: tuple[str, ...] = (), sim_flags: tuple[str, ...] = (),
+        flags_of: Mapping[str, tuple[str, ...]] | None = None, join_flags: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.store = store
@@ -221,6 +222,10 @@ class Fleet:
         self.program = TOWLINE
         """What runs as the hub."""
         self.sim_flags = sim_flags
+        self.flags_of = flags_of or {}
+        """What `towline sim` is told of one member beyond `sim_flags`."""
+        self.join_flags = join_flags or {}
+        """Where a member is and how it is labelled, as `towline join` is told; else by the last digit of its name."""
         self.api_port, self.gateway_port = free_port(), free_port()
         self.hub_data = folder / "hub"
         self.processes: dict[str, Process] = {}
@@ -318,7 +323,7 @@ class Fleet:
             return
         command = [
             *TOWLINE, "sim", "--data-dir", str(self.folder / name), "--address", f"127.0.0.1:{free_port()}",
-            "--ready-seconds", "0.05", *self.sim_flags,
+            "--ready-seconds", "0.05", *self.sim_flags, *self.flags_of.get(name, ()),
         ]  # fmt: skip
         self.spawn(name, command)
 
@@ -331,14 +336,19 @@ class Fleet:
         )
 
     def join(self, name: str, *extra: str) -> Process:
+        place = ("--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}")
         token = self.towline(
             "join", name, "--kubeconfig", str(self.hub_data / "admin.kubeconfig"), "--token-only",
-            "--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}",
+            *self.join_flags.get(name, place),
         ).stdout.strip()  # fmt: skip
+        return self.join_with(name, token, self.folder / name / "kubeconfig", *extra)
+
+    def join_with(self, name: str, token: str, kubeconfig: Path, *extra: str) -> Process:
+        """An agent with what somebody else prepared."""
         return self.spawn(
             f"agent-{name}",
             [
-                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(self.folder / name / "kubeconfig"),
+                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(kubeconfig),
                 "--data-dir", str(self.folder / f"agent-{name}"), *extra,
             ],
         )  # fmt: skip

@@ -74,6 +74,7 @@ def wrong(obj: Object, old: Object | None = None) -> dict[str, str]:
         ("policy.karmada.io/v1alpha1", "OverridePolicy", "overridepolicies", ("op",), True, False, ["Age"]),
         ("policy.karmada.io/v1alpha1", "ClusterOverridePolicy", "clusteroverridepolicies", ("cop",), False, False,
          ["Age"]),
+        ("policy.karmada.io/v1alpha1", "ClusterTaintPolicy", "clustertaintpolicies", (), False, False, ["Age"]),
         ("work.karmada.io/v1alpha2", "ResourceBinding", "resourcebindings", ("rb",), True, True,
          ["Scheduled", "FullyApplied", "Age"]),
         ("work.karmada.io/v1alpha2", "ClusterResourceBinding", "clusterresourcebindings", ("crb",), False, True,
@@ -101,7 +102,8 @@ def test_rows(
         status,
     )
     assert [c.name for c in found.columns if not c.priority] == columns
-    assert found.categories == (() if kind in ("Cluster", "WorkloadRebalancer") else ("karmada-io",))
+    plain = ("Cluster", "ClusterTaintPolicy", "WorkloadRebalancer")
+    assert found.categories == (() if kind in plain else ("karmada-io",))
     assert found.unserved == ""
 
 
@@ -491,6 +493,19 @@ def test_works_hold_objects(manifest: Any, field: str) -> None:
     assert kind.strategy.validate is not None
     errors = schemas.validate(kind.schema, work) or kind.strategy.validate(work, None)
     assert [e.path for e in errors] == [f"spec.workload.manifests[0]{field}"]
+
+
+def test_a_no_execute_taint_keeps_its_time_until_it_goes() -> None:
+    """What tolerates it for a while counts from there, however often somebody applies the list without times."""
+    taint = {"key": "k", "effect": "NoExecute"}
+    default = row("Cluster").strategy.default
+    assert default is not None
+    first = default(cluster(taints=[taint]), None, "2026-01-01T00:00:00Z", "u")
+    other = {"key": "k", "effect": "NoSchedule"}
+    again = default(cluster(taints=[other, {**taint, "value": "v"}]), first, NOW, "u")
+    assert [t.get("timeAdded") for t in again["spec"]["taints"]] == [None, "2026-01-01T00:00:00Z"]
+    gone = default(cluster(taints=[other]), again, NOW, "u")
+    assert default(cluster(taints=[taint]), gone, NOW, "u")["spec"]["taints"][0]["timeAdded"] == NOW
 
 
 def test_cluster_defaults() -> None:

@@ -137,7 +137,6 @@ FINE = [
         ("MultiClusterService", "multiclusterservices", ("mcs",), True, True, ["Age"]),
         ("MultiClusterIngress", "multiclusteringresses", ("mci",), True, True, ["Age"]),
         ("FederatedResourceQuota", "federatedresourcequotas", (), True, True, ["Overall", "Overall_Used"]),
-        ("ClusterTaintPolicy", "clustertaintpolicies", (), False, False, ["Age"]),
         ("Remedy", "remedies", (), False, False, ["Age"]),
         ("ResourceRegistry", "resourceregistries", (), False, True, ["Age"]),
     ],
@@ -357,7 +356,13 @@ def test_types_of_a_multi_cluster_service_never_change() -> None:
         (quota({"cpu": 1}, a={"cpu": "700m"}, b={"cpu": "400m"}), "spec.overall[cpu]"),
         (taints(taints=[]), "spec.taints"),
         (taints(taints=[TAINT, TAINT]), "spec.taints[1]"),
-        (taints(taints=[{**TAINT, "effect": "NoExecute"}]), "spec.taints[0].effect"),
+        (taints(taints=[{**TAINT, "effect": "Evict"}]), "spec.taints[0].effect"),
+        (taints(taints=[{**TAINT, "key": "a b"}]), "spec.taints[0].key"),
+        (taints(taints=[{**TAINT, "value": "a b"}]), "spec.taints[0].value"),
+        (taints(taints=[{"key": "a"}]), "spec.taints[0].effect"),
+        (taints(targetClusters={"fieldSelector": {"matchExpressions": [{"key": "city", "operator": "In", "values": ["a"]}]}}),
+         "spec.targetClusters.fieldSelector.matchExpressions[0].key"),
+        (taints(addOnConditions=[{"conditionType": "a", "operator": "In"}]), "spec.addOnConditions[0].statusValues"),
         (taints(removeOnConditions=[{"conditionType": "a", "operator": "Is", "statusValues": []}]),
          "spec.removeOnConditions[0].operator"),
         (made("WorkloadRebalancer", {}), "spec.workloads"),
@@ -401,7 +406,24 @@ def test_errors(obj: Object, path: str) -> None:
     assert path in wrong(obj)
 
 
-@pytest.mark.parametrize("kind", [k.kind for k in karmada.kinds() if k.unserved])
+def test_a_taint_policy_that_asks_for_what_it_will_not_get_is_told() -> None:
+    warn = row("ClusterTaintPolicy").strategy.warn
+    assert warn is not None and warn(taints(), None) == ()
+    ours = {"key": "cluster.karmada.io/not-ready", "effect": "NoSchedule"}
+    (told,) = warn(taints(taints=[{**ours, "effect": "NoExecute"}, ours]), None)
+    assert told.startswith("spec.taints[1]: cluster.karmada.io/not-ready:NoSchedule follows from")
+    never = {"conditionType": "Ready", "operator": "In", "statusValues": ["False", "false"]}
+    (told,) = warn(taints(addOnConditions=[never]), None)
+    assert told == "spec.addOnConditions[0].statusValues: false: conditions are True, False or Unknown"
+    assert warn(taints(addOnConditions=[{"statusValues": 1}]), None) == ()
+
+
+def test_a_policy_may_have_each_effect_once() -> None:
+    effects = [{**TAINT, "effect": effect} for effect in ("NoSchedule", "PreferNoSchedule", "NoExecute")]
+    assert wrong(taints(taints=effects)) == {}
+
+
+@pytest.mark.parametrize("kind", ["ClusterTaintPolicy", *(k.kind for k in karmada.kinds() if k.unserved)])
 @pytest.mark.parametrize("part", [None, "x", 1, ["x"], [{}]])
 @pytest.mark.parametrize(
     "field",

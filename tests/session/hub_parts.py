@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from towline.certs.authority import AgentIdentity, Leaf
+from towline.certs.rotation import Authorities
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.enrolment import CLUSTER_API_VERSION
@@ -28,14 +30,19 @@ class Rows:
     def get(self, key: Key) -> Any:
         return self.rows.get(key)
 
+    def list(self, group: str, resource: str) -> list[Any]:
+        return [row for key, row in self.rows.items() if (key.group, key.resource) == (group, resource)]
+
     async def commit(self, writes: Sequence[Write]) -> int:
         for write in writes:
             held = self.rows.get(parse_path(write.key))
             if (held.revision if held is not None else 0) != write.expected:
                 raise Conflict([write.key])
         for write in writes:
-            assert write.value is not None
-            self.put(parse_path(write.key), decode(write.value))
+            if write.value is None:
+                self.delete(parse_path(write.key))
+            else:
+                self.put(parse_path(write.key), decode(write.value))
         return self.revision
 
     def put(self, key: Key, obj: Object) -> None:
@@ -55,6 +62,28 @@ class Rows:
     def _tell(self, row: SimpleNamespace) -> None:
         for subscriber in self.subscribers:
             subscriber(self.revision, [SimpleNamespace(entry=row)])
+
+
+@dataclass
+class Certificates:
+    """What a hub trusts, shows and signs with; set `authorities` and it is another."""
+
+    authorities: Authorities
+    leaf: Leaf
+
+    @property
+    def bundle_pem(self) -> bytes:
+        return self.authorities.bundle_pem
+
+    @property
+    def issuing_key_id(self) -> str:
+        return self.authorities.issuing.key_id
+
+    def vouches_for(self, issuer: str) -> bool:
+        return self.authorities.vouches_for(issuer)
+
+    def issue_agent(self, identity: AgentIdentity, public_key: Any, now: float) -> bytes:
+        return self.authorities.issue_agent(identity, public_key, now)
 
 
 @dataclass

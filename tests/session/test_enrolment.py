@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from tests.session.hub_parts import ClusterObjects, Rows
 from towline.certs import authority, tokens
 from towline.certs.authority import AgentIdentity
+from towline.hub.gateway import enrolment
 from towline.hub.gateway.enrolment import Answer, Enrolment
-from towline.kube.objects import uid_of
+from towline.hub.store.contract import Unavailable
+from towline.kube.objects import Key, uid_of
 
 CA = authority.create(1_800_000_000.0)
 
@@ -208,3 +212,119 @@ async def test_a_new_token_replaces_the_old_one(hub: Hub) -> None:
     old = await hub.token()
     new = await hub.token()
     assert (await hub.enroll(old)).status == 401 and (await hub.enroll(new)).status == 200
+
+
+# --- tokens and revocations ------------------------------------------------------------------------------------------
+
+
+async def test_tokens_are_listed_without_their_secrets(hub: Hub) -> None:
+    secret = await hub.token("member1")
+    await hub.token("member2", ttlSeconds=60)
+    await hub.enroll(secret)
+    hub.now += 60
+    items = (await hub.enrolment.tokens(None, "admin", "")).body["items"]
+    assert [(item["name"], item["used"], item["expired"]) for item in items] == [
+        ("member1", True, False), ("member2", False, True),
+    ]  # fmt: skip
+    assert set(items[0]) == {"name", "used", "expired", "expires"}
+
+
+async def test_expired_tokens_are_forgotten_when_another_is_made(hub: Hub) -> None:
+    await hub.token("member1")
+    hub.now += 3600 + enrolment.FORGET_SECONDS + 1
+    await hub.token("member2")
+    assert [item["name"] for item in (await hub.enrolment.tokens(None, "", "")).body["items"]] == ["member2"]
+
+
+async def test_a_revoked_token_buys_nothing(hub: Hub) -> None:
+    secret = await hub.token()
+    assert (await hub.enrolment.revoke_token({"name": "member1"}, "admin", "")).status == 200
+    await refused(hub, await hub.enroll(secret), hub.rows.revision, 401, "Unauthorized", "not valid")
+    answer = await hub.enrolment.revoke_token({"name": "member1"}, "admin", "")
+    await refused(hub, answer, hub.rows.revision, 404, "NotFound", "no join token")
+
+
+async def test_revocation_ends_certificates_and_the_token_that_bought_them(hub: Hub) -> None:
+    """Within its hour, the key that used a token could buy another certificate with it."""
+    secret, csr = await hub.token(), authority.request_pem(authority.new_key())
+    assert (await hub.enroll(secret, csr=csr)).status == 200
+    answer = await hub.enrolment.revoke({"name": "member1"}, "ann", "")
+    assert (answer.status, answer.body) == (201, {"name": "member1", "generation": 1})
+    assert hub.audited[-1]["user"] == "ann" and hub.audited[-1]["cluster"] == "member1"
+    assert (await hub.enroll(secret, csr=csr)).status == 401
+    again = await hub.enroll(await hub.token())
+    assert authority.agent_identity(again.body["certificate"].encode()).generation == 1
+    assert (await hub.enrolment.revoke({"name": "member1"}, "ann", "")).body["generation"] == 2
+
+
+async def test_a_cluster_of_the_same_name_begins_anew(hub: Hub) -> None:
+    await hub.enroll(await hub.token())
+    await hub.enrolment.revoke({"name": "member1"}, "ann", "")
+    hub.rows.delete(Key("cluster.karmada.io", "clusters", "", "member1"))
+    again = await hub.enroll(await hub.token(), uid="uid-2")
+    assert authority.agent_identity(again.body["certificate"].encode()).generation == 0
+
+
+async def test_a_revocation_during_an_enrolment_wins(hub: Hub) -> None:
+    secret, write = await hub.token(), hub.clusters.write
+
+    async def revoked_meanwhile(obj: Any) -> Any:
+        stored = await write(obj)
+        await hub.enrolment.revoke({"name": "member1"}, "ann", "")
+        return stored
+
+    hub.clusters.write = revoked_meanwhile  # type: ignore[method-assign]
+    answer = await hub.enroll(secret)
+    assert answer.status == 401 and "revoked just now" in answer.body["message"]
+
+
+@pytest.mark.parametrize("hubs", [1, 2])
+async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub, hubs: int) -> None:
+    """At one hub, and at two on one store, whose Clusters take their time to be seen."""
+    secrets = {name: await hub.token(name) for name in ("member1", "member2")}
+    other = Hub()
+    other.enrolment = replace(hub.enrolment, one_at_a_time=asyncio.Lock())
+    write = hub.clusters.write
+
+    async def slowly(obj: Any) -> Any:
+        await asyncio.sleep(0)
+        return await write(obj)
+
+    hub.clusters.write = slowly  # type: ignore[method-assign]
+    asked = zip(secrets.items(), (hub, other if hubs == 2 else hub), strict=True)
+    answers = await asyncio.gather(*(at.enroll(s, name=n, uid="uid-1") for (n, s), at in asked))
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    hub.now += 61
+    assert len([key for key in hub.rows.rows if key.resource == "clusters"]) == 1
+
+
+async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:
+    async def broken(obj: Any) -> Any:
+        raise Unavailable("away")
+
+    write, hub.clusters.write = hub.clusters.write, broken  # type: ignore[method-assign]
+    assert (await hub.enroll(await hub.token("member1"))).status == 503
+    hub.clusters.write = write  # type: ignore[method-assign]
+    secret = await hub.token("member2")
+    told = await hub.enroll(secret, name="member2")
+    assert told.status == 409 and "joining just now, as cluster member1" in told.body["message"]
+    hub.now += 60
+    assert (await hub.enroll(secret, name="member2")).status == 200
+    hub.now += enrolment.FORGET_SECONDS + 3600
+    await hub.token("member3")
+    assert not hub.rows.list(*enrolment.MEMBERS)
+
+
+@pytest.mark.parametrize("act", ["tokens", "revoke_token", "revoke"])
+async def test_who_may_not_is_refused(hub: Hub, act: str) -> None:
+    await hub.enroll(await hub.token())
+    revision = hub.rows.revision
+    answer = await getattr(hub.enrolment, act)({"name": "member1"}, "ann", "ann may not")
+    assert (answer.status, answer.body["reason"], hub.rows.revision) == (403, "Forbidden", revision)
+
+
+@pytest.mark.parametrize("name", ["member9", "../x", "Bad"])
+async def test_what_is_not_there_cannot_be_revoked(hub: Hub, name: str) -> None:
+    await refused(
+        hub, await hub.enrolment.revoke({"name": name}, "ann", ""), 0, 404, "NotFound", "no cluster"
+    )

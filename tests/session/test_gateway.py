@@ -14,15 +14,18 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.session.hub_parts import ClusterObjects, Rows, Table, Told
+from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, applied, manifest, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist
-from towline.agent.session import AgentSession, Closed, Configure, Synced
-from towline.certs import authority
+from towline.agent.session import AgentSession, Closed, Configure, Synced, Trusting
+from towline.certs import authority, rotation
 from towline.certs.authority import AgentIdentity, Authority, Leaf
+from towline.certs.rotation import Authorities, Stage
 from towline.hub.decide.capacity import ClusterCapacity
-from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, RELEASE_DELETIONS, Gateway, Surroundings
+from towline.hub.gateway.revocation import revoked
+from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
+from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, with_annotations
 from towline.proto import fleet_pb2 as fleet
 
@@ -45,9 +48,10 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.clusters = ClusterObjects(self.rows)
+        self.certificates = Certificates(Authorities(CA), SERVER)
         given = Surroundings(
-            works=self.table, clusters=self.rows, members=self.told, bundle_pem=lambda: CA.bundle_pem,
-            leaf=lambda: SERVER, issue=CA.issue_agent, raise_epoch=self.raise_epoch, audit=self.audited.append,
+            works=self.table, clusters=self.rows, members=self.told,
+            certificates=self.certificates, raise_epoch=self.raise_epoch, audit=self.audited.append,
             now=lambda: time.time() + self.skew, answers=self.answers,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)
@@ -56,10 +60,16 @@ class Hub:
         return at_least
 
     def agent_leaf(
-        self, cluster: str, *, ca: Authority = CA, uid: str = "", now: float | None = None
+        self,
+        cluster: str,
+        *,
+        ca: Authority = CA,
+        uid: str = "",
+        now: float | None = None,
+        generation: int = 0,
     ) -> Leaf:
         key = authority.new_key()
-        identity = AgentIdentity(cluster, uid or f"object-{cluster}")
+        identity = AgentIdentity(cluster, uid or f"object-{cluster}", generation)
         pem = ca.issue_agent(identity, key.public_key(), now or time.time())
         return Leaf(pem, authority.key_pem(key))
 
@@ -131,6 +141,14 @@ class Agent:
     @property
     def configured(self) -> list[Configure]:
         return [effect for effect in self.effects if isinstance(effect, Configure)]
+
+    @property
+    def told_to_trust(self) -> list[Trusting]:
+        return [effect for effect in self.effects if isinstance(effect, Trusting)]
+
+    async def trusting(self, bundle_pem: bytes, renew: bool) -> None:
+        told = (bundle_pem, renew)
+        await until(lambda: told in [(e.trust.ca_bundle_pem, e.trust.renew) for e in self.told_to_trust])
 
     async def synced(self) -> None:
         await until(lambda: any(isinstance(effect, Synced) for effect in self.effects))
@@ -314,6 +332,23 @@ async def test_a_hello_that_claims_another_cluster(hub: Hub) -> None:
     assert hub.told.log == [] and len(agent.desired) == 0
 
 
+async def test_names_that_are_alike_are_told_apart_over_tls(hub: Hub) -> None:
+    """A sample of tests/session/test_crossings.py on real connections; names of 48 characters among them."""
+    names = ("c1", "c10", "c1-x", "a" * 47, "a" * 48)
+    for name in names:
+        hub.clusters.add(name, id=f"uid-{name}")
+    for me in names:
+        for other in names:
+            async with agent_of(hub, me, says=other, uid=f"uid-{other}") as agent:
+                if me == other:
+                    await agent.synced()
+                else:
+                    assert (await code_of(agent.call))[0] == DENIED
+    assert {entry for entry in hub.told.log if entry[0] == "connected"} == {
+        ("connected", name) for name in names
+    }
+
+
 async def test_the_right_certificate_in_another_member(hub: Hub) -> None:
     async with agent_of(hub, "member1", uid="uid-9") as agent:
         assert (await code_of(agent.call))[0] == DENIED
@@ -346,6 +381,47 @@ async def test_a_message_that_is_too_large_ends_the_session(hub: Hub) -> None:
 
 
 # --- the end of sessions -----------------------------------------------------------------------------------------
+
+
+async def test_revocation_closes_the_live_session(hub: Hub) -> None:
+    cluster = hub.clusters.get("member1")
+    assert cluster is not None
+    async with agent_of(hub) as agent, agent_of(hub, "member2") as other:
+        await agent.synced()
+        await other.synced()
+        began = time.monotonic()
+        await hub.rows.commit([revoked(hub.rows, cluster, "admin", began)])
+        code, details = await code_of(agent.call)
+        assert code == DENIED and "were revoked" in details and time.monotonic() - began < 1
+        assert agent.closed is not None and not agent.closed.reconnect
+        assert hub.gateway.connected == {"member2"}
+    async with channel_of(hub, hub.agent_leaf("member1")) as channel:
+        assert (await code_of(channel.stream_stream(SESSION)()))[0] == DENIED
+        csr = fleet.RenewRequest(csr_pem=authority.request_pem(authority.new_key()))
+        assert (await code_of(channel.unary_unary(RENEW)(csr.SerializeToString())))[0] == DENIED
+    async with channel_of(hub, hub.agent_leaf("member1", generation=1)) as channel:
+        renewed = fleet.RenewResponse.FromString(await channel.unary_unary(RENEW)(csr.SerializeToString()))
+    assert authority.agent_identity(renewed.certificate_pem).generation == 1
+
+
+async def test_agents_hear_whom_to_trust_and_when_to_renew(hub: Hub) -> None:
+    """A rotation as an agent sees it, to the end, which ends the session of who slept through it."""
+    incoming = authority.create(time.time())
+    async with agent_of(hub) as agent:
+        await agent.synced()
+        assert [(e.trust.ca_bundle_pem, e.trust.renew) for e in agent.told_to_trust] == [
+            (CA.bundle_pem, False)
+        ]
+        spreading = rotation.begun(hub.certificates.authorities, incoming)
+        both = CA.bundle_pem + incoming.bundle_pem
+        for stage, renew in ((Stage.SPREADING, False), (Stage.RENEWING, True)):
+            hub.certificates.authorities = replace(spreading, stage=stage)
+            hub.gateway.certificates_changed()
+            await agent.trusting(both, renew)
+        hub.certificates.authorities = rotation.finished(hub.certificates.authorities)
+        hub.gateway.certificates_changed()
+        code, details = await code_of(agent.call)
+        assert code == DENIED and "not trusted any more" in details
 
 
 async def test_detaching_closes_the_live_session(hub: Hub) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.session.pair import HUB, Pair, Phase, applied, known, manifest, removed, tombstone, work
 from towline.agent.desired import Changed, Desired, HubSeen, Persist, Ref
-from towline.agent.session import Closed, Configure
+from towline.agent.session import Closed, Configure, Trusting
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import Blocked, Conflict, WireWork
 from towline.hub.gateway import effects
@@ -586,6 +586,29 @@ def test_settings_that_were_lost_come_with_the_next_exchange() -> None:
     pair.put(work("a", revision=11, x="newer"))
     pair.settle()
     assert pair.saw(Configure) == [Configure(SETTINGS)]
+
+
+def test_whom_to_trust_is_told_beside_settings_and_again_when_it_was_lost() -> None:
+    pair = Pair({"a": work("a")})
+    both, new = fleet.Trust(ca_bundle_pem=b"both"), fleet.Trust(ca_bundle_pem=b"new", renew=True)
+    pair.hub.configure(SETTINGS)
+    pair.hub.trust(both)
+    pair.settle()
+    assert pair.saw(Trusting) == [Trusting(both)] and pair.saw(Configure) == [Configure(SETTINGS)]
+    pair.hub.trust(new)
+    pair.hub_sends()  # lost
+    pair.put(work("a", revision=11, x="newer"))
+    pair.settle()
+    assert pair.saw(Trusting)[1:] == [Trusting(new)]
+
+
+@pytest.mark.parametrize("trusts", [["a" * 64] * 9, ["short"], ["a" * 65]])
+def test_a_hello_says_whom_the_agent_trusts_within_bounds(trusts: list[str]) -> None:
+    pair = Pair()
+    pair.agent._hello.trusts.extend(trusts)
+    pair.settle()
+    (closed,) = pair.saw(effects.Close)
+    assert closed.violation and "fingerprints" in closed.reason
 
 
 COUNTED = fleet.Capacity(

@@ -64,6 +64,7 @@ class Agent:
         self.records: dict[Ref, Object] = {}
         self.settled: dict[str, bytes] = {}
         self.grades: list[int] = []
+        self.found_up: bool | None = None
         self.said: fleet.Capacity | None = None
         for ref in self.member.objects:
             self.member.events.append(ref)
@@ -83,7 +84,8 @@ class Agent:
             jitter=self._rng.random(),
         )  # fmt: skip
         self.session.open(self._now())
-        self.session.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=self.member.up))
+        self.found_up = None
+        self._say_up()
         self.said = None
 
     def hang_up(self) -> None:
@@ -108,6 +110,7 @@ class Agent:
             if self.session is None:
                 return
         self._carry_out(self.session.tick(self._now()))
+        self._say_up()
         self._count()
         while self.session is not None and (out := self.session.next_batch(self._now())) is not None:
             self.connection.to_hub(out)
@@ -125,6 +128,12 @@ class Agent:
                     self.session.answer(fleet.Answer(id=question.id, room=len(self.member.objects)))
             if isinstance(effect, Persist | Reconcile):
                 self.unwritten.append((effect, self.session))
+
+    def _say_up(self) -> None:
+        """Whether the member is up, when that is news."""
+        if self.session is not None and self.member.up != self.found_up:
+            self.found_up = self.member.up
+            self.session.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=self.found_up))
 
     def _count(self) -> None:
         """As if each object of the member were a pod, and each grade of the hub's had one node more than the last."""

@@ -59,6 +59,7 @@ class Answering:
         except ValueError as error:
             log.warning("the hub asks for room in words that cannot be read: %s", error)
             return CANNOT_COUNT
+        self._capacity.answered()
         quotas = self._capacity.quotas.get(asked.namespace, {})
         return room_for(self._capacity.nodes.values(), quotas.values(), asked)
 

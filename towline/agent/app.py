@@ -14,11 +14,8 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-
-import grpc
 
 from towline.agent import identity as identities
 from towline.agent.answering import Answering
@@ -30,9 +27,10 @@ from towline.agent.connection import Connection
 from towline.agent.desired import Desired
 from towline.agent.disk import Disk, Kept
 from towline.agent.facts import Facts, cluster_uid
-from towline.agent.identity import HubUnreachable, Identity
+from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
 from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.renewal import Renewal
 from towline.agent.watcher import Watcher
 from towline.agent.writer import Writer
 from towline.certs import tokens
@@ -44,9 +42,6 @@ log = logging.getLogger("towline.agent")
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RETRY_SECONDS = (0.5, 30.0)
 _DRAIN_SECONDS = 5.0
-_RENEW_RETRY_SECONDS = 60.0
-_CLOCK_STEP_SECONDS = 3600.0
-"""Timers for far-off days look at the wall clock at least so often: it may be set meanwhile."""
 
 
 _T = TypeVar("_T")
@@ -147,18 +142,24 @@ class _Agent:
             group,
             lambda settings: census.settings(settings),
             answering,
+            lambda trust: renewal.told(trust),
             clock=time.monotonic,
             jitter=random.random,
         )
+        renewal = Renewal(
+            identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
+            changed=connection.rebuild, now=time.time, jitter=random.random,
+        )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random)
         discovery = Discovery(member)
-        watcher = Watcher(member, discovery, applier, group, random.random)
+        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
+        watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
         writer = Writer(
             member,
             discovery,
             watcher,
             identity.cluster,
-            Allowance(config.allow_namespaces, config.allow_kinds),
+            allowance,
             DeletionBudget(config.deletions_per_minute, time.monotonic),
             lambda name: self._desired.get(name) is not None,
         )
@@ -173,11 +174,11 @@ class _Agent:
         group.create_task(census.run(), name="census")
         group.create_task(answering.run(), name="answering")
         group.create_task(
-            connection.run(lambda: self._identity, config.gateway_addresses or identity.gateways),
+            connection.run(lambda: renewal.identity, config.gateway_addresses or identity.gateways),
             name="connection",
         )
         group.create_task(self._enforce(applier), name="begin to enforce")
-        group.create_task(self._renew(connection), name="renew")
+        group.create_task(renewal.run(), name="renewal")
         return applier
 
     async def _enforce(self, applier: Applier) -> None:
@@ -196,38 +197,6 @@ class _Agent:
         gc.collect()
         gc.freeze()
 
-    async def _renew(self, connection: Connection) -> None:
-        """A new certificate at two thirds of the old one's life; the old one serves until the new one is on disk."""
-        while True:
-            wait = self._identity.renew_at - time.time()
-            if wait > 0:
-                await asyncio.sleep(min(wait, _CLOCK_STEP_SECONDS))
-                continue
-            key_pem = identities.new_key_pem()
-            try:
-                answer = await connection.renew(identities.csr_of(key_pem))
-            except grpc.aio.AioRpcError as error:
-                log.warning("the certificate could not be renewed: %s", error.details())
-                answer = None
-            if answer is None:
-                if time.time() > self._identity.expires_at:
-                    log.error(
-                        "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
-                        "force; make a new token with `towline join %s --token-only` and start the agent with it",
-                        self._identity.cluster,
-                    )
-                await asyncio.sleep(_RENEW_RETRY_SECONDS * (0.5 + random.random()))
-                continue
-            self._identity = replace(
-                self._identity,
-                key_pem=key_pem,
-                certificate_pem=answer.certificate_pem.decode(),
-                ca_pem=answer.ca_bundle_pem.decode(),
-            )
-            await _save(self._config, self._member, self._secret, self._identity)
-            connection.rebuild()
-            log.info("the certificate was renewed")
-
 
 # --- getting an identity -----------------------------------------------------------------------------------------
 
@@ -243,28 +212,60 @@ async def _identity(config: AgentConfig, member: Member, secret: str) -> Identit
         )
         if known is not None:
             identities.save(config.data_dir, known)
-    if known is not None and known.certificate_pem and known.expires_at > time.time():
-        return known
-    if not config.join_token:
+    good = known is not None and bool(known.certificate_pem) and known.expires_at > time.time()
+    token = _token(config, known, good)
+    if token is None:
         if known is not None and known.certificate_pem:
-            return known  # expired: it goes on enforcing, and the log says what to do
+            return known  # if it has expired it goes on enforcing, and the log says what to do
         raise AgentError(
             f"this agent has no identity in {config.data_dir} yet",
             "Give it a --join-token, from `towline join NAME --token-only`.",
         )
-    try:
-        token = tokens.parse(config.join_token)
-    except tokens.TokenError as error:
-        raise AgentError(str(error), "Make a new one with `towline join NAME --token-only`.") from None
     uid = await _patiently("the member", lambda: cluster_uid(member), (MemberUnreachable, Refused))
-    asked_before = known is not None and not known.certificate_pem
-    if known is None or not asked_before or (known.cluster, known.cluster_uid) != (token.name, uid):
-        known = identities.new(token, uid)
-    pending = replace(known, hub=token.hub)
+    if good and known is not None:
+        return await _enrolled_anew(config, member, secret, known, token)
+    pending = identities.pending(known, token, uid)
     await _save(config, member, secret, pending)
     enrolled = await _patiently("the hub", lambda: identities.enrol(pending, token), (HubUnreachable,))
     await _save(config, member, secret, enrolled)
     log.info("enrolled as cluster %s", enrolled.cluster)
+    return enrolled
+
+
+def _token(config: AgentConfig, known: Identity | None, good: bool) -> tokens.JoinToken | None:
+    """The token to enrol with; None: there is none, or none is needed. Who has a good certificate needs one only if it is a new
+    one for the same cluster: that is how a cluster whose certificates were revoked comes back."""
+    if not config.join_token:
+        return None
+    try:
+        token = tokens.parse(config.join_token)
+    except tokens.TokenError as error:
+        if good:
+            return None
+        raise AgentError(str(error), "Make a new one with `towline join NAME --token-only`.") from None
+    if good and known is not None:
+        used = known.token_hash in ("", tokens.hash_of(token.secret))
+        return None if used or token.name != known.cluster else token
+    return token
+
+
+async def _enrolled_anew(
+    config: AgentConfig, member: Member, secret: str, known: Identity, token: tokens.JoinToken
+) -> Identity:
+    """With another token than the certificate was bought with. If it buys none, the old one may still serve."""
+    folder, name = config.data_dir, identities.NEXT_FILE
+    pending = identities.pending(identities.load(folder, name), token, known.cluster_uid)
+    identities.save(folder, pending, name)
+    try:
+        enrolled = await identities.enrol(pending, token)
+    except (HubUnreachable, Unenrollable) as error:
+        log.warning(
+            "the new join token is of no use now: %s; going on with the certificate that there is", error
+        )
+        return known
+    await _save(config, member, secret, enrolled)
+    (folder / name).unlink(missing_ok=True)
+    log.info("enrolled anew as cluster %s", enrolled.cluster)
     return enrolled
 
 

@@ -125,7 +125,7 @@ class Applier:
             work = self._work(row.name)
             work.applied = dict(applied.get(row.name, {}))
             for ref in work.applied:
-                self._watcher.need(ref.api_version, ref.kind)
+                self._watcher.need(ref)
             self.reconcile(row.name)
 
     def reconcile(self, name: str) -> None:
@@ -284,7 +284,7 @@ class Applier:
             self._pump()
             if self._fewer_kinds and not self._running and not self._stopped:
                 self._fewer_kinds = False
-                self._watcher.keep_only({(ref.api_version, ref.kind) for ref in self._by_ref})
+                self._watcher.keep_only(self._by_ref)
 
     def _backoff(self, attempts: int) -> float:
         shortest, longest = BACKOFF_SECONDS
@@ -328,7 +328,7 @@ class Applier:
                 cleared.append(ref)
                 continue
             try:
-                problem = await self._writer.remove(ref, owner, row.preserve)
+                problem = await self._writer.remove(ref, owner, row.preserve, was_applied=ref in work.applied)
             except (MemberUnreachable, Refused) as error:
                 problem = _problem_of(ref, error)
             if problem is None:

@@ -73,7 +73,10 @@ class Capacity:
         self.changes = 0
         """Grows when anything that is counted changed."""
         self.openings = 0
-        """Grows when something that no sum shows may have made room: labels, taints or cordons of nodes, quotas."""
+        """Grows when something that no sum shows may have made room: labels, taints or cordons of nodes, quotas, and pods that went
+        after an answer had counted them. The sums of before and after may be the same then, and the hub goes by the answer."""
+        self._answered = False
+        """Whether the hub was told of room since a pod went last."""
         self._pods: dict[str, _Pod] = {}
         self._strays: dict[str, NodeRoom] = {}
         """Nodes that pods name and that are not known (yet, or any more). They count as nothing."""
@@ -134,6 +137,12 @@ class Capacity:
         if known is not None:
             self._load(known, -1)
             self.changes += 1
+            self.openings += self._answered
+            self._answered = False
+
+    def answered(self) -> None:
+        """The hub is told now what there is room for."""
+        self._answered = True
 
     def keep_pods(self, listed: Set[str]) -> None:
         """A complete list had these uids: forget the others."""

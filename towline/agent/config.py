@@ -29,7 +29,8 @@ class AgentConfig:
     """Namespaces that this agent lets a hub write into (shell patterns: `team-*`); empty: all. A Namespace object is
     allowed when its name is."""
     allow_kinds: tuple[str, ...] = ()
-    """Kinds that this agent lets a hub write, `Deployment.apps` or `ConfigMap` (shell patterns); empty: all."""
+    """Kinds that this agent lets a hub write, `Deployment.apps` or `deployments.apps` (shell patterns); empty: all, but only what lies
+    in a namespace when `allow_namespaces` names some."""
     deletions_per_minute: int = 0
     """Never delete more objects a minute than this, whatever the hub asks for; the rest waits. 0: no limit."""
     facts_seconds: float = 10.0

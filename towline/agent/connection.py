@@ -20,7 +20,7 @@ from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, Synced
+from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, Synced, Trusting
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -70,6 +70,7 @@ class Connection:
         group: asyncio.TaskGroup,
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
+        trusting: Callable[[fleet.Trust], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -80,6 +81,7 @@ class Connection:
         self._group = group
         self._configure = configure
         self._answering = answering
+        self._trusting = trusting
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -165,6 +167,7 @@ class Connection:
                 cluster_uid=identity.cluster_uid,
                 agent_version=__version__,
                 jitter=self._jitter(),
+                trusts=identity.trusts,
             )
             if self._facts is not None:
                 session.state(self._facts)
@@ -234,6 +237,8 @@ class Connection:
                     self._reconciler.reconcile(effect.name)
             elif isinstance(effect, Configure):
                 self._configure(effect.settings)
+            elif isinstance(effect, Trusting):
+                self._trusting(effect.trust)
             elif isinstance(effect, Estimate):
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):

@@ -66,7 +66,11 @@ class Facts:
     async def _read(self) -> fleet.Facts:
         before = self._last or fleet.Facts()
         facts = fleet.Facts(kubernetes_version=before.kubernetes_version)
-        facts.api_server_ready, facts.api_server_message = await self._readiness()
+        (
+            facts.api_server_ready,
+            facts.api_server_unreachable,
+            facts.api_server_message,
+        ) = await self._readiness()
         if facts.api_server_ready:
             try:
                 version = await self._member.get("/version")
@@ -84,20 +88,21 @@ class Facts:
         self._rounds += 1
         return facts
 
-    async def _readiness(self) -> tuple[bool, str]:
+    async def _readiness(self) -> tuple[bool, bool, str]:
+        """Whether the API server is ready, whether it did not even answer, and what to tell of it."""
         for path in ("/readyz", "/healthz"):
             try:
                 await self._member.call("GET", path, timeout_seconds=5)
-                return True, "cluster is healthy and ready to accept workloads"
+                return True, False, "cluster is healthy and ready to accept workloads"
             except Refused as refused:
                 if refused.code == 404 and path == "/readyz":
                     continue
                 if refused.code in (401, 403):
-                    return False, f"the agent's credentials for the member are refused: {refused}"
-                return False, f"cluster is reachable but not ready: {refused}"
+                    return False, False, f"the agent's credentials for the member are refused: {refused}"
+                return False, False, f"cluster is reachable but not ready: {refused}"
             except MemberUnreachable as error:
-                return False, f"cluster is not reachable: {error}"
-        return False, "cluster has neither /readyz nor /healthz"
+                return False, True, f"cluster is not reachable: {error}"
+        return False, False, "cluster has neither /readyz nor /healthz"
 
     async def _enablements(self) -> None:
         """Aggregated discovery (two requests, mostly answered 304), or group by group where it is not offered."""

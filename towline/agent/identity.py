@@ -24,6 +24,8 @@ from towline.certs import authority, tokens
 log = logging.getLogger("towline.agent.identity")
 
 _FILE = "identity.json"
+NEXT_FILE = "identity-next.json"
+"""Of an identity that is asked for while another one serves."""
 _SECRET_FIELD = "identity.json"
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _CA_PATH = "/towline/v1/ca"
@@ -56,6 +58,13 @@ class Identity:
     certificate_pem: str = ""
     ca_pem: str = ""
     gateways: tuple[str, ...] = ()
+    token_hash: str = ""
+    """Of the join token that this identity was asked for with: another one means that it is to be asked for anew."""
+
+    @property
+    def trusts(self) -> tuple[str, ...]:
+        """Fingerprints of the authorities that are trusted."""
+        return tuple(authority.bundle_of(self.ca_pem.encode())) if self.ca_pem else ()
 
     @property
     def renew_at(self) -> float:
@@ -72,9 +81,9 @@ class Identity:
         return f"Identity({self.cluster!r}, hub={self.hub!r})"
 
 
-def load(data_dir: Path) -> Identity | None:
+def load(data_dir: Path, file: str = _FILE) -> Identity | None:
     """What an earlier run kept. Raises Unenrollable for a file that cannot be read."""
-    path = data_dir / _FILE
+    path = data_dir / file
     try:
         return _decode(path.read_bytes())
     except FileNotFoundError:
@@ -85,13 +94,49 @@ def load(data_dir: Path) -> Identity | None:
         ) from None
 
 
-def save(data_dir: Path, identity: Identity) -> None:
-    authority.write_private(data_dir / _FILE, msgspec.json.encode(identity))
+def save(data_dir: Path, identity: Identity, file: str = _FILE) -> None:
+    authority.write_private(data_dir / file, msgspec.json.encode(identity))
 
 
 def new(token: tokens.JoinToken, cluster_uid: str) -> Identity:
     """An identity that is not enrolled yet, with a new key."""
-    return Identity(token.name, token.hub, cluster_uid, new_key_pem())
+    hashed = tokens.hash_of(token.secret)
+    return Identity(token.name, token.hub, cluster_uid, new_key_pem(), token_hash=hashed)
+
+
+def pending(before: Identity | None, token: tokens.JoinToken, cluster_uid: str) -> Identity:
+    """The identity to ask for: `before` when that was asked for in the same way and not answered yet, so that its key is the
+    same; else a new one."""
+    fresh = (token.name, cluster_uid, tokens.hash_of(token.secret), "")
+    if before is not None and fresh == (
+        before.cluster, before.cluster_uid, before.token_hash, before.certificate_pem
+    ):  # fmt: skip
+        return replace(before, hub=token.hub)
+    return new(token, cluster_uid)
+
+
+def trusting(identity: Identity, bundle_pem: bytes) -> Identity | None:
+    """`identity` with the authorities of `bundle_pem`; None when they are no others, or cannot be read."""
+    try:
+        told = authority.bundle_of(bundle_pem) if bundle_pem else {}
+    except authority.CertificateError:
+        return None
+    if not told or set(told) == set(identity.trusts):
+        return None
+    return replace(identity, ca_pem=bundle_pem.decode())
+
+
+def renewed(identity: Identity, key_pem: str, certificate_pem: bytes, bundle_pem: bytes) -> Identity:
+    """`identity` with a new key and certificate. Raises CertificateError for what is not ours or cannot be used."""
+    who = authority.agent_identity(certificate_pem)
+    if who.cluster != identity.cluster:
+        raise authority.CertificateError(f"it is of cluster {who.cluster[:64]}")
+    if authority.public_key_of(certificate_pem) != authority.load_key(key_pem.encode()).public_key():
+        raise authority.CertificateError("it is for another key")
+    authority.bundle_of(bundle_pem)
+    return replace(
+        identity, key_pem=key_pem, certificate_pem=certificate_pem.decode(), ca_pem=bundle_pem.decode()
+    )
 
 
 def new_key_pem() -> str:
@@ -150,16 +195,15 @@ async def _trusted_ca(token: tokens.JoinToken) -> str:
     if status != 200:
         raise HubUnreachable(f"{token.hub} does not answer like a hub ({status} for {_CA_PATH})")
     try:
-        pem = str(orjson.loads(body)["ca"])
-        fingerprint = authority.fingerprint_of_pem(pem.encode())
+        told = authority.bundle_of(str(orjson.loads(body)["ca"]).encode())
     except (ValueError, KeyError, TypeError, authority.CertificateError):
         raise HubUnreachable(f"{token.hub} does not answer like a hub (no CA at {_CA_PATH})") from None
-    if fingerprint != token.ca:
+    if token.ca not in told:
         raise Unenrollable(
             f"the hub at {token.hub} is not the one that made this join token: its CA is another",
             _NEW_TOKEN.format(token.name),
         )
-    return pem
+    return told[token.ca].decode()
 
 
 async def _request(

@@ -15,23 +15,41 @@ from towline.agent.execution import shown
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Shell patterns of namespaces and of kinds (`Deployment.apps`, `ConfigMap`); empty: everything."""
+    """Shell patterns of namespaces, and of kinds as `Deployment.apps` or `deployments.apps` (`ConfigMap`, `configmaps`);
+    empty: everything."""
 
     namespaces: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
 
-    def refusal(self, ref: Ref) -> str:
-        """Why `ref` may not be written, for people; empty: it may.
+    @property
+    def by_namespace(self) -> bool:
+        """Whether the namespaces are named one by one, so that nothing has to be looked for in others."""
+        return bool(self.namespaces) and not any(_WILD.intersection(pattern) for pattern in self.namespaces)
 
-        Cluster-scoped objects are judged by their kind alone, a Namespace by its name as well."""
+    def refusal(self, ref: Ref, plural: str = "") -> str:
+        """Why `ref` may not be written, for people; empty: it may. `plural` is its kind's, where the member serves it.
+
+        What lies in no namespace is judged by its kind, a Namespace by its name as well; where namespaces are named and kinds
+        are not, nothing else outside of a namespace may be written."""
         group = ref.api_version.rpartition("/")[0]
-        kind = f"{ref.kind}.{group}" if group else ref.kind
-        if self.kinds and not any(fnmatchcase(kind, pattern) for pattern in self.kinds):
-            return f"{shown(ref)}: this cluster's agent does not allow the kind {kind} (--allow-kinds)"
+        kind, plural = (f"{name}.{group}" if group and name else name for name in (ref.kind, plural))
+        if self.kinds and not (_matches(kind, self.kinds) or (plural and _matches(plural, self.kinds))):
+            return f"{shown(ref)}: this cluster's agent does not allow the kind {kind} (--allow-kind)"
         namespace = ref.name if kind == "Namespace" else ref.namespace
-        if self.namespaces and namespace and not any(fnmatchcase(namespace, p) for p in self.namespaces):
-            return f"{shown(ref)}: this cluster's agent does not allow the namespace {namespace} (--allow-namespaces)"
-        return ""
+        if not self.namespaces or _matches(namespace, self.namespaces) or (not namespace and self.kinds):
+            return ""
+        if not namespace:
+            return f"{shown(ref)}: this cluster's agent allows nothing outside of its namespaces (--allow-namespace)"
+        return (
+            f"{shown(ref)}: this cluster's agent does not allow the namespace {namespace} (--allow-namespace)"
+        )
+
+
+_WILD = frozenset("*?[")
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class DeletionBudget:

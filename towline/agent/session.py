@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from towline.agent.desired import Changed, Desired, HeldWork, Persist, Reconcile
@@ -60,7 +61,14 @@ class Estimate:
     questions: tuple[fleet.Question, ...]
 
 
-Effect = Persist | Reconcile | Configure | Estimate | Synced | Closed
+@dataclass(frozen=True, slots=True)
+class Trusting:
+    """Whom the hub wants trusted, and whether it wants the certificate renewed now."""
+
+    trust: fleet.Trust
+
+
+Effect = Persist | Reconcile | Configure | Estimate | Trusting | Synced | Closed
 
 
 @dataclass(slots=True)
@@ -78,17 +86,19 @@ class _Outgoing:
 
 
 class AgentSession:
-    """One session. `cluster` is the name in our certificate, `jitter` a random number in [0, 1)."""
+    """One session. `cluster` is the name in our certificate, `trusts` the fingerprints of the authorities that we trust,
+    `jitter` a random number in [0, 1)."""
 
     def __init__(
-        self, desired: Desired, *, cluster: str, cluster_uid: str, agent_version: str, jitter: float = 0.5
-    ) -> None:
+        self, desired: Desired, *, cluster: str, cluster_uid: str, agent_version: str, jitter: float = 0.5,
+        trusts: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self.desired = desired
         self.synced = False
         self.closed: Closed | None = None
         self._hello = fleet.Hello(
             protocol_version=PROTOCOL_VERSION, cluster=cluster, cluster_uid=cluster_uid, agent_version=agent_version,
-            estimates=True,
+            estimates=True, trusts=trusts,
         )  # fmt: skip
         self._jitter = jitter
         self._welcome: fleet.Welcome | None = None
@@ -130,6 +140,8 @@ class AgentSession:
                 self._asked(frame.ask, now)
             elif kind == "settings":
                 effects.append(Configure(frame.settings))
+            elif kind == "trust":
+                effects.append(Trusting(frame.trust))
             elif kind == "questions":
                 effects.append(Estimate(tuple(frame.questions.questions)))
             elif kind == "synced":

@@ -1,4 +1,5 @@
-"""Watches what the agent applied: one list and watch for each kind, by the label karmada.io/managed=true.
+"""Watches what the agent applied: one list and watch for each kind, by the label karmada.io/managed=true; or one for each kind and
+namespace, where the agent may not look further.
 
 Of an object only a `Record` is kept: who it is, which fields of it are ours, and its status as it travels. Objects
 that are not labelled are never seen here, so that an object without a record is not known to be absent.
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -26,6 +27,7 @@ _SELECTOR = f"{names.MANAGED}=true"
 _WATCH_SECONDS = 300
 _LIST_PAGE = 500
 _BACKOFF_SECONDS = (0.1, 30.0)
+_NAMESPACE = ("v1", "Namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class Record:
     @property
     def version(self) -> int:
         return _version(self.seen.resource_version)
+
+
+class _Place(NamedTuple):
+    """What one watch is of; `namespace` is empty for all of them. A Namespace counts as lying in itself."""
+
+    api_version: str
+    kind: str
+    namespace: str
 
 
 class Listener(Protocol):
@@ -63,7 +73,8 @@ def record_of(obj: Object) -> Record:
 
 
 class Watcher:
-    """The watches of one agent. `jitter()` gives 0..1; tasks live in `group`."""
+    """The watches of one agent. `jitter()` gives 0..1; tasks live in `group`. `by_namespace`: nothing may be listed in all
+    namespaces at once."""
 
     def __init__(
         self,
@@ -72,52 +83,64 @@ class Watcher:
         listener: Listener,
         group: asyncio.TaskGroup,
         jitter: Callable[[], float],
+        by_namespace: bool = False,
     ) -> None:
         self._member = member
         self._discovery = discovery
         self._listener = listener
         self._group = group
         self._jitter = jitter
-        self._kinds: dict[tuple[str, str], _KindWatch] = {}
+        self._by_namespace = by_namespace
+        self._watches: dict[_Place, _Watch] = {}
 
-    def need(self, api_version: str, kind: str) -> None:
-        """Watch this kind from now on; cheap to say again."""
-        if (api_version, kind) not in self._kinds:
-            watch = self._kinds[api_version, kind] = _KindWatch(api_version, kind)
-            watch.task = self._group.create_task(self._follow(watch), name=f"watch {api_version} {kind}")
+    def need(self, ref: Ref) -> None:
+        """Watch objects like this one from now on; cheap to say again."""
+        place = self._place(ref)
+        if place not in self._watches:
+            watch = self._watches[place] = _Watch(place)
+            watch.task = self._group.create_task(self._follow(watch), name=f"watch {' '.join(place)}")
 
-    def keep_only(self, kinds: set[tuple[str, str]]) -> None:
-        """End the watches of all other kinds: nothing of theirs is wanted any more."""
-        for key in self._kinds.keys() - kinds:
-            watch = self._kinds.pop(key)
+    def keep_only(self, refs: Iterable[Ref]) -> None:
+        """End the watches that tell of none of these: nothing of theirs is wanted any more."""
+        for place in self._watches.keys() - {self._place(ref) for ref in refs}:
+            watch = self._watches.pop(place)
             if watch.task is not None:
                 watch.task.cancel()
 
     def synced(self, ref: Ref) -> bool:
         """Whether `record` speaks for all labelled objects of the kind."""
-        watch = self._kinds.get((ref.api_version, ref.kind))
+        watch = self._watch_of(ref)
         return watch is not None and watch.synced
 
     def record(self, ref: Ref) -> Record | None:
-        watch = self._kinds.get((ref.api_version, ref.kind))
+        watch = self._watch_of(ref)
         return watch.records.get((ref.namespace, ref.name)) if watch is not None else None
 
     def put(self, ref: Ref, record: Record) -> None:
         """The state that a write of ours returned: newer than what the watch has told so far."""
-        watch = self._kinds.get((ref.api_version, ref.kind))
+        watch = self._watch_of(ref)
         if watch is not None:
             self._keep(watch, (ref.namespace, ref.name), record, tell=False)
 
     def forget(self, ref: Ref) -> None:
         """The API server said that the object is gone."""
-        watch = self._kinds.get((ref.api_version, ref.kind))
+        watch = self._watch_of(ref)
         if watch is not None:
             watch.records.pop((ref.namespace, ref.name), None)
 
     def __len__(self) -> int:
-        return sum(len(watch.records) for watch in self._kinds.values())
+        return sum(len(watch.records) for watch in self._watches.values())
 
-    async def _follow(self, watch: _KindWatch) -> None:
+    def _watch_of(self, ref: Ref) -> _Watch | None:
+        return self._watches.get(self._place(ref))
+
+    def _place(self, ref: Ref) -> _Place:
+        if not self._by_namespace:
+            return _Place(ref.api_version, ref.kind, "")
+        is_namespace = (ref.api_version, ref.kind) == _NAMESPACE
+        return _Place(ref.api_version, ref.kind, ref.name if is_namespace else ref.namespace)
+
+    async def _follow(self, watch: _Watch) -> None:
         """List, then watch, for ever; what goes wrong is waited out with growing pauses."""
         pause, longest = _BACKOFF_SECONDS
         while True:
@@ -141,13 +164,13 @@ class Watcher:
             await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
             pause = min(longest, pause * 2)
 
-    async def _list(self, watch: _KindWatch) -> None:
+    async def _list(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
         listed: dict[tuple[str, str], Record] = {}
-        query = {"labelSelector": _SELECTOR, "limit": str(_LIST_PAGE)}
+        query = {**watch.selector, "limit": str(_LIST_PAGE)}
         while True:
             try:
-                page = await self._member.get(resource.path(), query)
+                page = await self._member.get(resource.path(watch.namespace), query)
             except Refused as refused:
                 if refused.code == 410 and "continue" in query:
                     raise _Expired from None
@@ -162,34 +185,38 @@ class Watcher:
             query["continue"] = metadata["continue"]
         self._replace(watch, listed, str(metadata.get("resourceVersion") or ""))
 
-    def _replace(self, watch: _KindWatch, listed: dict[tuple[str, str], Record], version: str) -> None:
+    def _replace(self, watch: _Watch, listed: dict[tuple[str, str], Record], version: str) -> None:
+        now, before = _version(version), dict(watch.records)
+        restored = now < watch.highest
+        if restored:
+            watch.records.clear()  # the member's store is an older copy: what was seen of it later never happened
         for key, record in listed.items():
             self._keep(watch, key, record, tell=True)
         gone = [
-            key
-            for key, record in watch.records.items()
-            if key not in listed and record.version <= _version(version)
+            key for key, record in before.items() if key not in listed and (restored or record.version <= now)
         ]
         for key in gone:
-            del watch.records[key]
+            watch.records.pop(key, None)
             self._listener.object_changed(watch.ref(key), None)
-        watch.version = version
+        watch.version, watch.highest = version, now
         watch.synced = True
         self._listener.kind_synced(watch.api_version, watch.kind)
 
-    async def _watch(self, watch: _KindWatch) -> None:
+    async def _watch(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
         seconds = int(_WATCH_SECONDS * (1 + self._jitter()))
         query = {
             "watch": "true",
-            "labelSelector": _SELECTOR,
+            **watch.selector,
             "resourceVersion": watch.version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
         try:
             # The server ends the watch after `seconds`; one that has been silent for longer is dead.
-            async with self._member.stream(resource.path(), query, silence_seconds=seconds + 30) as lines:
+            async with self._member.stream(
+                resource.path(watch.namespace), query, silence_seconds=seconds + 30
+            ) as lines:
                 while line := await lines.readline():
                     self._take(watch, orjson.loads(line))
         except Refused as refused:
@@ -199,7 +226,7 @@ class Watcher:
         except orjson.JSONDecodeError as error:
             raise MemberUnreachable(f"a watch sent what is not JSON: {error}") from error
 
-    def _take(self, watch: _KindWatch, event: Mapping[str, Any]) -> None:
+    def _take(self, watch: _Watch, event: Mapping[str, Any]) -> None:
         type_, obj = event.get("type"), event.get("object") or {}
         if type_ == "ERROR":
             if obj.get("code") == 410:
@@ -215,8 +242,9 @@ class Watcher:
                 del watch.records[key]
                 self._listener.object_changed(watch.ref(key), None)
         watch.version = str(metadata.get("resourceVersion") or watch.version)
+        watch.highest = max(watch.highest, _version(watch.version))
 
-    def _keep(self, watch: _KindWatch, key: tuple[str, str], record: Record, *, tell: bool) -> None:
+    def _keep(self, watch: _Watch, key: tuple[str, str], record: Record, *, tell: bool) -> None:
         known = watch.records.get(key)
         # Our own writes' answers overtake the watch: an older event must not look like somebody's change.
         if known is not None and known.version >= record.version > 0:
@@ -225,7 +253,7 @@ class Watcher:
         if tell:
             self._listener.object_changed(watch.ref(key), record)
 
-    async def _resource(self, watch: _KindWatch) -> Resource:
+    async def _resource(self, watch: _Watch) -> Resource:
         resource = await self._discovery.resource(watch.api_version, watch.kind)
         if resource is None:
             raise Refused(404, "NotFound", f"the member has no {watch.kind} in {watch.api_version}")
@@ -236,16 +264,29 @@ class _Expired(Exception):
     """The resourceVersion is too old (410): list again."""
 
 
-class _KindWatch:
-    __slots__ = ("api_version", "kind", "records", "synced", "task", "version")
+class _Watch:
+    __slots__ = ("highest", "namespace", "place", "records", "selector", "synced", "task", "version")
 
-    def __init__(self, api_version: str, kind: str) -> None:
-        self.api_version = api_version
-        self.kind = kind
+    def __init__(self, place: _Place) -> None:
+        self.place = place
+        self.selector = {"labelSelector": _SELECTOR}
+        self.namespace = place.namespace
+        if place.namespace and place[:2] == _NAMESPACE:  # who may see one Namespace may watch it by its name
+            self.selector["fieldSelector"], self.namespace = f"metadata.name={place.namespace}", ""
         self.records: dict[tuple[str, str], Record] = {}
         self.version = ""
+        self.highest = 0
+        """Of the versions that the member's lists and watches showed."""
         self.synced = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def api_version(self) -> str:
+        return self.place.api_version
+
+    @property
+    def kind(self) -> str:
+        return self.place.kind
 
     def ref(self, key: tuple[str, str]) -> Ref:
         return Ref(self.api_version, self.kind, *key)

@@ -107,14 +107,14 @@ class Writer:
         self, ref: Ref, body: Object, owner: Owner, mode: Mode, applied: Applied | None
     ) -> Done | Problem:
         """Bring one object to `body` (from `execution.prepared`)."""
-        if refusal := self._allowance.refusal(ref):
-            return Problem(refusal)
         resource = await self._discovery.resource(ref.api_version, ref.kind)
         if resource is None:
             return Problem(f"the member has no {ref.kind} in {ref.api_version}; retrying", lacks_base=True)
+        if refusal := self._allowance.refusal(ref, resource.plural):
+            return Problem(refusal)
         if resource.namespaced and not ref.namespace:
             return Problem(f"{shown(ref)} has no namespace, which a {ref.kind} needs; set metadata.namespace")
-        self._watcher.need(ref.api_version, ref.kind)
+        self._watcher.need(ref)
         body_hash = execution.body_hash(body)
         observed = await self._look(resource, ref, owner, applied)
         for _ in range(_ROUNDS_MAX):
@@ -141,25 +141,34 @@ class Writer:
                 return Done(applied, plural=resource.plural)
         return Problem(f"{shown(ref)} keeps changing while it is applied; retrying")
 
-    async def remove(self, ref: Ref, owner: Owner, preserve: bool) -> Problem | None:
-        """Take one object out of the member, or let go of it; None: nothing of ours is left there."""
+    async def remove(
+        self, ref: Ref, owner: Owner, preserve: bool, *, was_applied: bool = True
+    ) -> Problem | None:
+        """Take one object out of the member, or let go of it; None: nothing of ours is left there. `was_applied`: this agent
+        knows that it applied the object."""
         resource = await self._discovery.resource(ref.api_version, ref.kind)
         if resource is None or (resource.namespaced and not ref.namespace):
             return None  # the member answered that it serves no such thing: there is nothing to remove
+        refusal = self._allowance.refusal(ref, resource.plural)
         record = self._watcher.record(ref)
         observed: Observation = record.seen if record is not None and not preserve else UNKNOWN
         for _ in range(_ROUNDS_MAX):
             action = execution.to_remove(ref, owner, preserve, observed)
             if isinstance(action, Nothing):
                 return None
+            if refusal and not isinstance(action, Read):
+                return Problem(refusal)
             if isinstance(action, Wait):
-                self._watcher.need(ref.api_version, ref.kind)
+                self._watcher.need(ref)
                 return Problem(action.message)
             if isinstance(action, Read):
-                observed = await self._read(resource, ref)
+                try:
+                    observed = await self._read(resource, ref)
+                except Refused as refused:
+                    if refused.code == 403 and refusal and not was_applied:
+                        return None  # it may not even look there: nothing of ours got there
+                    raise
                 continue
-            if refusal := self._allowance.refusal(ref):
-                return Problem(refusal)
             try:
                 if isinstance(action, Release):
                     await self._release(resource, ref, action)
@@ -169,7 +178,7 @@ class Writer:
                 if await self._delete(resource, ref, action):
                     self._watcher.forget(ref)
                     return None
-                self._watcher.need(ref.api_version, ref.kind)
+                self._watcher.need(ref)
                 return Problem(f"{shown(ref)} is being deleted in the member")
             except Refused as refused:
                 if refused.code != 404 and not _overtaken(refused):

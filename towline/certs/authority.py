@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -32,6 +34,12 @@ MASTERS_ORGANIZATION = "system:masters"
 _SKEW = timedelta(minutes=5)
 """Leaves begin to be valid this long ago, because a member's clock may lag."""
 _CLUSTER_URI = "towline://cluster/"
+_UNREADABLE = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, x509.ExtensionNotFound,
+    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""All that `cryptography` raises at what strangers sent."""
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class CertificateError(Exception):
@@ -53,11 +61,13 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class AgentIdentity:
-    """Who an agent's certificate says it is: the cluster's name, and the uid of the Cluster object that it was
-    enrolled for (so that a certificate from before a detach is of no use for a cluster of the same name)."""
+    """Who an agent's certificate says it is: the cluster's name, the uid of the Cluster object that it was
+    enrolled for (so that a certificate from before a detach is of no use for a cluster of the same name), and how many
+    times that cluster's certificates had been revoked before (so that those from before are of no use either)."""
 
     cluster: str
     cluster_object_uid: str
+    generation: int = 0
 
 
 class Authority:
@@ -67,14 +77,24 @@ class Authority:
         self.certificate = certificate
         self._key = key
 
-    @property
+    @cached_property
     def bundle_pem(self) -> bytes:
         """What to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint_of(self.certificate)
+
+    @cached_property
+    def key_id(self) -> str:
+        """What `issuer_of` says of its leaves."""
+        return _key_id(self._key.public_key())
+
+    @property
+    def key_pem(self) -> bytes:
+        """Whoever has it is this authority."""
+        return key_pem(self._key)
 
     def issue_server(self, hosts: Sequence[str], now: float, days: int = SERVER_DAYS) -> Leaf:
         """A leaf with a new key for an API or gateway that is reached under these host names and addresses."""
@@ -96,6 +116,8 @@ class Authority:
     ) -> bytes:
         """The leaf (PEM) of a cluster's agent."""
         uri = f"{_CLUSTER_URI}{identity.cluster}/{identity.cluster_object_uid}"
+        if identity.generation:
+            uri += f"/{identity.generation}"
         sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         subject = _subject(AGENT_PREFIX + identity.cluster, (AGENTS_ORGANIZATION,))
         return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, sans, now, AGENT_DAYS)
@@ -151,7 +173,8 @@ class Authority:
 def create(now: float, days: int = CA_DAYS) -> Authority:
     """A new CA, in memory."""
     key = new_key()
-    name = _subject("towline-ca", ())
+    # Two authorities of one hub overlap in a rotation: with a name of its own for each, whoever builds a chain finds the right one.
+    name = _subject(f"towline-ca-{_key_id(key.public_key())[:12]}", ())
     begins, ends = _life(now, days)
     certificate = (
         x509.CertificateBuilder()
@@ -172,21 +195,26 @@ def create(now: float, days: int = CA_DAYS) -> Authority:
 def load(directory: Path) -> Authority:
     """The CA that `save` wrote. Raises FileNotFoundError when there is none, CertificateError when it is damaged."""
     pem, key = (directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes()
+    return of_pem(pem, key, f"the CA in {directory}")
+
+
+def of_pem(pem: bytes, key: bytes, what: str = "the CA") -> Authority:
+    """A CA from its certificate and key. Raises CertificateError, in which `what` names it."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         private = serialization.load_pem_private_key(key, password=None)
     except ValueError as error:
-        raise CertificateError(f"the CA in {directory} cannot be read: {error}") from None
+        raise CertificateError(f"{what} cannot be read: {error}") from None
     if (
         not isinstance(private, ec.EllipticCurvePrivateKey)
         or private.public_key() != certificate.public_key()
     ):
-        raise CertificateError(f"the CA in {directory} has a key that is not its certificate's")
+        raise CertificateError(f"{what} has a key that is not its certificate's")
     return Authority(certificate, private)
 
 
-def load_or_create(directory: Path, now: float) -> Authority:
-    """The CA in `directory`, made at the first start. A damaged one is never replaced: CertificateError."""
+def given(directory: Path) -> Authority | None:
+    """The CA in `directory`; None when there is none. Raises CertificateError for one that is damaged or not whole."""
     try:
         return load(directory)
     except FileNotFoundError:
@@ -194,8 +222,15 @@ def load_or_create(directory: Path, now: float) -> Authority:
         if present == ["ca.crt"]:
             raise CertificateError(f"{directory}/ca.key is missing beside ca.crt; restore it") from None
         # a lone key is a first start that was interrupted: nobody has seen its certificate
-    authority = create(now)
-    authority.save(directory)
+        return None
+
+
+def load_or_create(directory: Path, now: float) -> Authority:
+    """The CA in `directory`, made at the first start. A damaged one is never replaced: CertificateError."""
+    authority = given(directory)
+    if authority is None:
+        authority = create(now)
+        authority.save(directory)
     return authority
 
 
@@ -216,7 +251,7 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Raises CertificateError for what is not a P-256 private key."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"this is not a private key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError("this is not an elliptic curve key")
@@ -236,7 +271,7 @@ def public_key_of_request(pem: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem)
         valid = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, TypeError, InvalidSignature):
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate signing request in PEM") from None
     if not valid:
         raise CertificateError("the signing request's signature is not by its own key")
@@ -253,6 +288,14 @@ def public_key_hash(key: ec.EllipticCurvePublicKey) -> str:
     return digest.finalize().hex()
 
 
+def public_key_of(pem: bytes) -> object:
+    """Of a certificate. Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(pem).public_key()
+    except _UNREADABLE:
+        raise CertificateError("this is not a certificate in PEM") from None
+
+
 def fingerprint_of(certificate: x509.Certificate) -> str:
     """SHA-256 of a certificate's DER, hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -260,9 +303,35 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
 
 def fingerprint_of_pem(pem: bytes) -> str:
     """Of the first certificate in `pem`. Raises CertificateError."""
+    return next(iter(bundle_of(pem)))
+
+
+def bundle_of(pem: bytes) -> dict[str, bytes]:
+    """The certificates in `pem`, one at least: fingerprint to PEM. Raises CertificateError."""
     try:
-        return fingerprint_of(x509.load_pem_x509_certificate(pem))
-    except ValueError:
+        found = x509.load_pem_x509_certificates(pem)
+    except _UNREADABLE:
+        raise CertificateError("this is not a certificate in PEM") from None
+    return {fingerprint_of(each): each.public_bytes(serialization.Encoding.PEM) for each in found}
+
+
+def issuer_of(pem: bytes) -> str:
+    """Which authority signed a leaf: its `key_id`; "" for a certificate that does not say. Raises CertificateError."""
+    try:
+        extensions = x509.load_pem_x509_certificate(pem).extensions
+        found = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return ""
+    except _UNREADABLE:
+        raise CertificateError("this is not a certificate in PEM") from None
+    return (found.key_identifier or b"").hex()
+
+
+def ends_at(pem: bytes) -> float:
+    """When the certificate ends, in epoch seconds. Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    except _UNREADABLE:
         raise CertificateError("this is not a certificate in PEM") from None
 
 
@@ -273,7 +342,7 @@ def agent_identity(pem: bytes) -> AgentIdentity:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except _UNREADABLE:
         raise CertificateError("this is not an agent's certificate") from None
     with _long_names():
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -289,9 +358,12 @@ def agent_identity(pem: bytes) -> AgentIdentity:
         raise CertificateError("this is not an agent's certificate")
     cluster = name.removeprefix(AGENT_PREFIX)
     prefix = f"{_CLUSTER_URI}{cluster}/"
-    if not cluster or not uris[0].startswith(prefix):
+    uid, slash, generation = uris[0].removeprefix(prefix).partition("/")
+    if not cluster or not uid or not uris[0].startswith(prefix):
         raise CertificateError("this agent's certificate contradicts itself")
-    return AgentIdentity(cluster, uris[0].removeprefix(prefix))
+    if slash and not _GENERATION.fullmatch(generation):
+        raise CertificateError("this is not an agent's certificate")
+    return AgentIdentity(cluster, uid, int(generation or 0))
 
 
 def renew_at(certificate_pem: bytes) -> float:
@@ -326,6 +398,10 @@ def _long_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
         yield
+
+
+def _key_id(key: ec.EllipticCurvePublicKey) -> str:
+    return x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from towline.certs.authority import Leaf, write_private
+from towline.certs.authority import CertificateError, Leaf, issuer_of, write_private
 
 
 def admin_kubeconfig(server: str, ca_pem: bytes, leaf: Leaf, name: str = "towline") -> bytes:
@@ -31,6 +31,18 @@ def admin_kubeconfig(server: str, ca_pem: bytes, leaf: Leaf, name: str = "towlin
         "current-context": name,
     }
     return yaml.safe_dump(config, sort_keys=False).encode()
+
+
+def fits(path: Path, server: str, ca_pem: bytes, issuer: str) -> bool:
+    """Whether the file is a kubeconfig for `server` that trusts `ca_pem`, with a certificate of the authority `issuer`."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        pem = base64.b64decode(user["client-certificate-data"])
+        trusted = cluster["certificate-authority-data"]
+        return (cluster["server"], trusted, issuer_of(pem)) == (server, _encoded(ca_pem), issuer)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, yaml.YAMLError, CertificateError):
+        return False
 
 
 def write(path: Path, config: bytes) -> None:

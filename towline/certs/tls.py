@@ -17,3 +17,22 @@ def server_context(bundle_pem: bytes, leaf: Leaf, pair: Path) -> ssl.SSLContext:
     write_private(pair, leaf.certificate_pem + leaf.key_pem)
     context.load_cert_chain(pair)
     return context
+
+
+class ChangingTls:
+    """The same, while certificate and authorities change: `context` is what a server listens with; each connection begins with
+    what was shown last. (What a context trusts can grow and never shrink, so every change is a context of its own.)"""
+
+    def __init__(self, bundle_pem: bytes, leaf: Leaf, pair: Path) -> None:
+        self._pair = pair
+        self._latest = self.context = server_context(bundle_pem, leaf, pair)
+        # A session resumed from a ticket would not look at certificates again.
+        self.context.num_tickets = 0
+        self.context.sni_callback = self._begin
+
+    def show(self, bundle_pem: bytes, leaf: Leaf) -> None:
+        """New connections begin with these."""
+        self._latest = server_context(bundle_pem, leaf, self._pair)
+
+    def _begin(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        connection.context = self._latest

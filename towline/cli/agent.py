@@ -56,7 +56,7 @@ from towline.cli.options import LEVELS, PathParam, config_option, serve
     "allow_kinds",
     multiple=True,
     metavar="PATTERN",
-    help="A kind that the hub may write, as `Deployment.apps`. Repeatable. Default: all.",
+    help="A kind that the hub may write, as `deployments.apps`. Repeatable. Default: all.",
 )
 @click.option(
     "--deletions-per-minute",

@@ -36,7 +36,11 @@ EXAMPLES = Path(towline.__file__).parent.parent / "examples" / "nginx"
 START_SECONDS = 60.0
 ARRIVE_SECONDS = 60.0
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
-PLACES = (("eu-west", "eu-west-1a"), ("eu-west", "eu-west-1b"), ("us-east", "us-east-1a"))
+PLACES = tuple(
+    (region, f"{region}-1{zone}") for region in ("eu-west", "us-east", "ap-south") for zone in "ab"
+)
+TIERS = ("gold", "silver")
+"""Regions, zones and the label `tier` of the clusters, in turn: what examples/policies select by."""
 KINDS = {
     "Deployment": "/apis/apps/v1/deployments",
     "Service": "/api/v1/services",
@@ -121,8 +125,10 @@ class Demo:
             self._children.start(name, "sim", *member)
         self._children.until(self._hub_is_ready, "Starting the hub", START_SECONDS)
         with Client.from_kubeconfig(self._hub_config) as client:
-            for name, (region, zone) in self._places.items():
-                token = make_token(client, {"name": name, "region": region, "zone": zone, "provider": "demo"})
+            for n, (name, (region, zone)) in enumerate(self._places.items()):
+                labels = {"tier": TIERS[n % len(TIERS)]}
+                place = {"region": region, "zones": [zone], "provider": "demo", "labels": labels}
+                token = make_token(client, {"name": name, **place})
                 self._start_agent(name, token)
         self._watch("", "Cluster", self._hub_config, CLUSTERS)
         self._await_clusters()

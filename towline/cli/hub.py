@@ -9,7 +9,7 @@ import click
 
 from towline.cli.failures import Misuse
 from towline.cli.options import LEVELS, PathParam, config_option, serve
-from towline.hub.config import OIDC_ALGORITHMS, HubConfig, OidcConfig
+from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcConfig
 
 
 @click.command(name="hub")
@@ -70,6 +70,34 @@ from towline.hub.config import OIDC_ALGORITHMS, HubConfig, OidcConfig
     show_default=True,
     help="Changes that watchers can resume from; older ones answer 410 and clients list again.",
 )
+@click.option(
+    "--cluster-monitor-grace-seconds",
+    type=click.IntRange(min=4),
+    default=40,
+    show_default=True,
+    help="How long an agent may be silent before its cluster's state is Unknown.",
+)
+@click.option(
+    "--cluster-startup-grace-seconds",
+    type=click.IntRange(min=4),
+    default=60,
+    show_default=True,
+    help="The same before an agent's first report.",
+)
+@click.option(
+    "--cluster-success-threshold-seconds",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="How long a member's API server must be ready before its cluster is Ready again.",
+)
+@click.option(
+    "--cluster-failure-threshold-seconds",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="How long it must not be ready before its cluster is not Ready.",
+)
 @click.option("--oidc-issuer-url", metavar="URL", help="Take bearer tokens of this OpenID Connect issuer.")
 @click.option("--oidc-client-id", metavar="ID", help="The audience that its tokens must name.")
 @click.option(
@@ -123,6 +151,10 @@ def command(
     api_audiences: tuple[str, ...],
     service_account_max_token_seconds: int | None,
     window_events: int,
+    cluster_monitor_grace_seconds: int,
+    cluster_startup_grace_seconds: int,
+    cluster_success_threshold_seconds: int,
+    cluster_failure_threshold_seconds: int,
     log_level: str,
     **oidc: Any,
 ) -> None:
@@ -154,6 +186,12 @@ def command(
         api_audiences=api_audiences,
         service_account_max_token_seconds=service_account_max_token_seconds or 0,
         window_events=window_events,
+        health=HealthLimits(
+            success_threshold_seconds=cluster_success_threshold_seconds,
+            failure_threshold_seconds=cluster_failure_threshold_seconds,
+            monitor_grace_seconds=cluster_monitor_grace_seconds,
+            startup_grace_seconds=cluster_startup_grace_seconds,
+        ),
         oidc=_oidc(**oidc),
     )
     from towline.hub.app import run

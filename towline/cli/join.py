@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from towline.cli.client import Client
 from towline.cli.failures import Misuse
 from towline.cli.manifests import IMAGE, agent_manifests, render
 from towline.cli.options import config_option, kubeconfig_option
+from towline.cli.scope import NAMESPACE, Resource, Scope
 
 TOKENS_PATH = "/towline/v1/jointokens"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_PLURAL = re.compile(r"[a-z][a-z0-9]*")
+_GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @click.command(name="join")
@@ -25,6 +30,19 @@ TOKENS_PATH = "/towline/v1/jointokens"
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the Cluster. Repeatable."
 )
 @click.option("--image", default=IMAGE, show_default=True, help="The agent's image, as the member pulls it.")
+@click.option(
+    "--scope",
+    default="cluster",
+    show_default=True,
+    metavar="cluster|namespaces=A,B",
+    help="Where the hub may write in this cluster.",
+)
+@click.option(
+    "--kinds",
+    default="",
+    metavar="KINDS",
+    help="What the hub may write, as `deployments.apps,configmaps`. Default: every kind.",
+)
 @click.option("--token-only", is_flag=True, help="Print the join token alone.")
 @config_option
 def command(
@@ -35,23 +53,67 @@ def command(
     provider: str,
     labels: tuple[str, ...],
     image: str,
+    scope: str,
+    kinds: str,
     token_only: bool,
 ) -> None:
     """Print what the cluster NAME needs to join.
 
-    Pipe it into `kubectl apply -f -` in that cluster. The join token in it works once and for one hour.
+    Pipe it into `kubectl apply -f -` in that cluster. The join token in it works once and for one hour. With --scope or --kinds
+    the agent gets just the rights that it needs for them, and tells the hub what it will not write.
     """
+    limits = _scope(scope, kinds)
     request: dict[str, Any] = {"name": name, "labels": dict(_label(label) for label in labels)}
     request |= {k: v for k, v in (("region", region), ("zones", list(zones)), ("provider", provider)) if v}
     with Client.from_kubeconfig(kubeconfig) as client:
         token = make_token(client, request)
-    click.echo(token if token_only else render(agent_manifests(token, image)), nl=token_only)
+    click.echo(token if token_only else render(agent_manifests(token, image, limits)), nl=token_only)
 
 
 def make_token(client: Client, request: dict[str, Any]) -> str:
     """A join token from the hub, for `request["name"]`. Raises Failure."""
     answer = client.request("POST", TOKENS_PATH, request)
     return str(answer["token"])
+
+
+def _scope(scope: str, kinds: str) -> Scope:
+    where, equals, names = scope.partition("=")
+    namespaces = tuple(name.strip() for name in names.split(",") if name.strip())
+    if (where, bool(equals)) not in (("cluster", False), ("namespaces", True)) or (equals and not namespaces):
+        raise Misuse(f"--scope {scope!r} is not known.", "Write cluster, or namespaces=team-a,team-b.")
+    for name in namespaces:
+        if not _NAME.fullmatch(name):
+            told = "RBAC knows no patterns: name each." if "*" in name else "Namespaces are lower-case names."
+            raise Misuse(f"--scope: {name!r} is not a namespace.", told)
+        if name == NAMESPACE:
+            raise Misuse(f"--scope: {name} is the agent's own namespace.", "Choose others.")
+    chosen = tuple(_resource(each.strip()) for each in kinds.split(",") if each.strip())
+    for kind in chosen:
+        if namespaces and not kind.namespaced:
+            raise Misuse(f"--kinds: {kind} lie in no namespace.", "Give --scope cluster, or leave them out.")
+    return Scope(namespaces, tuple(dict.fromkeys(chosen)))
+
+
+def _resource(text: str) -> Resource:
+    """`deployments.apps` as a kind. What Kubernetes itself serves has to be spelled right; other groups are believed."""
+    from towline.kube import builtin
+
+    plural, _, group = text.partition(".")
+    known = {(kind.group, kind.plural): kind.namespaced for kind in builtin.kinds()}
+    if not _PLURAL.fullmatch(plural) or (group and not _GROUP.fullmatch(group)):
+        raise Misuse(
+            f"--kinds: {text!r} is not a kind.",
+            "Write plurals with their groups, as deployments.apps,configmaps.",
+        )
+    if (group, plural) not in known and group in {each for each, _ in known}:
+        elsewhere = [f"{plural}.{other}" for other, its in known if its == plural and other]
+        told = (
+            f"Did you mean {elsewhere[0]}?"
+            if elsewhere
+            else "Write it as `kubectl api-resources` lists it, with its group."
+        )
+        raise Misuse(f"--kinds: there are no {text}.", told)
+    return Resource(plural, group, known.get((group, plural), True))
 
 
 def _label(text: str) -> tuple[str, str]:

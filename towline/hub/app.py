@@ -15,27 +15,27 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from towline.certs import authority, kubeconfig, signing, tls
 from towline.hub import addresses, epoch
-from towline.hub.api.authentication import ANONYMOUS, certificates_and_tokens
-from towline.hub.api.authorization import JOIN, Rbac
+from towline.hub.agents import Agents
+from towline.hub.api.authentication import certificates_and_tokens
+from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
+from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
 from towline.hub.api.placements import Placements
 from towline.hub.api.protection import DeletionProtection
-from towline.hub.api.requests import Reply
-from towline.hub.api.server import ApiServer, Route
+from towline.hub.api.server import ApiServer
 from towline.hub.api.tokens import ServiceAccountTokens
-from towline.hub.api.user import User
 from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
 from towline.hub.config import HubConfig
@@ -44,9 +44,11 @@ from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
 from towline.hub.gateway.effects import HubIdentity
-from towline.hub.gateway.enrolment import Answer, Enrolment
-from towline.hub.gateway.server import Gateway, Surroundings
+from towline.hub.gateway.enrolment import Enrolment
+from towline.hub.gateway.server import Gateway
+from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.members import Members
+from towline.hub.routes import fleet_of, routes
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Conflict, Fenced, Lease, Store, Unavailable, Write
@@ -54,6 +56,7 @@ from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import WorkTable
 from towline.hub.store.workview import WorkView
+from towline.hub.trust import Trust, opened
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object, encode
@@ -92,7 +95,6 @@ class Hub:
 async def serving(config: HubConfig) -> AsyncIterator[Hub]:
     """A hub that serves as long as the context lasts."""
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ca = authority.load_or_create(config.data_dir / "pki", time.time())
     keys = signing.load_or_create(config.data_dir / "pki")
     audit = AuditLog(
         config.data_dir, bytes_max=config.audit_bytes_max, files=config.audit_files, now=time.time
@@ -109,37 +111,44 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         cache, works, view = await _followed(config, store, kinds, tasks, stack)
         await _ensure_namespaces(cache)
+        trust, agents = await _trusted(config, cache, audit)
         store_id, number = await epoch.raise_epoch(cache, _new_uid)
         placing = FleetView(cache, time.time)
         placing.load()
         works.load()
 
-        fleet = Fleet(time.time())
+        fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
         turns: Turns[Key] = Turns(config.evictions_a_second)
-        world = World(cache, works, fleet, placing, keys.sign, ca.bundle_pem, turns)
+        world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
         controllers = Loop(world, recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease)
         metrics = Metrics()
         metrics.registry.register(_Collector(cache, controllers, turns, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
+            tasks.create_task(_vital("authorities", trust.run()), name="authorities"),
+            tasks.create_task(_vital("agents", agents.run()), name="agents"),
             tasks.create_task(_compact(store, cache, config.compact_seconds), name="compaction"),
         ]
 
         stack.callback(_cancel, background)
+        stack.callback(trust.stop)
+        stack.push_async_callback(agents.stop)
 
-        api = _Api(config, ca, keys, cache, kinds, works, view, audit, metrics, placing, controllers)
+        fleet_now = partial(fleet_of, cache, fleet, agents, trust, _holder(config.data_dir))
+        api = _Api(
+            config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers
+        )
         gateway = Gateway(
-            HubIdentity(store_id, number),
+            HubIdentity(store_id, number, _heartbeat_seconds(config)),
             Surroundings(
                 works=works,
                 clusters=cache,
-                members=Members(fleet),
-                bundle_pem=lambda: ca.bundle_pem,
-                leaf=lambda: api.leaf,
-                issue=ca.issue_agent,
+                members=Members(fleet, agents),
+                certificates=trust,
+                shown=agents.shown,
                 raise_epoch=lambda at_least: _raised(cache, at_least),
                 audit=audit,
                 now=time.time,
@@ -149,10 +158,24 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         )
         await gateway.start(config.gateway_address)
         stack.push_async_callback(gateway.stop)
+        trust.tell(gateway.certificates_changed)
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
         yield Hub(url, config.gateway_address, api.kubeconfig)
+
+
+async def _trusted(config: HubConfig, cache: Cache, audit: AuditLog) -> tuple[Trust, Agents]:
+    """The authorities, and what is known of agents; both follow the store."""
+    authorities = await opened(cache, config.data_dir / "pki", time.time())
+    agents = Agents(cache, _holder(config.data_dir), time.time, lambda: trust.look())
+    trust = Trust(
+        cache, authorities, hosts=addresses.server_names(config), server_days=config.server_certificate_days,
+        client_days=config.admin_certificate_days, holders=agents.holders, audit=audit, now=time.time,
+    )  # fmt: skip
+    trust.start()
+    agents.start()
+    return trust, agents
 
 
 async def _followed(
@@ -233,22 +256,19 @@ class _Api:
     """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
 
     def __init__(
-        self, config: HubConfig, ca: authority.Authority, keys: signing.SigningKeys, cache: Cache, kinds: KindTable, works: WorkTable,
-        view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView, controllers: Loop,
+        self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], keys: signing.SigningKeys, cache: Cache,
+        kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView, controllers: Loop,
     ) -> None:  # fmt: skip
         self._config = config
-        self._ca = ca
-        self._cache = cache
+        self._trust = trust
         self._host, port = addresses.split(config.api_address)
         self._port = port
         self._advertised = addresses.advertised(config)
-        self.leaf = ca.issue_server(
-            addresses.server_names(config), time.time(), config.server_certificate_days
-        )
+        self._tls = tls.ChangingTls(trust.bundle_pem, trust.leaf, config.data_dir / "pki" / "server.pem")
         self.kubeconfig = config.data_dir / "admin.kubeconfig"
         gateway_port = addresses.split(config.gateway_address)[1]
-        self._enrolment = Enrolment(
-            authority=ca,
+        enrolment = Enrolment(
+            authority=trust,
             store=cache,
             clusters=_Clusters(self, cache),
             api_address=addresses.joined(self._advertised[0], port),
@@ -258,7 +278,7 @@ class _Api:
         )
         self._rbac = Rbac(cache)
         self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
-        url = f"https://{addresses.joined(self._advertised[0], port)}"
+        self.url = url = f"https://{addresses.joined(self._advertised[0], port)}"
         tokens = ServiceAccountTokens(
             cache,
             keys,
@@ -281,10 +301,10 @@ class _Api:
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
-            extra_routes=self._routes(),
+            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
-            plugins=(DeletionProtection(), Escalation(self._rbac), self._webhooks),
+            plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),
             actions={**tokens.actions(others), **reviews.actions()},
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
@@ -295,44 +315,35 @@ class _Api:
         self._rbac.start()
         self._webhooks.start()
         await Local(self.server.engine).ensure_roles()
-        await self.server.start(
-            self._host,
-            self._port,
-            tls.server_context(self._ca.bundle_pem, self.leaf, self._config.data_dir / "pki" / "server.pem"),
-        )
-        url = f"https://{addresses.joined(self._advertised[0], self._port)}"
-        self._write_kubeconfig(url)
-        return url
+        await self.server.start(self._host, self._port, self._tls.context)
+        self._trust.tell(self._certificates_changed)
+        self._show_certificates()
+        return self.url
 
     async def stop(self) -> None:
         await self.server.stop()
         await self._webhooks.stop()
         self._rbac.stop()
 
-    def _write_kubeconfig(self, url: str) -> None:
+    def _certificates_changed(self) -> None:
+        try:
+            self._show_certificates()
+        except (
+            OSError
+        ) as error:  # of the files that they go through; a hub that runs goes on with what it has
+            log.error("the certificates of the API could not be changed: %s", error)
+
+    def _show_certificates(self) -> None:
+        self._tls.show(self._trust.bundle_pem, self._trust.leaf)
+        self._write_kubeconfig()
+
+    def _write_kubeconfig(self) -> None:
         """Made at the first start. Made again only when it no longer fits, because people copy it."""
-        if self.kubeconfig.exists() and url in self.kubeconfig.read_text():
+        bundle_pem, issuer = self._trust.bundle_pem, self._trust.issuing_key_id
+        if kubeconfig.fits(self.kubeconfig, self.url, bundle_pem, issuer):
             return
-        admin = self._ca.issue_admin(time.time(), self._config.admin_certificate_days)
-        kubeconfig.write(self.kubeconfig, kubeconfig.admin_kubeconfig(url, self._ca.bundle_pem, admin))
-
-    def _routes(self) -> dict[tuple[str, str], Route]:
-        async def ca(user: User | None, body: bytes) -> Reply:
-            return _reply(self._enrolment.ca())
-
-        async def join(user: User | None, body: bytes) -> Reply:
-            user = user or User(ANONYMOUS)
-            refused = self._rbac.refusal(user, JOIN)
-            return _reply(await self._enrolment.create_token(_parsed(body), user=user.name, refused=refused))
-
-        async def enroll(user: User | None, body: bytes) -> Reply:
-            return _reply(await self._enrolment.enroll(_parsed(body)))
-
-        return {
-            ("GET", "/towline/v1/ca"): ca,
-            ("POST", "/towline/v1/jointokens"): join,
-            ("POST", "/towline/v1/enroll"): enroll,
-        }
+        config = kubeconfig.admin_kubeconfig(self.url, bundle_pem, self._trust.issue_admin())
+        kubeconfig.write(self.kubeconfig, config)
 
 
 class _Clusters:
@@ -421,6 +432,11 @@ async def _first(event: asyncio.Event, task: asyncio.Task[Any]) -> None:
         task.result()
 
 
+def _heartbeat_seconds(config: HubConfig) -> int:
+    """Four in the time that a cluster may be silent, as Karmada's agents renew their leases; one a second at most."""
+    return max(1, int(config.health.monitor_grace_seconds / 4))
+
+
 async def _raised(cache: Cache, at_least: int) -> int:
     return (await epoch.raise_epoch(cache, _new_uid, at_least))[1]
 
@@ -483,14 +499,3 @@ def _holder(data_dir: Path) -> str:
 
 def _new_uid() -> str:
     return str(uuid.UUID(bytes=os.urandom(16), version=4))
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _reply(answer: Answer) -> Reply:
-    return Reply(orjson.dumps(answer.body), answer.status)

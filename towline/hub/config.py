@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from towline.hub.decide.health import DEFAULT_LIMITS, HealthLimits
+
+__all__ = ["OIDC_ALGORITHMS", "HealthLimits", "HubConfig", "OidcConfig"]
+
 OIDC_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 
 
@@ -30,8 +34,8 @@ class HubConfig:
     """How one hub runs. Only `data_dir` is always needed."""
 
     data_dir: Path
-    """Holds the certificate authority, the administrator's kubeconfig, the audit log and, with sqlite, the store.
-    Created with mode 0700."""
+    """Holds the administrator's kubeconfig, the keys of tokens, the audit log and, with sqlite, the store (and in it the
+    certificate authority). Created with mode 0700."""
     store: str = "sqlite"
     """`sqlite` (one file in data_dir) or `etcd://HOST:PORT[,HOST:PORT…]`."""
     etcd_ca: Path | None = None
@@ -54,8 +58,11 @@ class HubConfig:
     evictions_a_second: float = 0.5
     """How many bindings leave tainted, lost or drained clusters, in all clusters together; 0: none."""
 
+    health: HealthLimits = DEFAULT_LIMITS
+    """When clusters count as ready, not ready and lost. Agents are asked for four heartbeats in the grace."""
+
     server_certificate_days: int = 365
-    """Renewed at every start."""
+    """Renewed at every start, and at two thirds of that."""
     admin_certificate_days: int = 365
     lease_ttl_seconds: float = 15.0
     """The leader's lease. It is renewed at a third of that."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from towline.hub.agents import Agents
 from towline.hub.store.fleet import ClusterCapacity, ClusterFacts, Fleet
 from towline.proto import fleet_pb2 as wire
 
 
 class Members:
-    """The gateway's word on members goes into the Fleet, which decisions read."""
+    """The gateway's word on members goes into the Fleet, which decisions read; the end of a session also into its row."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, agents: Agents) -> None:
         self._fleet = fleet
+        self._agents = agents
 
     def connected(self, cluster: str, hello: wire.Hello, now: float) -> None:
         self._fleet.connected(cluster, now)
 
     def disconnected(self, cluster: str, now: float) -> None:
         self._fleet.disconnected(cluster, now)
+        self._agents.left(cluster)
 
     def facts(self, cluster: str, facts: wire.Facts, now: float) -> None:
         enablements = tuple(
@@ -29,6 +32,7 @@ class Members:
             kubernetes_version=facts.kubernetes_version,
             api_server_ready=facts.api_server_ready,
             api_server_message=facts.api_server_message,
+            api_server_unreachable=facts.api_server_unreachable,
             api_enablements=enablements,
             api_enablements_complete=facts.api_enablements_complete,
         )

@@ -116,9 +116,14 @@ def _default_cluster(new: Object, old: Object | None, now: str, uid: str) -> Obj
         return cluster
     if spec.get("zone") and not spec.get("zones"):
         spec["zones"] = [spec.pop("zone")]
+    times = {
+        (taint.get("key"), taint.get("effect")): taint.get("timeAdded")
+        for taint in _objects(at(old, "spec", "taints"))
+    }
     for taint in _objects(spec.get("taints")):
         if taint.get("effect") == "NoExecute" and not taint.get("timeAdded"):
-            taint["timeAdded"] = now
+            # Who writes the list again without times adds nothing to it: what counts from one goes on.
+            taint["timeAdded"] = times.get((taint.get("key"), "NoExecute")) or now
     if not spec.get("resourceModels") and old is None:
         spec["resourceModels"] = default_models()
     models = _objects(spec.get("resourceModels"))

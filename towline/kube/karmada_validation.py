@@ -5,7 +5,7 @@ Hooks are `(new, old) -> errors` with field paths. They run after defaulting, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,13 +17,15 @@ from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
 from towline.kube.override_validation import validate_override_policy, warn_of_variables
-from towline.kube.placement_validation import TAINT_EFFECTS, validate_affinity, validate_placement
+from towline.kube.placement_validation import validate_affinity, validate_placement
 from towline.kube.quantities import QuantityError, parse
 from towline.kube.quota_validation import validate_federated_quota
 from towline.kube.schemas import FieldError
 from towline.kube.selector_validation import validate_resource_selectors
+from towline.kube.taints import EFFECTS
 from towline.kube.webhook_validation import url_with_host, validate_interpreter_webhooks
 
+_STATUSES = ("True", "False", "Unknown")
 _QUANTITY_MAX = 2**63 - 1
 _DEPENDENCIES = "resourcebinding.karmada.io/dependencies"
 
@@ -157,7 +159,7 @@ def _cluster(new: Object, old: Object | None) -> list[FieldError]:
         found += [errors.invalid(f"spec.zones[{n}]", zone, m) for m in _label_value(zone)]
     if spec.get("zone") and spec.get("zones"):
         found.append(errors.invalid("spec.zone", spec["zone"], "zone and zones cannot co-exist"))
-    found += _taints(maps(spec.get("taints")), TAINT_EFFECTS)
+    found += _taints(maps(spec.get("taints")))
     return found + _models(maps(spec.get("resourceModels")))
 
 
@@ -185,7 +187,7 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0].lower() if "://" in url else ""
 
 
-def _taints(taints: Iterable[Mapping[str, Any]], effects: Sequence[str]) -> list[FieldError]:
+def _taints(taints: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     found: list[FieldError] = []
     seen: set[tuple[Any, Any]] = set()
     for n, taint in enumerate(taints):
@@ -194,8 +196,8 @@ def _taints(taints: Iterable[Mapping[str, Any]], effects: Sequence[str]) -> list
         found += [
             errors.invalid(f"{path}.value", taint.get("value"), m) for m in _label_value(taint.get("value"))
         ]
-        if effect not in effects:
-            found.append(errors.unsupported(f"{path}.effect", effect, effects))
+        if effect not in EFFECTS:
+            found.append(errors.unsupported(f"{path}.effect", effect, EFFECTS))
         if (key, str(effect)) in seen:
             found.append(errors.duplicate(path, {"key": key, "effect": effect}))
         seen.add((key, str(effect)))
@@ -244,14 +246,31 @@ def _models(models: list[Mapping[str, Any]]) -> list[FieldError]:
 
 
 def _cluster_taint_policy(new: Object, old: Object | None) -> list[FieldError]:
-    """NoExecute evicts what runs: no policy may do that to whole clusters."""
+    """NoExecute is a policy's to say, as it is a user's: no flag has to allow it first."""
     found = validate_affinity(at(new, "spec", "targetClusters"), "spec.targetClusters")
     for field in ("addOnConditions", "removeOnConditions"):
         for n, match in enumerate(maps(at(new, "spec", field))):
             if match.get("operator") not in ("In", "NotIn"):
                 path = f"spec.{field}[{n}].operator"
                 found.append(errors.unsupported(path, match.get("operator"), ("In", "NotIn")))
-    return found + _taints(maps(at(new, "spec", "taints")), ("NoSchedule", "PreferNoSchedule"))
+    return found + _taints(maps(at(new, "spec", "taints")))
+
+
+def _warn_of_taint_policy(new: Object, old: Object | None) -> tuple[str, ...]:
+    """What such a policy asks for and will never get."""
+    found = []
+    for n, taint in enumerate(maps(at(new, "spec", "taints"))):
+        if taint.get("effect") == "NoSchedule" and taint.get("key") in names.TAINTS_OF_HEALTH:
+            told = "follows from the clusters' condition Ready alone: the policy neither adds nor removes it"
+            found.append(f"spec.taints[{n}]: {taint['key']}:NoSchedule {told}")
+    for field in ("addOnConditions", "removeOnConditions"):
+        for n, match in enumerate(maps(at(new, "spec", field))):
+            values = match.get("statusValues")
+            odd = [v for v in values if v not in _STATUSES] if isinstance(values, list) else []
+            if odd:
+                path = f"spec.{field}[{n}].statusValues"
+                found.append(f"{path}: {', '.join(map(str, odd))}: conditions are True, False or Unknown")
+    return tuple(found)
 
 
 def _resource_registry(new: Object, old: Object | None) -> list[FieldError]:
@@ -286,5 +305,6 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
 WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
     "OverridePolicy": warn_of_variables,
     "ClusterOverridePolicy": warn_of_variables,
+    "ClusterTaintPolicy": _warn_of_taint_policy,
 }
 """What is accepted and yet worth a word."""

@@ -81,6 +81,16 @@ TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
 TAINT_DRAIN = "towline.io/drain"
 """With effect NoExecute: everything is to move off this cluster (`towline drain`)."""
 
+TAINTS_OF_HEALTH = (TAINT_NOT_READY, TAINT_UNREACHABLE)
+"""With the effect NoSchedule they follow from a cluster's condition Ready, and from nothing else."""
+
+# --- what operators tell the hub about a Cluster -------------------------------------------------------------
+
+RELEASE_DELETIONS = "towline.io/release-deletions"
+"""What the delete breaker holds may go, as long as this is there."""
+RELEASE_EVICTIONS = "towline.io/release-evictions"
+"""An RFC 3339 time: a loss before it is a real one, whatever the hub thinks."""
+
 # --- bounds --------------------------------------------------------------------------------------------------
 
 LABEL_LENGTH_MAX = 63

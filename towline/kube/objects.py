@@ -172,6 +172,12 @@ def generation_of(obj: Mapping[str, Any]) -> int:
     return int((obj.get("metadata") or {}).get("generation") or 0)
 
 
+def with_generation(obj: Object, old: Object | None) -> Object:
+    """metadata.generation: 1 for a new object, one more whenever the spec differs."""
+    generation = 1 if old is None else generation_of(old) + (obj.get("spec") != old.get("spec"))
+    return obj if generation_of(obj) == generation else with_metadata(obj, generation=generation)
+
+
 def revision_of(obj: Mapping[str, Any]) -> int:
     """The store revision that `obj` was read at; 0 for an object that was never stored."""
     text = (obj.get("metadata") or {}).get("resourceVersion") or "0"

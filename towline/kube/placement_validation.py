@@ -12,9 +12,8 @@ from towline.kube import errors, names
 from towline.kube.cells import at, maps, table
 from towline.kube.schemas import FieldError
 from towline.kube.selector_validation import validate_label_selector
-from towline.kube.taints import integer
+from towline.kube.taints import EFFECTS, integer
 
-TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITY_FIELDS = ("provider", "region", "zone")
 _TOLERATION_OPERATORS = ("Equal", "Exists", "Gt", "Lt")
 
@@ -122,8 +121,8 @@ def _tolerations(tolerations: Any, path: str) -> list[FieldError]:
             message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
             found.append(errors.invalid(f"{where}.effect", toleration.get("effect"), message))
         found += _toleration_value(operator, value, where)
-        if toleration.get("effect") and toleration.get("effect") not in TAINT_EFFECTS:
-            found.append(errors.unsupported(f"{where}.effect", toleration.get("effect"), TAINT_EFFECTS))
+        if toleration.get("effect") and toleration.get("effect") not in EFFECTS:
+            found.append(errors.unsupported(f"{where}.effect", toleration.get("effect"), EFFECTS))
     return found
 
 

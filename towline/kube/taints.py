@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from towline.kube import names
+
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 REPELLING_EFFECTS = frozenset(("NoSchedule", "NoExecute"))
 """Effects that keep new work away. PreferNoSchedule is only a wish."""
 
@@ -65,3 +68,80 @@ def integer(text: str) -> int | None:
         return None
     value = int(text)
     return value if -(1 << 63) <= value < 1 << 63 else None
+
+
+# --- what a command line asks for ------------------------------------------------------------------------------
+
+
+class TaintError(ValueError):
+    """A change that cannot be meant, or made; the message is kubectl's."""
+
+
+class TaintChanges(NamedTuple):
+    """What the words of `kubectl taint` ask for. To remove a key with effect "" is to remove it with every effect."""
+
+    add: tuple[Taint, ...]
+    remove: tuple[tuple[str, str], ...]
+
+
+def parse_changes(words: Iterable[str]) -> TaintChanges:
+    """`key=value:Effect` and `key:Effect` add, `key:Effect-` and `key-` remove. Raises TaintError."""
+    add: dict[tuple[str, str], Taint] = {}
+    remove: dict[tuple[str, str], None] = {}
+    for word in words:
+        taint = _parsed(word.removesuffix("-"), word)
+        place = (taint.key, taint.effect)
+        if word.endswith("-"):
+            remove[place] = None
+        elif not taint.effect:
+            raise TaintError(f"invalid taint spec: {word}")
+        elif place in add:
+            raise TaintError(f"duplicated taints with the same key and effect: {word}")
+        else:
+            add[place] = taint
+    if not add and not remove:
+        raise TaintError("at least one taint update is required")
+    if both := [f"{key}:{effect}" for key, effect in remove if (key, effect) in add]:
+        raise TaintError(
+            f"can not both modify and remove the following taint(s) in the same command: {','.join(both)}"
+        )
+    return TaintChanges(tuple(add.values()), tuple(remove))
+
+
+def changed(
+    name: str, taints: Iterable[Mapping[str, Any]], changes: TaintChanges, *, overwrite: bool = False
+) -> tuple[list[Mapping[str, Any]], str]:
+    """The taints of the object that users call `name` after `changes`, and kubectl's word for it: tainted, untainted or modified.
+
+    Raises TaintError for one that is there already, unless it is to be overwritten, and for one to remove that is not there."""
+    present = {(str(taint.get("key")), str(taint.get("effect"))): taint for taint in taints}
+    taken = [taint.key for taint in changes.add if (taint.key, taint.effect) in present]
+    if taken and not overwrite:
+        told = ",".join(taken)
+        raise TaintError(f"{name} already has {told} taint(s) with same effect(s) and --overwrite is false")
+    for key, effect in changes.remove:
+        going = [place for place in present if place[0] == key and effect in ("", place[1])]
+        if not going:
+            raise TaintError(f'taint "{key}:{effect}" not found' if effect else f'taint "{key}" not found')
+        for place in going:
+            del present[place]
+    for taint in changes.add:
+        fields = {"key": taint.key, "value": taint.value, "effect": taint.effect}
+        present[taint.key, taint.effect] = {field: value for field, value in fields.items() if value}
+    if overwrite or (changes.add and changes.remove):
+        return list(present.values()), "modified"
+    return list(present.values()), "tainted" if changes.add else "untainted"
+
+
+def _parsed(text: str, word: str) -> Taint:
+    labelled, colon, effect = text.partition(":")
+    if colon and effect not in EFFECTS:
+        raise TaintError(
+            f"invalid taint spec: {word}, invalid taint effect: {effect}, unsupported taint effect"
+        )
+    key, equals, value = labelled.partition("=")
+    if equals and not colon:
+        raise TaintError(f"invalid taint spec: {word}")
+    for problem in (*names.validate_qualified_name(key), *names.validate_label_value(value)):
+        raise TaintError(f"invalid taint spec: {word}, {problem}")
+    return Taint(key, value, effect)

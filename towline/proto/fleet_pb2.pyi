@@ -5,7 +5,7 @@ The session between a hub and its agents. These comments are the protocol's spec
 
 One mTLS 1.3 connection per agent, dialled by the agent. The cluster is who the client certificate says
 (CN `system:towline:agent:<cluster>`, O `system:towline:agents`, and the URI `towline://cluster/<cluster>/<uid>` of the Cluster
-object that it was enrolled for, so that a certificate from before a detach is worth nothing), never what a payload says.
+object that it was enrolled for, so that a certificate from before a detach is worth nothing; after n revocations `…/<uid>/<n>`), never what a payload says.
 A Hello that names another cluster, a frame of no known kind, what is not a batch and a message above 8 MiB end the session with
 GoAway{reconnect=false} and PERMISSION_DENIED, are audited, and change nothing. One session a cluster: a newer one ends the older.
 
@@ -16,13 +16,13 @@ Order of a session:
   agent -> Hello                      who I am, the highest epoch I have seen
   hub   -> Welcome                    epoch, limits
   agent -> Inventory{digests}         256 bucket digests of what I hold
-  hub   -> Settings                   what the hub wants counted, and how
+  hub   -> Trust, Settings            whom to trust; what the hub wants counted, and how
   hub   -> Ask{buckets}               the buckets that differ (only if any does)
   agent -> Inventory{buckets,entries} what I hold in those buckets
   hub   -> Works*, Ask{reports}, Synced
   then, in any order: Works, Ask, Settings, Questions from the hub; Ack, Reports, Facts, Capacity, Answers, Heartbeat,
   Inventory from the agent.
-What has no digest (Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
+What has no digest (Trust and Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
 gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
 that the agent holds is no longer known, and when an agent leaves the question for buckets unanswered for a minute.
@@ -201,6 +201,7 @@ class HubFrame(_message.Message):
     GO_AWAY_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     QUESTIONS_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -215,6 +216,8 @@ class HubFrame(_message.Message):
     def settings(self) -> Global___Settings: ...
     @_builtins.property
     def questions(self) -> Global___Questions: ...
+    @_builtins.property
+    def trust(self) -> Global___Trust: ...
     def __init__(
         self,
         *,
@@ -225,12 +228,13 @@ class HubFrame(_message.Message):
         go_away: Global___GoAway | None = ...,
         settings: Global___Settings | None = ...,
         questions: Global___Questions | None = ...,
+        trust: Global___Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions", "trust"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -249,6 +253,7 @@ class Hello(_message.Message):
     STORE_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     ESTIMATES_FIELD_NUMBER: _builtins.int
+    TRUSTS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     cluster: _builtins.str
@@ -262,6 +267,10 @@ class Hello(_message.Message):
     """highest epoch of that store that the agent was synced by"""
     estimates: _builtins.bool
     """the agent answers Questions; without it the hub asks none"""
+    @_builtins.property
+    def trusts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """fingerprints (SHA-256, hex) of the authorities that the agent trusts; at most 8"""
+
     def __init__(
         self,
         *,
@@ -272,10 +281,11 @@ class Hello(_message.Message):
         store_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         estimates: _builtins.bool = ...,
+        trusts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cluster", b"cluster", "cluster_uid", b"cluster_uid", "epoch", b"epoch", "estimates", b"estimates", "protocol_version", b"protocol_version", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cluster", b"cluster", "cluster_uid", b"cluster_uid", "epoch", b"epoch", "estimates", b"estimates", "protocol_version", b"protocol_version", "store_id", b"store_id", "trusts", b"trusts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,6 +397,33 @@ class Grade(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Grade: _TypeAlias = Grade  # noqa: Y015
+
+@_typing.final
+class Trust(_message.Message):
+    """Whom to trust, and whether the agent is to renew its certificate now although it is not old (its authority is about to go).
+    Sent in every exchange and whenever it changes. An agent that learns of other authorities than it trusted keeps them and begins a
+    new session, whose Hello says so. A bundle that it cannot read changes nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CA_BUNDLE_PEM_FIELD_NUMBER: _builtins.int
+    RENEW_FIELD_NUMBER: _builtins.int
+    ca_bundle_pem: _builtins.bytes
+    renew: _builtins.bool
+    def __init__(
+        self,
+        *,
+        ca_bundle_pem: _builtins.bytes = ...,
+        renew: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_bundle_pem", b"ca_bundle_pem", "renew", b"renew"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trust: _TypeAlias = Trust  # noqa: Y015
 
 @_typing.final
 class Inventory(_message.Message):
@@ -810,10 +847,13 @@ class Facts(_message.Message):
     API_SERVER_MESSAGE_FIELD_NUMBER: _builtins.int
     API_ENABLEMENTS_FIELD_NUMBER: _builtins.int
     API_ENABLEMENTS_COMPLETE_FIELD_NUMBER: _builtins.int
+    API_SERVER_UNREACHABLE_FIELD_NUMBER: _builtins.int
     kubernetes_version: _builtins.str
     api_server_ready: _builtins.bool
     api_server_message: _builtins.str
     api_enablements_complete: _builtins.bool
+    api_server_unreachable: _builtins.bool
+    """not ready, and it did not answer at all"""
     @_builtins.property
     def api_enablements(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiEnablement]: ...
     def __init__(
@@ -824,10 +864,11 @@ class Facts(_message.Message):
         api_server_message: _builtins.str = ...,
         api_enablements: _abc.Iterable[Global___ApiEnablement] | None = ...,
         api_enablements_complete: _builtins.bool = ...,
+        api_server_unreachable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_enablements", b"api_enablements", "api_enablements_complete", b"api_enablements_complete", "api_server_message", b"api_server_message", "api_server_ready", b"api_server_ready", "kubernetes_version", b"kubernetes_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_enablements", b"api_enablements", "api_enablements_complete", b"api_enablements_complete", "api_server_message", b"api_server_message", "api_server_ready", b"api_server_ready", "api_server_unreachable", b"api_server_unreachable", "kubernetes_version", b"kubernetes_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,9 +19,6 @@ from towline.kube import rbac
 from towline.kube.objects import Key
 from towline.kube.rbac import Rule
 
-JOIN = Attributes("create", "", True, "towline.io", "v1", "jointokens")
-"""What making a join token takes: gateway/enrolment."""
-
 _BINDINGS = ("clusterrolebindings", "rolebindings")
 
 Subject = tuple[str, str]

@@ -74,9 +74,9 @@ class Loop:
         self.queue = Queue(
             now,
             spacing=lambda item: self._controllers[item.controller].min_interval_seconds,
-            priority=lambda item: self._controllers[item.controller].priority(world, item.key),
+            priority=self._priority,
         )
-        self.waiting = Waiting(now)
+        self.waiting = Waiting(now, self._priority)
         self._wake = asyncio.Event()
         self._in_flight = 0
         self._writing: dict[Key, set[Item]] = {}
@@ -342,6 +342,9 @@ class Loop:
         for item, seconds in self.waiting.helped(causes).items():
             self.queue.add(item, Urgency.RESYNC, seconds)
         self._wake.set()
+
+    def _priority(self, item: Item) -> int:
+        return self._controllers[item.controller].priority(self._world, item.key)
 
     def opened(self, cluster: str) -> None:
         """There may be room in a cluster that its status does not show."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from towline.hub.controllers import evicting, placed
+from towline.hub.controllers import evicting, fleet, placed
 from towline.hub.controllers.turns import Turns
 from towline.hub.decide import (
     aggregation,
     bindings,
     capacity,
     clusters,
+    doubt,
     eviction,
     garbage,
     health,
@@ -24,10 +25,12 @@ from towline.hub.decide import (
     propagation,
     rebalancing,
     roles,
+    taint_policies,
     token_secrets,
     userworks,
     wakes,
 )
+from towline.hub.decide.doubt import FLEET, Doubt
 from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
 from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
@@ -51,16 +54,20 @@ class World:
     works: WorkTable
     fleet: Fleet
     placing: FleetView
-    """The fleet as scheduling sees it."""
+    """The fleet as decisions see it."""
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
-    ca_pem: bytes = b""
+    ca_pem: Callable[[], bytes] = bytes
     turns: Turns[Key] = field(default_factory=lambda: Turns(evicting.EVICTIONS_A_SECOND))
     """Which binding is evicted next."""
 
     @property
     def snapshot(self) -> Snapshot:
         return self.cache.snapshot
+
+    def doubt(self, now: float) -> Doubt | None:
+        """Whether the hub believes its losses: to be asked before anything is done to a lost cluster."""
+        return doubt.doubts(self.placing.standings, self.fleet.audible(now), now)
 
 
 def _no_keys(*_: object) -> Iterable[Key]:
@@ -263,8 +270,14 @@ def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 
 def _eviction_decide(world: World, key: Key, now: float) -> Plan:
-    settled_at = world.fleet.started + health.SILENCE_SECONDS
-    plan = eviction.decide(world.snapshot, key, now, world.placing.at(now, key), settled_at=settled_at)
+    plan = eviction.decide(
+        world.snapshot,
+        key,
+        now,
+        world.placing.at(now, key),
+        doubted=lambda: found.clusters if (found := world.doubt(now)) else (),
+        settled_at=world.fleet.started + world.fleet.limits.monitor_grace_seconds,
+    )
     return evicting.in_turn(plan, world.turns, key, now)
 
 
@@ -378,7 +391,7 @@ def _capacity_decide(world: World, key: Key, now: float) -> Plan:
 def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
     if world.sign is None:
         return NOTHING
-    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem)
+    return token_secrets.decide(world.snapshot, key, now, world.sign, world.ca_pem())
 
 
 def _token_secrets_initial(world: World) -> Iterator[Key]:
@@ -469,11 +482,25 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="health",
         decide=lambda world, key, now: health.decide(
-            world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started
+            world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started, world.fleet.limits
         ),
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
         on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+    ),
+    Controller(
+        name="doubt",
+        decide=lambda world, key, now: doubt.decide(world.snapshot, key, now, world.placing.standings),
+        initial=lambda world: (FLEET,),
+        on_change=lambda world, event: fleet.doubted(event),
+    ),
+    Controller(
+        name="taintpolicies",
+        decide=lambda world, key, now: taint_policies.decide(
+            world.snapshot, key, now, lambda: world.doubt(now)
+        ),
+        initial=_listed(CLUSTERS),
+        on_change=lambda world, event: fleet.tainted(world.cache, event),
     ),
     Controller(
         name="capacity",

@@ -1,7 +1,8 @@
 """Items whose last decision fell short: what may help each of them, and how soon each may try again.
 
 An item is here under its causes until one of them comes about. Then it is handed out, to be tried at once or when its backoff has passed, and
-is not handed out for the same again before that attempt: a thousand changes in between cost nothing.
+is not handed out for the same again before that attempt: a thousand changes in between cost nothing. Whatever is of higher priority is
+tried no later, whoever's backoff is shorter: else the less important took the room while the other sits out its own.
 """
 
 from __future__ import annotations
@@ -33,18 +34,21 @@ class Attempt(NamedTuple):
 
 
 class Waiting:
-    """`now` is any clock in seconds."""
+    """`now` is any clock in seconds; items of higher `priority` are never later than others."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], priority: Callable[[Item], int] = lambda item: 0) -> None:
         self._now = now
+        self._priority = priority
         self._attempts: dict[Item, Attempt] = {}
         """Of all whose last decision fell short."""
         self._causes: dict[Item, frozenset[str]] = {}
         """What each item can still be handed out for."""
         self._items: dict[str, dict[Item, None]] = {}
         """The same by cause."""
-        self._handed: set[Item] = set()
-        """Those to be tried again, now or after their backoff."""
+        self._handed: dict[Item, int] = {}
+        """Those to be tried again, now or after their backoff, and their priority."""
+        self._due: dict[int, dict[Item, float]] = {}
+        """The same by priority, and when each is due."""
         self._asking: dict[Item, bool] = {}
         """Those that wait for answers, and whether something that helps them came about since they asked."""
         self._credit = float(ATTEMPTS_A_SECOND)
@@ -54,7 +58,7 @@ class Waiting:
         """`item` was decided, and `causes` can help it further; none when nothing is lacking. Answers after how many seconds it is to be
         tried again at the latest, if at all."""
         helped = self._asking.pop(item, False)
-        self._handed.discard(item)
+        self._take_back(item)
         self._take(item, self._causes.get(item, frozenset()))
         if not causes:
             self._attempts.pop(item, None)
@@ -75,7 +79,8 @@ class Waiting:
         self._put(item, causes)
 
     def helped(self, causes: Collection[str]) -> dict[Item, float]:
-        """The items that any of `causes` can help, and after how many seconds each may be tried."""
+        """The items that any of `causes` can help, and after how many seconds each may be tried; with those of higher priority that
+        were handed out before and would be later."""
         now, found = self._now(), dict[Item, float]()
         for cause in sorted(causes, key=STEADY.__contains__):
             for item in list(self._items.get(cause, ())):
@@ -84,10 +89,11 @@ class Waiting:
                 if item in self._asking:
                     self._asking[item] = True
                     continue
-                self._handed.add(item)
                 seconds = max(0.0, self._attempts[item].next_at - now)
                 found[item] = 0.0 if cause not in STEADY and seconds and self._spend(now) else seconds
-        return found
+        for item, seconds in found.items():
+            self._hand_out(item, now + seconds)
+        return self._with_the_more_important(found, now)
 
     def __bool__(self) -> bool:
         """Whether anything can help anybody."""
@@ -102,6 +108,34 @@ class Waiting:
     def unschedulable(self) -> int:
         """How many wait for something to happen."""
         return len(self._attempts) - len(self._handed)
+
+    def _hand_out(self, item: Item, due: float) -> None:
+        self._take_back(item)
+        level = self._handed[item] = self._priority(item)
+        self._due.setdefault(level, {})[item] = due
+
+    def _take_back(self, item: Item) -> None:
+        level = self._handed.pop(item, None)
+        if level is not None:
+            items = self._due[level]
+            del items[item]
+            if not items:
+                del self._due[level]
+
+    def _with_the_more_important(self, found: dict[Item, float], now: float) -> dict[Item, float]:
+        if len(self._due) < 2:
+            return found
+        soonest: dict[int, float] = {}
+        for item, seconds in found.items():
+            level = self._handed[item]
+            soonest[level] = min(seconds, soonest.get(level, seconds))
+        first = float("inf")
+        for level in sorted(self._due):
+            items = self._due[level]
+            for item in [item for item, due in items.items() if due > now + first]:
+                items[item], found[item] = now + first, first
+            first = min(first, soonest.get(level, first))
+        return found
 
     def _backoff(self, number: int) -> float:
         seconds = min(BACKOFF_FIRST_SECONDS * (1 << min(number - 1, 30)), BACKOFF_LAST_SECONDS)

@@ -132,7 +132,8 @@ def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
 
 
 def is_workload(spec: Mapping[str, Any]) -> bool:
-    return bool(spec.get("replicas") or spec.get("replicaRequirements") or spec.get("components"))
+    """Whether a binding is for something that has replicas, none included: what is scaled to zero is divided still."""
+    return bool(spec.get("replicas") is not None or spec.get("replicaRequirements") or spec.get("components"))
 
 
 class Demand(NamedTuple):
@@ -216,10 +217,10 @@ def derived_uuid(*parts: str) -> str:
 
 def _from_template(template: Object) -> Object:
     workload = interpreter.replicas(template)
-    count, requirements = workload if workload is not None else (0, None)
+    count, requirements = workload if workload is not None else (None, None)
     return {
         "resource": _reference(template),
-        "replicas": count or None,
+        "replicas": count,
         "replicaRequirements": requirements or None,
     }
 

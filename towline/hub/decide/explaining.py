@@ -32,6 +32,9 @@ OTHERS_MAX = 20
 """How many policies that select other objects are named; all are counted."""
 
 
+UNASKED = "agents are asked for their room before it is decided anew; by what is known without asking:"
+
+
 class Recorded(NamedTuple):
     """A decision that was made: when (epoch seconds), on which revision, why, and its details."""
 
@@ -49,15 +52,20 @@ class Recorded(NamedTuple):
 def explain(
     snapshot: Snapshot, key: Key, view: View, now: float, recorded: Recorded | None = None
 ) -> dict[str, Any]:
-    """All about the template at `key`. `recorded` is its last decision that has details, if the hub still has one."""
-    view = view.as_heard()
+    """All about the template at `key`. `recorded` is its last decision that has details, if the hub still has one.
+
+    Where the hub would ask agents before it decides anew, what is stored is told, and what is known without asking only under `since`."""
+    asking, view = view, view.as_heard()
     template = snapshot.get(key)
     plan = propagation.decide(snapshot, key, now, view)
     kind = str((template or {}).get("kind") or key.resource)
     at = bindings.key_for(key.namespace, key.name, kind)
     stored = snapshot.get(at)
     after = binding_after(plan, at, stored)
-    stands = standing(plan, key, template, after)
+    decided = "scheduling" in plan.reasons and after is not None and not is_deleting(after)
+    wish = request_of(at, after) if decided and after is not None else None
+    unsure = wish is not None and bool(schedule(wish, asking).asks)
+    stands = standing(plan, key, template, stored if unsure and stored is not None else after)
     told: dict[str, Any] = {"state": stands.state, "template": _template(key, template, kind)}
     if stored is not None:
         told["binding"] = _binding(at, stored)
@@ -66,8 +74,7 @@ def explain(
     if template is not None and after is not None and (found := _overrides(snapshot, template, after)):
         told["overrides"] = found
     fits = ""
-    if "scheduling" in plan.reasons and after is not None and not is_deleting(after):
-        wish = request_of(at, after)
+    if wish is not None:
         trials = _Trials(
             schedule(wish, view),
             schedule(replace(wish, fresh=True), view),
@@ -75,10 +82,12 @@ def explain(
         )
         told["decision"] = decision = _decision(plan, recorded, trials.again, now)
         fits = _fits(decision)
-        told["since"] = _since(plan, recorded, stored, stands, trials)
-    step = next_step(stands, template, key.namespace)
+        told["since"] = _since(plan, recorded, stored, stands, trials, unsure)
+    suspension = ((after or {}).get("spec") or {}).get("suspension")
+    step = next_step(stands, template, key.namespace, suspension)
     shown = f"{kind} {key.name}"
-    return {"summary": sentence(shown, stands, fits), **({"next": step} if step else {}), **told}
+    so_far = bindings.targets(stored) if stored is not None else {}
+    return {"summary": sentence(shown, stands, fits, so_far), **({"next": step} if step else {}), **told}
 
 
 def _template(key: Key, template: Object | None, kind: str) -> dict[str, Any]:
@@ -252,7 +261,12 @@ def deciding_term(decision: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _since(
-    plan: Plan, recorded: Recorded | None, stored: Object | None, stands: Standing, trials: _Trials
+    plan: Plan,
+    recorded: Recorded | None,
+    stored: Object | None,
+    stands: Standing,
+    trials: _Trials,
+    unsure: bool,
 ) -> dict[str, Any]:
     """`same`, or `differences`; `stays`: targets that keep their copy but would not get one now; `now`: the targets where the
     hub is about to change them; `fresh`: those that a reschedule would give, where they are others."""
@@ -268,7 +282,7 @@ def _since(
         found = differences(before, after, present, stands.targets)
         told["same"] = not found
         if found:
-            told["differences"] = found
+            told["differences"] = [UNASKED, *found] if unsure else found
     stays = refused_anew(present, trials.first.traces)
     if stays:
         told["stays"] = stays

@@ -1,22 +1,42 @@
-"""A Cluster's status from what its session shows: Ready, the APIs it serves, its version (Karmada 1.1, 2.8)."""
+"""A Cluster's status from what its session shows: Ready, the APIs it serves, its version; and the taints that follow from Ready
+(Karmada 1.1, 2.8).
+
+Status and taints go in one commit: what waits for a cluster is woken once, when all that it needs is there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from towline.hub.decide import taints
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.conditions import condition, epoch, with_condition
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
-from towline.kube.objects import Key, Object, name_of, revision_of
+from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
 
-SILENCE_SECONDS = 40.0
-"""How long a cluster may be silent before its state is unknown (Karmada's cluster-monitor-grace-period)."""
 DELETIONS_HELD = "DeletionsHeld"
 """The condition of a Cluster whose deletions the breaker holds back; its reason is the breaker's."""
-STARTUP_SECONDS = 60.0
-"""The same for a cluster that never reported (cluster-startup-grace-period)."""
+NEVER_UPDATED = "ClusterStatusNeverUpdated"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """How long what is seen of a cluster has to last before it counts. The defaults are Karmada's (2.0)."""
+
+    success_threshold_seconds: float = 30.0
+    failure_threshold_seconds: float = 30.0
+    """Its API server has to be ready, or not, for so long before a Ready that says otherwise turns."""
+    monitor_grace_seconds: float = 40.0
+    """How long a cluster may be silent before its state is unknown."""
+    startup_grace_seconds: float = 60.0
+    """The same for a cluster that never reported."""
+    flapping_seconds: float = 600.0
+    """One that was lost twice within this time has to be heard for the success threshold before it counts as back."""
+
+
+DEFAULT_LIMITS = HealthLimits()
 
 
 Enablements = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
@@ -31,86 +51,158 @@ class ClusterFacts:
     api_server_message: str = ""
     api_enablements: Enablements = ()
     api_enablements_complete: bool = False
+    api_server_unreachable: bool = False
+    """It is not ready, and did not answer at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A cluster's session: whether it is up, since when it is so, when it was heard last (epoch seconds)."""
+    """A cluster's session, and what was said in it. Times are epoch seconds."""
 
     connected: bool
     since: float
+    """When it connected, or was cut off."""
     heard: float
+    """When it was heard last."""
     facts: ClusterFacts | None = None
     deletions_held: tuple[int, str] = (0, "")
     """How many Works unknown to the hub the delete breaker keeps in the member, and why."""
     capacity: ClusterCapacity | None = None
     """None: the agent has not counted."""
+    heard_since: float = 0.0
+    """Since when it is heard without a silence longer than the grace."""
+    losses: tuple[float, ...] = ()
+    """When such silences began to count; the last two."""
+    said_since: float = 0.0
+    """Since when the facts say of the API server what they say."""
 
 
-def decide(snapshot: Snapshot, key: Key, now: float, contact: Contact | None, hub_started: float) -> Plan:
-    """The status of the Cluster at `key`.
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What a cluster is judged by. Ages are in seconds."""
+
+    silent: float
+    """How long nothing was heard, although somebody listened."""
+    api_ready: bool | None = None
+    """What was said last of its API server; None: nothing."""
+    said: float = 0.0
+    """How long that has been said."""
+    heard: float = 0.0
+    """How long it has been heard without a long silence."""
+    flapping: bool = False
+    """It was lost twice in a short time."""
+
+
+class Verdict(NamedTuple):
+    status: str | None
+    """Of the condition Ready. None: as it is."""
+    wait_seconds: float | None
+    """After how long it may be another although nothing happens."""
+
+
+def judge(shown: str | None, signs: Signs, limits: HealthLimits) -> Verdict:
+    """What Ready is to say of a cluster of which it says `shown` (None: nothing yet).
+
+    The first observation counts at once, and so does the first after a loss; any other flip has to last for its threshold."""
+    first = shown is None and signs.api_ready is None
+    left = (limits.startup_grace_seconds if first else limits.monitor_grace_seconds) - signs.silent
+    if left <= 0:
+        return Verdict("Unknown", None)
+    if signs.api_ready is None:
+        return Verdict(None, left)
+    status = "True" if signs.api_ready else "False"
+    if status == shown or shown is None:
+        return Verdict(status, left)
+    if shown == "Unknown":
+        held = limits.success_threshold_seconds - signs.heard if signs.flapping else 0.0
+    elif signs.api_ready:
+        held = limits.success_threshold_seconds - signs.said
+    else:
+        held = limits.failure_threshold_seconds - signs.said
+    return Verdict(status, left) if held <= 0 else Verdict(None, min(held, left))
+
+
+def decide(
+    snapshot: Snapshot,
+    key: Key,
+    now: float,
+    contact: Contact | None,
+    hub_started: float,
+    limits: HealthLimits = DEFAULT_LIMITS,
+) -> Plan:
+    """The status of the Cluster at `key`, and its taints not-ready and unreachable.
 
     The hub's own start counts as a sign of life: it must not declare a fleet lost because it was away itself."""
     cluster = snapshot.get(key)
     if cluster is None:
         return NOTHING
+    before: dict[str, Any] = cluster.get("status") or {}
+    ready = condition(before, "Ready") or {}
+    verdict = judge(ready.get("status"), _signs(cluster, contact, hub_started, limits, now), limits)
+    status = _status(cluster, contact, verdict.status, now)
+    shown = (condition(status, "Ready") or {}).get("status")
+    tainted = taints.following_ready(cluster, shown, now)
+    if status == before and tainted is cluster:
+        return Plan(requeue_after_seconds=verdict.wait_seconds)
+    events: list[EventNote] = []
+    if shown != ready.get("status"):
+        said = condition(status, "Ready") or {}
+        kind = "Normal" if shown == "True" else "Warning"
+        events.append(EventNote(cluster, kind, str(said["reason"]), str(said["message"])))
+    if tainted is not cluster:
+        message = f"Taint cluster succeed: {taints.told(tainted)}."
+        events.append(EventNote(cluster, "Normal", taints.SUCCEEDED, message))
+    after = with_generation({**tainted, "status": status}, cluster)
+    return Plan((Put(key, after, revision_of(cluster)),), tuple(events), verdict.wait_seconds)
+
+
+def _signs(
+    cluster: Object, contact: Contact | None, hub_started: float, limits: HealthLimits, now: float
+) -> Signs:
+    if contact is None or contact.facts is None:
+        created = epoch((cluster.get("metadata") or {}).get("creationTimestamp")) or 0.0
+        return Signs(now - max(hub_started, created, contact.heard if contact is not None else 0.0))
+    losses = contact.losses
+    return Signs(
+        silent=now - contact.heard,
+        api_ready=contact.facts.api_server_ready,
+        said=now - contact.said_since,
+        heard=now - contact.heard_since,
+        flapping=len(losses) > 1 and losses[-1] - losses[-2] < limits.flapping_seconds,
+    )
+
+
+def _status(cluster: Object, contact: Contact | None, ready: str | None, now: float) -> dict[str, Any]:
     status: dict[str, Any] = dict(cluster.get("status") or {})
     facts = contact.facts if contact is not None else None
+    said: list[tuple[str, str, str, str]] = []
+    if ready is not None:
+        said.append(("Ready", ready, *_why(cluster, facts, ready)))
     if facts is not None:
         status |= _described(facts)
-    value, reason, message, wake = _ready(cluster, contact, hub_started, now)
-    conditions = status.get("conditions")
-    if value is not None and _says(status, "Ready") != (value, reason, message):
-        conditions = with_condition(conditions, "Ready", value, reason, message, now)
-    if facts is not None:
-        apis = _enablement_condition(facts)
-        if _says(status, "CompleteAPIEnablements") != apis:
-            conditions = with_condition(conditions, "CompleteAPIEnablements", *apis, now)
-    breaker = _breaker_condition(name_of(cluster), contact, status)
-    if breaker is not None and _says(status, DELETIONS_HELD) != breaker:
-        conditions = with_condition(conditions, DELETIONS_HELD, *breaker, now)
-    if conditions is not None:
-        status["conditions"] = conditions
-    if status == (cluster.get("status") or {}):
-        return Plan(requeue_after_seconds=wake)
-    events: tuple[EventNote, ...] = ()
-    if value is not None and _says(cluster.get("status"), "Ready")[:1] != (value,):
-        kind = "Normal" if value == "True" else "Warning"
-        events = (EventNote(cluster, kind, reason, message),)
-    return Plan((Put(key, {**cluster, "status": status}, revision_of(cluster)),), events, wake)
+        said.append(("CompleteAPIEnablements", *_enablement_condition(facts)))
+    if (breaker := _breaker_condition(name_of(cluster), contact, status)) is not None:
+        said.append((DELETIONS_HELD, *breaker))
+    for kind, value, reason, message in said:
+        if _says(status, kind) != (value, reason, message):
+            status["conditions"] = with_condition(status.get("conditions"), kind, value, reason, message, now)
+    return status
 
 
-def _ready(
-    cluster: Object, contact: Contact | None, hub_started: float, now: float
-) -> tuple[str | None, str, str, float | None]:
-    """Status, reason and message of Ready (None: leave it), and after how many seconds it may be another."""
+def _why(cluster: Object, facts: ClusterFacts | None, ready: str) -> tuple[str, str]:
+    """Reason and message of Ready."""
     name = name_of(cluster)
-    if contact is not None and contact.facts is not None:
-        silent = now - contact.heard
-        if silent <= SILENCE_SECONDS:
-            wake = SILENCE_SECONDS - silent + 0.1
-            if contact.facts.api_server_ready:
-                return "True", "ClusterReady", "cluster is healthy and ready to accept workloads", wake
-            said = contact.facts.api_server_message or "the member's API server is not ready"
-            return (
-                "False",
-                "ClusterNotReady",
-                f"cluster is reachable but health endpoint responded without ok: {said}",
-                wake,
-            )
-        return "Unknown", "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting", None
+    if ready == "True":
+        return "ClusterReady", "cluster is healthy and ready to accept workloads"
+    if ready == "False":
+        said = facts.api_server_message if facts is not None else ""
+        if facts is not None and facts.api_server_unreachable:
+            return "ClusterNotReachable", said or "cluster is not reachable"
+        return "ClusterNotReady", said or "cluster is reachable but health endpoint responded without ok"
     present = condition(cluster.get("status"), "Ready")
-    grace = STARTUP_SECONDS if present is None else SILENCE_SECONDS
-    created = epoch((cluster.get("metadata") or {}).get("creationTimestamp")) or 0.0
-    heard = max(hub_started, created, contact.heard if contact is not None else 0.0)
-    left = heard + grace - now
-    if left > 0:
-        return None, "", "", left + 0.1
-    if present is None:
-        return "Unknown", "ClusterStatusNeverUpdated", f"the agent of cluster {name} never reported", None
-    if present.get("reason") == "ClusterStatusNeverUpdated":
-        return None, "", "", None
-    return "Unknown", "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting", None
+    if facts is None and (present is None or present.get("reason") == NEVER_UPDATED):
+        return NEVER_UPDATED, f"the agent of cluster {name} never reported"
+    return "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting"
 
 
 def _described(facts: ClusterFacts) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from towline.hub.decide.scheduling.request import strategy_of
 from towline.hub.decide.scheduling.strategies import replicas_by_component
 from towline.hub.decide.tolerance import fails_over
 from towline.kube import names
-from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations
+from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations, with_generation
 
 SCHEDULED = "Scheduled"
 SUSPENDED = "SchedulingSuspended"
@@ -122,17 +122,6 @@ def without_terminating(binding: Object, view: View, old: Object) -> Object:
     if len(kept) == len(present):
         return binding
     return with_generation({**_all_observed(binding), "spec": _with_clusters(binding["spec"], kept)}, old)
-
-
-def with_generation(binding: Object, old: Object | None) -> Object:
-    """metadata.generation: 1 for a new binding, one more whenever the spec differs."""
-    if old is None:
-        generation = 1
-    else:
-        generation = generation_of(old) + (1 if binding.get("spec") != old.get("spec") else 0)
-    if generation_of(binding) == generation:
-        return binding
-    return {**binding, "metadata": {**binding["metadata"], "generation": generation}}
 
 
 def _written(
@@ -283,6 +272,5 @@ __all__ = [
     "needs_scheduling",
     "place",
     "request_of",
-    "with_generation",
     "without_terminating",
 ]

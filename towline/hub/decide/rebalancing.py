@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import epoch, rfc3339
-from towline.hub.decide.placing import with_generation
 from towline.hub.decide.plan import NOTHING, Delete, Plan, Put, Snapshot
 from towline.kube import names
 from towline.kube.objects import (
@@ -17,6 +16,7 @@ from towline.kube.objects import (
     generation_of,
     is_deleting,
     revision_of,
+    with_generation,
     with_metadata,
 )
 

@@ -96,12 +96,14 @@ def targets_data(targets: Mapping[str, int]) -> list[dict[str, Any]]:
 # --- sentences -----------------------------------------------------------------------------------------------
 
 
-def sentence(name: str, at: Standing, fits: str = "") -> str:
-    """`name` is the template as people call it; `fits` how many clusters can take it."""
+def sentence(name: str, at: Standing, fits: str = "", so_far: Mapping[str, int] | None = None) -> str:
+    """`name` is the template as people call it; `fits` how many clusters can take it; `so_far` its targets as stored."""
     where = listed(at.targets)
     match at.state:
         case "Placed":
             told = f"{name} goes to {where}" if at.targets else f"{name} is placed in no cluster"
+            if so_far is not None and so_far != at.targets:
+                told = f"{name} is about to go to {where or 'no cluster'}, and is in {listed(so_far) or 'none'} so far"
             return f"{told}; {fits}." if fits else f"{told}."
         case "NoPolicy":
             return f"No policy selects {name}: it stays on the hub."
@@ -118,10 +120,14 @@ def sentence(name: str, at: Standing, fits: str = "") -> str:
     return f"{name} cannot be placed: {at.message.rstrip('.')}.{stays}"
 
 
-def next_step(at: Standing, template: Object | None, namespace: str) -> str:
-    """What a user can do about it; empty where nothing is wrong."""
+def next_step(
+    at: Standing, template: Object | None, namespace: str, suspension: Mapping[str, Any] | None = None
+) -> str:
+    """What a user can do about it; empty where nothing is wrong. `suspension` is the binding's."""
     kind = f"{(template or {}).get('apiVersion')} {(template or {}).get('kind')}"
     match at.state:
+        case "Placed":
+            return _undispatched(suspension)
         case "NoPolicy":
             policy = f"PropagationPolicy in {namespace}" if namespace else "ClusterPropagationPolicy"
             return f"Create a {policy} whose resourceSelectors select this {kind}."
@@ -142,6 +148,15 @@ def next_step(at: Standing, template: Object | None, namespace: str) -> str:
                 "Ask for less, or make room; it is tried again as soon as something changes that could help."
             )
     return ""
+
+
+def _undispatched(suspension: Mapping[str, Any] | None) -> str:
+    """Whom nothing is sent to although it is a target."""
+    if not suspension:
+        return ""
+    clusters = (suspension.get("dispatchingOnClusters") or {}).get("clusterNames") or []
+    where = "any cluster" if suspension.get("dispatching") else " and ".join(map(str, clusters[:NAMES_MAX]))
+    return f"Nothing new is sent to {where} for as long as the policy's suspension says so." if where else ""
 
 
 def listed(targets: Mapping[str, int]) -> str:

@@ -2,31 +2,36 @@
 
 Mounted on the API's HTTPS port, because grpc has no optional client certificate:
 
-    GET  /towline/v1/ca           anybody  -> {ca: PEM}; the agent compares its fingerprint with the token's
-    POST /towline/v1/jointokens            {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
-                                           -> 201 {token, name, expires}
-    POST /towline/v1/enroll       anybody  {name, secret, csr (PEM), clusterUID}
-                                           -> 200 {cluster, certificate, ca, gateways: [host:port]}
+    GET    /towline/v1/ca          anybody  -> {ca: PEM}; the agent looks in it for the fingerprint in its token
+    POST   /towline/v1/jointokens           {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
+                                            -> 201 {token, name, expires}
+    GET    /towline/v1/jointokens           -> {items: [{name, expires, used, expired}]}
+    DELETE /towline/v1/jointokens           {name} -> {name}
+    POST   /towline/v1/revocations          {name} -> 201 {name, generation}
+    POST   /towline/v1/enroll      anybody  {name, secret, csr (PEM), clusterUID}
+                                            -> 200 {cluster, certificate, ca, gateways: [host:port]}
 
-Join tokens are made by who may `create` `jointokens` of `towline.io` (hub/api/authorization). A token is bound to one name, lives an hour, is stored hashed, and buys one certificate: a retry with the same key gets another
-leaf (the first answer was lost), another key is refused. What is refused is audited, changes nothing and is answered with a
-Kubernetes Status.
+Who may do what to `jointokens` and `revocations` of `towline.io`, RBAC says (hub/routes). A token is bound to one name, lives an
+hour, is stored hashed, and buys one certificate: a retry with the same key gets another leaf (the first answer was lost),
+another key is refused. What is refused is audited, changes nothing and is answered with a Kubernetes Status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from towline.certs import tokens
 from towline.certs.authority import (
     AgentIdentity,
-    Authority,
     CertificateError,
     public_key_hash,
     public_key_of_request,
 )  # fmt: skip
+from towline.hub.gateway.revocation import generation_of, revoked
 from towline.hub.store.contract import Conflict, Unavailable, Write
 from towline.kube import names
 from towline.kube.objects import Key, Object, encode, is_deleting, name_of, uid_of
@@ -35,6 +40,27 @@ CLUSTER_API_VERSION = "cluster.karmada.io/v1alpha1"
 TTL_SECONDS_MAX = 7 * 24 * 3600
 _TEXT_LENGTH_MAX = 16 * 1024
 _USED_TWICE = "the join token of cluster {} was used already; make a new one with `towline join`"
+
+
+TOKENS = ("towline.io", "jointokens")
+MEMBERS = ("towline.io", "members")
+FORGET_SECONDS = 24 * 3600
+"""So long an expired token is listed."""
+_FORGOTTEN_MAX = 100
+_JOINING_SECONDS_MAX = 60.0
+"""How long an enrolment may take from the token's use to the Cluster."""
+
+
+class Issuer(Protocol):
+    """The hub's authorities: whom to trust, who vouches for the hub, and a signature under an agent's certificate."""
+
+    @property
+    def bundle_pem(self) -> bytes: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def issue_agent(self, identity: AgentIdentity, public_key: Any, now: float) -> bytes: ...
 
 
 class TokenRow(Protocol):
@@ -48,6 +74,8 @@ class TokenStore(Protocol):
     """Where join tokens are kept: the hub's cache."""
 
     def get(self, key: Key) -> TokenRow | None: ...
+
+    def list(self, group: str, resource: str) -> Iterable[TokenRow]: ...
 
     async def commit(self, writes: Sequence[Write]) -> int: ...
 
@@ -95,7 +123,7 @@ class Enrolment:
     """`api_address` (host:port) goes into tokens, `gateways` into certificates' answers. `audit` takes one dict for each
     decision; `now` is epoch seconds."""
 
-    authority: Authority
+    authority: Issuer
     store: TokenStore
     clusters: Clusters
     api_address: str
@@ -103,18 +131,34 @@ class Enrolment:
     audit: Callable[[dict[str, Any]], None]
     now: Callable[[], float]
     new_secret: Callable[[], str] = field(default=tokens.new_secret)
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def ca(self) -> Answer:
         return Answer(200, {"ca": self.authority.bundle_pem.decode()})
 
-    async def create_token(self, body: Any, *, user: str, refused: str) -> Answer:
+    async def create_token(self, body: Any, user: str, refused: str) -> Answer:
         """A join token for `body["name"]`; it replaces an earlier one of that name. `refused` is why
         `user` may make none, or ""."""
         return await self._decide("jointoken", body, user, lambda: self._create_token(body, refused))
 
+    async def tokens(self, body: Any, user: str, refused: str) -> Answer:
+        """The join tokens there are, without their secrets."""
+        if refused:
+            return Refusal(403, "Forbidden", refused).answer()
+        return Answer(200, {"items": [self._described(row) for row in self.store.list(*TOKENS)]})
+
+    async def revoke_token(self, body: Any, user: str, refused: str) -> Answer:
+        """The join token of `body["name"]` is good no more."""
+        return await self._decide("revoke jointoken", body, user, lambda: self._revoke_token(body, refused))
+
+    async def revoke(self, body: Any, user: str, refused: str) -> Answer:
+        """No certificate and no join token that cluster `body["name"]` has is good any more; its session ends."""
+        return await self._decide("revoke", body, user, lambda: self._revoke(body, user, refused))
+
     async def enroll(self, body: Any) -> Answer:
         """A certificate for whoever has the secret and a key of its own."""
-        return await self._decide("enroll", body, "", lambda: self._enroll(body))
+        async with self.one_at_a_time:  # so that a member that asks for two names at once gets one
+            return await self._decide("enroll", body, "", lambda: self._enroll(body))
 
     async def _decide(
         self, verb: str, body: Any, user: str, decide: Callable[[], Awaitable[Answer]]
@@ -152,9 +196,50 @@ class Enrolment:
         expires = self.now() + ttl_seconds
         spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
         row = self.store.get(_token_key(name))
-        await self._write_token(name, spec, row.revision if row is not None else 0)
+        await self._write_token(name, spec, row.revision if row is not None else 0, self._forgotten(name))
         token = tokens.JoinToken(self.api_address, self.authority.fingerprint, name, secret)
         return Answer(201, {"token": token.encode(), "name": name, "expires": expires})
+
+    async def _revoke_token(self, body: Any, refused: str) -> Answer:
+        if refused:
+            raise Refusal(403, "Forbidden", refused)
+        name = _text(body, "name")
+        row = self.store.get(_token_key(name)) if not names.validate_cluster_name(name) else None
+        if row is None:
+            raise Refusal(404, "NotFound", f"there is no join token for cluster {name[:64]}")
+        await self._commit([Write(_token_key(name).path(), None, row.revision)], f"the join token of {name}")
+        return Answer(200, {"name": name})
+
+    async def _revoke(self, body: Any, user: str, refused: str) -> Answer:
+        if refused:
+            raise Refusal(403, "Forbidden", refused)
+        name = _text(body, "name")
+        cluster = self.clusters.get(name) if not names.validate_cluster_name(name) else None
+        if cluster is None:
+            raise Refusal(404, "NotFound", f"there is no cluster {name[:64]}")
+        writes = [revoked(self.store, cluster, user, self.now())]
+        token = self.store.get(_token_key(name))
+        if token is not None:  # within its hour, the key that used it could buy another certificate with it
+            writes.append(Write(_token_key(name).path(), None, token.revision))
+        await self._commit(writes, f"the certificates of {name}")
+        return Answer(201, {"name": name, "generation": generation_of(self.store, cluster)})
+
+    def _described(self, row: TokenRow) -> Object:
+        spec = row.object["spec"]
+        expires = spec["expires"]
+        return {
+            "name": name_of(row.object), "expires": expires, "used": bool(spec.get("usedBy")),
+            "expired": self.now() >= expires,
+        }  # fmt: skip
+
+    def _forgotten(self, besides: str) -> list[Write]:
+        """The end of tokens and reservations that nobody asks for any more."""
+        before = self.now() - FORGET_SECONDS
+        old = [row for row in self.store.list(*TOKENS) if row.object["spec"]["expires"] < before]
+        gone = [(_token_key(name_of(row.object)), row) for row in old if name_of(row.object) != besides]
+        members = [row for row in self.store.list(*MEMBERS) if row.object["spec"]["at"] < before]
+        gone += [(Key(*MEMBERS, "", name_of(row.object)), row) for row in members]
+        return [Write(key.path(), None, row.revision) for key, row in gone[:_FORGOTTEN_MAX]]
 
     # --- enrolment -----------------------------------------------------------------------------------------------
 
@@ -172,9 +257,13 @@ class Enrolment:
             raise Refusal(401, "Unauthorized", _USED_TWICE.format(name))
         cluster = self._joinable(name, cluster_uid)
         if not used_by:
-            await self._write_token(name, {**row.object["spec"], "usedBy": key_hash}, row.revision)
+            spec = {**row.object["spec"], "usedBy": key_hash}
+            await self._write_token(name, spec, row.revision, [self._reservation(name, cluster_uid)])
         cluster = await self._joined(cluster, name, cluster_uid, row.object["spec"]["cluster"])
-        certificate = self.authority.issue_agent(AgentIdentity(name, uid_of(cluster)), public_key, self.now())
+        if not self._still_stands(name, secret):
+            raise Refusal(401, "Unauthorized", f"the join token of cluster {name} was revoked just now")
+        identity = AgentIdentity(name, uid_of(cluster), generation_of(self.store, cluster))
+        certificate = self.authority.issue_agent(identity, public_key, self.now())
         return Answer(
             200,
             {
@@ -199,6 +288,11 @@ class Enrolment:
             )
         return row
 
+    def _still_stands(self, name: str, secret: str) -> bool:
+        """A revocation that came while the Cluster was written counts."""
+        row = self.store.get(_token_key(name))
+        return row is not None and tokens.matches(secret, row.object["spec"]["hash"])
+
     def _joinable(self, name: str, cluster_uid: str) -> Object | None:
         """The Cluster of this name if there is one; refuses when member and name do not belong together."""
         for other in self.clusters.list():
@@ -208,6 +302,12 @@ class Enrolment:
                     "Conflict",
                     f"this member is joined already, as cluster {name_of(other)}; detach it first",
                 )
+        reserved = self.store.get(_member_key(cluster_uid))
+        if reserved is not None:
+            spec = reserved.object["spec"]
+            if spec["cluster"] != name and self.now() < spec["at"] + _JOINING_SECONDS_MAX:
+                told = f"this member is joining just now, as cluster {spec['cluster']}"
+                raise Refusal(409, "Conflict", told)
         cluster = self.clusters.get(name)
         if cluster is None:
             return None
@@ -216,6 +316,14 @@ class Enrolment:
         if _member_uid(cluster) not in ("", cluster_uid):
             raise Refusal(409, "Conflict", f"another member is joined as cluster {name}; detach it first")
         return cluster
+
+    def _reservation(self, name: str, cluster_uid: str) -> Write:
+        """Keeps the member for this name while its Cluster is being written, also before other hubs."""
+        key = _member_key(cluster_uid)
+        row = self.store.get(key)
+        spec = {"cluster": name, "at": self.now()}
+        obj = {"apiVersion": "towline.io/v1", "kind": "Member", "metadata": {"name": key.name}, "spec": spec}
+        return Write(key.path(), encode(obj), row.revision if row is not None else 0)
 
     async def _joined(
         self, cluster: Object | None, name: str, cluster_uid: str, traits: Mapping[str, Any]
@@ -234,18 +342,26 @@ class Enrolment:
             cluster = {**cluster, "spec": {**(cluster.get("spec") or {}), "id": cluster_uid}}
         return await self.clusters.write(cluster)
 
-    async def _write_token(self, name: str, spec: Mapping[str, Any], expected: int) -> None:
+    async def _write_token(
+        self, name: str, spec: Mapping[str, Any], expected: int, beside: Sequence[Write] = ()
+    ) -> None:
         row = {"apiVersion": "towline.io/v1", "kind": "JoinToken", "metadata": {"name": name}, "spec": spec}
+        write = Write(_token_key(name).path(), encode(row), expected)
+        await self._commit([write, *beside], f"the join token of cluster {name}")
+
+    async def _commit(self, writes: Sequence[Write], what: str) -> None:
         try:
-            await self.store.commit([Write(_token_key(name).path(), encode(row), expected)])
+            await self.store.commit(writes)
         except Conflict:
-            raise Refusal(
-                409, "Conflict", f"somebody else used or replaced the join token of cluster {name} just now"
-            ) from None
+            raise Refusal(409, "Conflict", f"somebody else used or replaced {what} just now") from None
 
 
 def _token_key(name: str) -> Key:
-    return Key("towline.io", "jointokens", "", name)
+    return Key(*TOKENS, "", name)
+
+
+def _member_key(cluster_uid: str) -> Key:
+    return Key(*MEMBERS, "", hashlib.sha256(cluster_uid.encode()).hexdigest())
 
 
 def _member_uid(cluster: Object) -> str:

@@ -48,6 +48,36 @@ class Credit:
         return now >= self.stalls_at
 
 
+class Standing:
+    """What an agent is to know while it is connected: the latest frame of each kind, said in every exchange and when it changes."""
+
+    __slots__ = ("_due", "_frames", "_met")
+
+    def __init__(self) -> None:
+        self._frames: dict[str, fleet.HubFrame] = {}
+        self._due: dict[str, None] = {}
+        self._met = False
+
+    def put(self, kind: str, frame: fleet.HubFrame) -> None:
+        if frame != self._frames.get(kind):
+            self._frames[kind] = frame
+            if self._met:  # before, the first exchange brings it
+                self._due[kind] = None
+
+    def again(self) -> None:
+        """An exchange begins, which repairs whatever was lost."""
+        self._met = True
+        self._due = dict.fromkeys(self._frames)
+
+    def next(self) -> fleet.HubFrame | None:
+        """What is to be said, if anything is."""
+        if not self._due:
+            return None
+        kind = next(iter(self._due))
+        del self._due[kind]
+        return self._frames[kind]
+
+
 def order_of(work: WireWork | None) -> tuple[bool, int, str]:
     """Sorts an outbox. Upserts before removals; what others need first to come and last to go. None is a removal of a Work
     that the hub does not know."""

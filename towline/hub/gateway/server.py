@@ -7,27 +7,23 @@ alone says. Sessions share nothing but the table of Works: every one has its own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import grpc
-from cryptography import x509
 from google.protobuf.message import DecodeError
-from prometheus_client import CollectorRegistry
 
 from towline.certs.authority import (
-    AgentIdentity,
     CertificateError,
-    Leaf,
     agent_identity,
+    ends_at,
+    issuer_of,
     public_key_of_request,
 )
-from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.health import DELETIONS_HELD
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
-from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
@@ -43,19 +39,20 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.metrics import GatewayMetrics
+from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.session import HubSession
-from towline.hub.store.answers import AnswerTable
+from towline.hub.gateway.surroundings import Shown, Surroundings
+from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, Object, annotations_of, uid_of
 from towline.kube.wishes import Wish
 from towline.proto import fleet_pb2 as fleet
 
 CLUSTERS = ("cluster.karmada.io", "clusters")
-RELEASE_DELETIONS = "towline.io/release-deletions"
-"""While a Cluster has this annotation, the delete breaker lets everything pass."""
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A larger message of an agent ends its session, and is audited."""
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
 """What gRPC takes in at all. Beyond it the stream ends before we see anything of the message."""
+_REVOKED = "the certificates of cluster {} were revoked; join it again with a new token, from `towline join`"
 _TICK_SECONDS_MAX = 5.0
 _GOODBYE_SECONDS = 3.0
 """How long a session that ends may take to deliver its GoAway."""
@@ -68,71 +65,6 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),
 )
-
-
-class Works(Protocol):
-    """What the gateway uses of the table of Works (`hub/store/works.py`)."""
-
-    @property
-    def synced(self) -> bool: ...
-
-    def works_of(self, cluster: str) -> Mapping[str, WireWork]: ...
-
-    def subscribe(self, callback: Callable[[str, set[str]], None]) -> Callable[[], None]: ...
-
-    def report(self, cluster: str, reports: Sequence[WorkReport]) -> None: ...
-
-    def held(self, cluster: str, names: Iterable[str]) -> None: ...
-
-
-class Members(Protocol):
-    """Who wants to know how the members are. Called synchronously, times in epoch seconds."""
-
-    def connected(self, cluster: str, hello: fleet.Hello, now: float) -> None: ...
-
-    def disconnected(self, cluster: str, now: float) -> None: ...
-
-    def facts(self, cluster: str, facts: fleet.Facts, now: float) -> None: ...
-
-    def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None: ...
-
-    def heartbeat(self, cluster: str, api_server_ready: bool, now: float) -> None: ...
-
-    def deletions_held(self, cluster: str, count: int, reason: str) -> None: ...
-
-    def gone(self, cluster: str) -> None: ...
-
-
-class ClusterRow(Protocol):
-    @property
-    def object(self) -> Object: ...
-
-
-class Clusters(Protocol):
-    """What the gateway uses of the hub's cache."""
-
-    def get(self, key: Key) -> ClusterRow | None: ...
-
-    def subscribe(self, callback: Callable[[int, Sequence[Any]], None]) -> Callable[[], None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the gateway is given. `bundle_pem` is the CA's bundle and `leaf` the server's certificate, both asked for at every
-    handshake so that they can rotate; `issue` signs an agent's leaf. `raise_epoch(n)` moves the store's epoch to at
-    least n and answers it."""
-
-    works: Works
-    clusters: Clusters
-    members: Members
-    bundle_pem: Callable[[], bytes]
-    leaf: Callable[[], Leaf]
-    issue: Callable[[AgentIdentity, Any, float], bytes]
-    raise_epoch: Callable[[int], Awaitable[int]]
-    audit: Callable[[dict[str, Any]], None]
-    now: Callable[[], float]
-    answers: AnswerTable = field(default_factory=AnswerTable)
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
 class Gateway:
@@ -209,7 +141,7 @@ class Gateway:
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
             key = event.entry.key
-            if (key.group, key.resource) == CLUSTERS:
+            if (key.group, key.resource) in (CLUSTERS, REVOCATIONS):
                 self._cluster_changed(key.name)
 
     def _cluster_changed(self, name: str) -> None:
@@ -221,8 +153,11 @@ class Gateway:
         live = self._live.get(name)
         if live is None:
             return
-        if cluster is None or uid_of(cluster) != live.identity.cluster_object_uid:
+        if cluster is None or uid_of(cluster) != live.shown.identity.cluster_object_uid:
             live.close(f"cluster {name} is detached", reconnect=False)
+            return
+        if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
+            live.close(_REVOKED.format(name), reconnect=False)
             return
         live.session.configure(settings_of(cluster))
         self._release(live, cluster)
@@ -238,6 +173,22 @@ class Gateway:
         breaker.release(released)
         live.wake.set()
 
+    def certificates_changed(self) -> None:
+        """Authorities came or went: agents are told, and who stands on one that went has to leave."""
+        for live in self._live.values():
+            if self._given.certificates.vouches_for(live.shown.issuer):
+                self._say_whom_to_trust(live)
+            else:
+                live.close(
+                    "the authority of the agent's certificate is not trusted any more", reconnect=False
+                )
+
+    def _say_whom_to_trust(self, live: _Live) -> None:
+        certificates = self._given.certificates
+        renew = live.shown.issuer != certificates.issuing_key_id
+        live.session.trust(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
+        live.wake.set()
+
     def _cluster(self, name: str) -> Object | None:
         row = self._given.clusters.get(Key(*CLUSTERS, "", name))
         return row.object if row is not None else None
@@ -245,12 +196,12 @@ class Gateway:
     # --- TLS and identity ----------------------------------------------------------------------------------------
 
     def _tls(self) -> grpc.ServerCertificateConfiguration:
-        leaf = self._given.leaf()
+        leaf, bundle_pem = self._given.certificates.leaf, self._given.certificates.bundle_pem
         chain = (leaf.key_pem, leaf.certificate_pem)
-        return grpc.ssl_server_certificate_configuration([chain], root_certificates=self._given.bundle_pem())
+        return grpc.ssl_server_certificate_configuration([chain], root_certificates=bundle_pem)
 
-    async def _identity(self, context: Any) -> tuple[AgentIdentity, float]:
-        """Whose certificate it is and when it ends; aborts for a cluster that is not (or no more) joined with it."""
+    async def _identity(self, context: Any) -> Shown:
+        """Who the agent is; aborts for a cluster that is not (or no more) joined with this certificate."""
         pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
         try:
             identity = agent_identity(pem)
@@ -260,7 +211,14 @@ class Gateway:
         if cluster is None or uid_of(cluster) != identity.cluster_object_uid:
             message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
             await self._refuse(context, identity.cluster, message)
-        return identity, x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+        if identity.generation != generation_of(self._given.clusters, cluster):
+            await self._refuse(context, identity.cluster, _REVOKED.format(identity.cluster))
+        issuer = issuer_of(pem)
+        if not self._given.certificates.vouches_for(issuer):  # a connection may be older than what is trusted
+            await self._refuse(
+                context, identity.cluster, "the certificate's authority is not trusted any more"
+            )
+        return Shown(identity, ends_at(pem), issuer)
 
     async def _refuse(self, context: Any, cluster: str, message: str) -> NoReturn:
         self._audit(context, cluster, message)
@@ -282,20 +240,20 @@ class Gateway:
     # --- calls ---------------------------------------------------------------------------------------------------
 
     async def _renew(self, request: bytes, context: Any) -> bytes:
-        identity, _ = await self._identity(context)
+        identity = (await self._identity(context)).identity
         try:
             public_key = public_key_of_request(fleet.RenewRequest.FromString(request).csr_pem)
         except (DecodeError, CertificateError) as error:
             self._audit(context, identity.cluster, f"renewal: {error}")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        certificate = self._given.issue(identity, public_key, self._given.now())
+        certificates = self._given.certificates
+        certificate = certificates.issue_agent(identity, public_key, self._given.now())
         self._given.audit({"verb": "renew", "cluster": identity.cluster, "decision": "granted"})
-        answer = fleet.RenewResponse(certificate_pem=certificate, ca_bundle_pem=self._given.bundle_pem())
+        answer = fleet.RenewResponse(certificate_pem=certificate, ca_bundle_pem=certificates.bundle_pem)
         return answer.SerializeToString()
 
     async def _session(self, requests: Any, context: Any) -> None:
-        identity, ends_at = await self._identity(context)
-        live = self._admit(identity, ends_at)
+        live = self._admit(await self._identity(context))
         try:
             await self._converse(live, context)
         finally:
@@ -306,9 +264,9 @@ class Gateway:
                 self._audit(context, live.cluster, closed.reason)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, closed.reason)
 
-    def _admit(self, identity: AgentIdentity, ends_at: float) -> _Live:
+    def _admit(self, shown: Shown) -> _Live:
         """The cluster's one live session; an older one is shown out."""
-        name = identity.cluster
+        name = shown.identity.cluster
         older = self._live.get(name)
         if older is not None:
             older.close("the agent opened a newer session")
@@ -323,7 +281,8 @@ class Gateway:
             now=self._given.now(),
             member_uid=str((cluster.get("spec") or {}).get("id") or ""),
         )
-        live = self._live[name] = _Live(identity, session, ends_at)
+        live = self._live[name] = _Live(shown, session)
+        self._say_whom_to_trust(live)
         self._metrics.sessions.set(len(self._live))
         return live
 
@@ -396,7 +355,7 @@ class Gateway:
         while live.session.closed is None:
             live.urgent.clear()
             now = self._given.now()
-            if now >= live.certificate_ends_at:
+            if now >= live.shown.ends_at:
                 live.close("the agent's certificate has ended")
             live.session.tick(now)
             if live.raise_epoch_to:
@@ -405,7 +364,7 @@ class Gateway:
                 live.close("the hub's epoch was raised")
             self._carry_out(live)
             live.wake.set()
-            wait_seconds = min(live.session.deadline, live.certificate_ends_at) - now
+            wait_seconds = min(live.session.deadline, live.shown.ends_at) - now
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(max(wait_seconds, 0.05), _TICK_SECONDS_MAX)):
                     await live.urgent.wait()
@@ -435,6 +394,8 @@ class Gateway:
                     given.members.heartbeat(cluster, ready, now)
                 case Welcomed(hello):
                     given.members.connected(cluster, hello, now)
+                    trusts = tuple(hello.trusts)
+                    given.shown(replace(live.shown, agent_version=hello.agent_version, trusts=trusts))
                     if hello.estimates:
                         given.answers.connected(cluster)
                     self._cluster_changed(cluster)
@@ -450,16 +411,15 @@ class Gateway:
 class _Live:
     """One session with its stream. `wake`: there may be something to send; `urgent`: do not wait for the next tick."""
 
-    identity: AgentIdentity
+    shown: Shown
     session: HubSession
-    certificate_ends_at: float
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     urgent: asyncio.Event = field(default_factory=asyncio.Event)
     raise_epoch_to: int = 0
 
     @property
     def cluster(self) -> str:
-        return self.identity.cluster
+        return self.shown.identity.cluster
 
     def close(self, reason: str, *, reconnect: bool = True) -> None:
         self.session.close(reason, reconnect=reconnect)

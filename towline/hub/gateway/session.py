@@ -5,6 +5,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
 
     session.receive(batch, now)       every batch of the agent
     session.configure(settings)       what the Cluster says that the agent has to know, first and on change
+    session.trust(trust)              whom the agent is to trust, first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
     session.questions.ask(wish, now)  what the agent is to count, if its hello says that it does
     session.tick(now)                 at `session.deadline` or later
@@ -35,7 +36,7 @@ from towline.hub.gateway.effects import (
     UnknownHeld,
     Welcomed,
 )
-from towline.hub.gateway.outbox import Credit, order_of, removal_of, upsert_of
+from towline.hub.gateway.outbox import Credit, Standing, order_of, removal_of, upsert_of
 from towline.hub.gateway.questions import Questions
 from towline.hub.gateway.reports import ReadReport, read_report
 from towline.proto import fleet_pb2 as fleet
@@ -46,6 +47,7 @@ HELLO_SECONDS_MAX = 30.0
 EXCHANGE_SECONDS_MAX = 60.0
 """How long an agent may take to list the buckets it was asked for; then the exchange begins again."""
 HEARTBEATS_MISSED_MAX = 3
+_TRUSTS_MAX = 8
 _ASKED_REPORTS_MAX = 1000
 """How many reports one frame asks for; names are up to 253 bytes."""
 
@@ -100,8 +102,7 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
-        self._settings: fleet.Settings | None = None
-        self._settings_due = self._met = False
+        self._standing = Standing()
         self._holds: dict[str, _Holds | None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
@@ -134,9 +135,11 @@ class HubSession:
 
     def configure(self, settings: fleet.Settings) -> None:
         """What the agent is to know; sent when it is another than before."""
-        if settings != self._settings:
-            self._settings = settings
-            self._settings_due = self._met  # before, the first exchange brings them
+        self._standing.put("settings", fleet.HubFrame(settings=settings))
+
+    def trust(self, trust: fleet.Trust) -> None:
+        """Whom the agent is to trust; sent when it is another than before."""
+        self._standing.put("trust", fleet.HubFrame(trust=trust))
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
@@ -226,10 +229,10 @@ class HubSession:
         return batch
 
     def _next_words(self) -> list[fleet.HubFrame]:
-        """What is neither about Works nor an answer: settings, then questions."""
-        if self._settings_due:
-            self._settings_due = False
-            return [fleet.HubFrame(settings=self._settings)]
+        """What is neither about Works nor an answer: what the agent is to know, then questions."""
+        standing = self._standing.next()
+        if standing is not None:
+            return [standing]
         questions = self.questions.next_frame(self.hub.batch_bytes_max)
         return [] if questions is None else [fleet.HubFrame(questions=questions)]
 
@@ -335,19 +338,16 @@ class HubSession:
 
     def _hello(self, hello: fleet.Hello) -> None:
         if hello.cluster != self.cluster:
-            raise _Violation(
-                f"the certificate is of cluster {self.cluster}, the agent says {hello.cluster[:64]!r}"
-            )
+            says = hello.cluster[:64]
+            raise _Violation(f"the certificate is of cluster {self.cluster}, the agent says {says!r}")
         if self._member_uid and hello.cluster_uid != self._member_uid:
-            raise _Violation(
-                f"cluster {self.cluster} is another member than the one that joined under this name"
-            )
+            raise _Violation(f"cluster {self.cluster} is another member than the one that joined")
         if hello.protocol_version != PROTOCOL_VERSION:
-            spoken = (
-                f"this hub speaks protocol version {PROTOCOL_VERSION}, the agent {hello.protocol_version}"
-            )
-            self.close(spoken)
+            theirs = hello.protocol_version
+            self.close(f"this hub speaks protocol version {PROTOCOL_VERSION}, the agent {theirs}")
             return
+        if len(hello.trusts) > _TRUSTS_MAX or any(len(each) != 64 for each in hello.trusts):
+            raise _Violation("a Hello whose trusts are no fingerprints")
         self.hello = hello
         if hello.store_id and hello.store_id != self.hub.store_id:
             self.breaker.hold = STORE_REPLACED
@@ -402,8 +402,7 @@ class HubSession:
         if inventory.digests:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise _Violation(f"{len(inventory.digests)} bytes of digests")
-            self._met = True
-            self._settings_due = self._settings is not None  # an exchange repairs whatever was lost
+            self._standing.again()
             self._compare(inventory.digests, now)
         elif self._exchange is not None:
             self._listed(inventory)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from towline.hub.decide.plan import Ask
+from towline.hub.decide.scheduling.estimates import HOLD_SECONDS
 from towline.kube.wishes import Wish
 
-HOLD_SECONDS = 10.0
-"""How long an answer holds, unless the cluster's room changes before."""
 ANSWERS_MAX = 200_000
 _NEVER = (0, 0.0)
 
@@ -137,6 +136,11 @@ class AnswerTable:
             for callback in list(self._subscribers.values()):
                 callback(cluster)
 
+    def outdated(self, cluster: str, now: float) -> None:
+        """Replicas are known to be there that earlier answers may not have counted."""
+        openings, _ = self._changed.get(cluster, _NEVER)
+        self._changed[cluster] = openings, now
+
     def forget(self, cluster: str) -> None:
         """The cluster is no member any more."""
         self.disconnected(cluster)
@@ -157,6 +161,11 @@ class AnswerTable:
                 return
             del self._said[key]
             self._rows -= len(oldest.rows)
+
+    def when(self, key: str, cluster: str) -> float:
+        """When `cluster` said last what it says to this wish."""
+        said = self._said.get(key)
+        return said.rows[cluster][1] if said is not None and cluster in said.rows else 0.0
 
     def holding(self, key: str, now: float, since: float = float("inf")) -> Mapping[str, int]:
         """By cluster, what holds of the answers to a wish. Those from `since` on hold in spite of changes."""
@@ -185,3 +194,6 @@ class AnswersNow:
 
     def said(self, key: str) -> Mapping[str, int]:
         return self.table.holding(key, self.now, self.since)
+
+    def when(self, key: str, cluster: str) -> float:
+        return self.table.when(key, cluster)

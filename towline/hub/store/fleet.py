@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from towline.hub.decide.capacity import ClusterCapacity
-from towline.hub.decide.health import SILENCE_SECONDS, ClusterFacts, Contact
+from towline.hub.decide.health import DEFAULT_LIMITS, ClusterFacts, Contact, HealthLimits
 
 __all__ = ["ClusterCapacity", "ClusterFacts", "Contact", "Fleet"]
 
@@ -19,8 +19,9 @@ Subscriber = Callable[[str], None]
 class Fleet:
     """Contacts by cluster. `started` is when this hub began to listen, in epoch seconds."""
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, limits: HealthLimits = DEFAULT_LIMITS) -> None:
         self.started = started
+        self.limits = limits
         self._contacts: dict[str, Contact] = {}
         self._subscribers: dict[object, Subscriber] = {}
 
@@ -38,31 +39,43 @@ class Fleet:
 
         return unsubscribe
 
+    def audible(self, now: float) -> frozenset[str]:
+        """The clusters that are connected and were heard of late: of any other nobody knows yet whether it is there."""
+        silence = self.limits.monitor_grace_seconds / 2
+        return frozenset(
+            name
+            for name, contact in self._contacts.items()
+            if contact.connected and now - contact.heard <= silence
+        )
+
     def connected(self, cluster: str, now: float) -> None:
         """A session began."""
-        before = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
-        self._set(cluster, replace(before, connected=True, since=now, heard=now), True)
+        contact, _ = self._met(cluster, now)
+        self._set(cluster, replace(contact, connected=True, since=now), True)
 
     def heard(self, cluster: str, now: float, *, api_server_ready: bool | None = None) -> None:
         """A message came; a heartbeat also says whether the member's API server is ready."""
-        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
+        contact, changed = self._met(cluster, now)
         facts = contact.facts
-        changed = now - contact.heard > SILENCE_SECONDS  # it may have been declared lost meanwhile
         if facts is not None and api_server_ready is not None and facts.api_server_ready != api_server_ready:
-            facts, changed = replace(facts, api_server_ready=api_server_ready, api_server_message=""), True
-        self._set(cluster, replace(contact, heard=now, facts=facts), changed)
+            facts = replace(
+                facts, api_server_ready=api_server_ready, api_server_message="", api_server_unreachable=False
+            )
+            contact, changed = replace(contact, facts=facts, said_since=now), True
+        self._set(cluster, contact, changed)
 
     def facts(self, cluster: str, facts: ClusterFacts, now: float) -> None:
         """The agent described its cluster."""
-        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
-        changed = facts != contact.facts or now - contact.heard > SILENCE_SECONDS
-        self._set(cluster, replace(contact, heard=now, facts=facts), changed)
+        contact, changed = self._met(cluster, now)
+        before = contact.facts
+        if before is None or before.api_server_ready != facts.api_server_ready:
+            contact = replace(contact, said_since=now)
+        self._set(cluster, replace(contact, facts=facts), changed or facts != before)
 
     def capacity(self, cluster: str, capacity: ClusterCapacity, now: float) -> None:
         """The agent counted what its cluster has and what is taken of it."""
-        contact = self._contacts.get(cluster) or Contact(connected=True, since=now, heard=now)
-        changed = capacity != contact.capacity or now - contact.heard > SILENCE_SECONDS
-        self._set(cluster, replace(contact, heard=now, capacity=capacity), changed)
+        contact, changed = self._met(cluster, now)
+        self._set(cluster, replace(contact, capacity=capacity), changed or capacity != contact.capacity)
 
     def disconnected(self, cluster: str, now: float) -> None:
         """The session ended; what was said before stays known."""
@@ -80,6 +93,17 @@ class Fleet:
     def forget(self, cluster: str) -> None:
         """The cluster is no member any more."""
         self._contacts.pop(cluster, None)
+
+    def _met(self, cluster: str, now: float) -> tuple[Contact, bool]:
+        """The contact, now that a message came; and whether it may have been taken for lost before."""
+        contact = self._contacts.get(cluster)
+        if contact is None:
+            return Contact(connected=True, since=now, heard=now, heard_since=now), False
+        lost_at = contact.heard + self.limits.monitor_grace_seconds
+        if now < lost_at:
+            return replace(contact, heard=now), False
+        losses = (*contact.losses[-1:], lost_at)
+        return replace(contact, heard=now, heard_since=now, losses=losses), True
 
     def _set(self, cluster: str, contact: Contact, tell: bool) -> None:
         self._contacts[cluster] = contact

@@ -1,14 +1,15 @@
-"""The fleet as scheduling sees it, kept up with the cache and with what was decided and is not committed yet."""
+"""The fleet as decisions see it, kept up with the cache and with what was decided and is not committed yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from towline.hub.decide import bindings
+from towline.hub.decide.doubt import Standing, standing_of
 from towline.hub.decide.plan import Delete, Put
-from towline.hub.decide.scheduling.assigned import Assigned, groups_of, share_of
-from towline.hub.decide.scheduling.members import Members
+from towline.hub.decide.scheduling.assigned import Assigned, groups_of
+from towline.hub.decide.scheduling.members import Members, member_of
 from towline.hub.decide.scheduling.view import View
 from towline.hub.store.answers import AnswerTable
 from towline.hub.store.cache import Cache, WatchEvent
@@ -28,6 +29,7 @@ class FleetView:
         self._now = now
         self._view = View(Members(()))
         self.answers = AnswerTable()
+        self._standings: dict[str, Standing] = {}
 
     def load(self) -> None:
         """Read everything, and follow it from now on."""
@@ -36,8 +38,11 @@ class FleetView:
             for resource in (bindings.BINDINGS, bindings.CLUSTER_BINDINGS)
             for entry in self._cache.list(names.WORK_GROUP, resource)
         )
-        clusters = Members.of(entry.object for entry in self._cache.list(*CLUSTERS))
-        self._view = View(clusters, Assigned.of(found, self._now()))
+        members = []
+        for entry in self._cache.list(*CLUSTERS):
+            members.append(member_of(entry.object))
+            self._standings[entry.key.name] = standing_of(entry.object)
+        self._view = View(Members(members), Assigned.of(found, self._now()))
         self._cache.subscribe(self._follow)
 
     def at(self, now: float, key: Key | None = None) -> View:
@@ -49,6 +54,11 @@ class FleetView:
     def members(self) -> Members:
         """The clusters as they are."""
         return self._view.members
+
+    @property
+    def standings(self) -> Collection[Standing]:
+        """What doubts need to know of each cluster."""
+        return self._standings.values()
 
     def companions(self, *states: Object) -> Iterable[Key]:
         """The placed bindings that share a workload group with any of these states of a binding."""
@@ -74,12 +84,16 @@ class FleetView:
             key = event.entry.key
             gone = event.type == "DELETED"
             if key[:2] == CLUSTERS:
-                changed[key.name] = None if gone else event.entry.object
+                changed[key.name] = cluster = None if gone else event.entry.object
+                if cluster is None:
+                    self._standings.pop(key.name, None)
+                else:
+                    self._standings[key.name] = standing_of(cluster)
             elif bindings.is_binding(key):
                 self._put(key, None if gone else event.entry.object)
         if changed:
             self._view = View(self._view.members.with_changed(changed), self._view.assigned)
 
     def _put(self, key: Key, binding: Object | None) -> None:
-        share = None if binding is None else share_of(binding, self._now())
-        self._view.assigned.put(key, share)
+        for cluster in self._view.assigned.follow(key, binding, self._now()):
+            self.answers.outdated(cluster, self._now())

@@ -153,10 +153,12 @@ def _candidates(
     sources: list[str] = []
     promises = view.assigned.promises
     said = view.answers.said(wish.key) if asks_agents(request) else {}
+    showing = view.assigned.showing if said else ()
     for member in members.within(feasible):
         name = member.name
         promised = promises.get(name, _NOTHING)
-        room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER))
+        unseen = view.assigned.unseen(name, view.answers.when(wish.key, name)) if name in showing else None
+        room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER), unseen)
         sources.append(source)
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))

@@ -3,17 +3,22 @@
 A placement is promised from the moment it is decided until the member says that the replicas are there, so that two placements
 decided one after the other never take the same room. A promise that nothing confirms ends after five minutes (Karmada's
 overcommit protection keeps it as long): by then the member's own summary shows what it started.
+
+An answer that an agent gave before replicas were shown may not have counted them: what was shown is remembered for as long as there may be
+such answers, and counts against them.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import epoch
+from towline.hub.decide.scheduling.estimates import HOLD_SECONDS
 from towline.kube import amounts
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.objects import Key, Object, is_deleting
@@ -108,6 +113,10 @@ class Assigned:
         self._promised: dict[str, Amounts] = {}
         self._groups: dict[Group, dict[Key, frozenset[str]]] = {}
         self._ends: list[tuple[float, Key]] = []
+        self._shown: dict[str, deque[tuple[float, Amounts]]] = {}
+        """By cluster, what was promised until a member showed it, and when it did, for HOLD_SECONDS."""
+        self._showings: deque[tuple[float, str]] = deque()
+        """All of them, the oldest first."""
 
     @classmethod
     def of(cls, found: Iterable[tuple[Key, Object]], now: float) -> Assigned:
@@ -123,7 +132,27 @@ class Assigned:
         other._promised = {cluster: dict(held) for cluster, held in self._promised.items()}
         other._groups = {group: dict(keys) for group, keys in self._groups.items()}
         other._ends = list(self._ends)
+        other._shown = {cluster: deque(rows) for cluster, rows in self._shown.items()}
+        other._showings = deque(self._showings)
         return other
+
+    def follow(self, key: Key, binding: Object | None, now: float) -> list[str]:
+        """The binding at `key` is this from `now` on. Answers the clusters that show replicas which were only promised before."""
+        before = self._shares.get(key)
+        share = None if binding is None else share_of(binding, now)
+        self.put(key, share)
+        if before is None or not before.promised or binding is None or is_deleting(binding):
+            return []
+        left, targets = dict(share.promised) if share else {}, bindings.targets(binding)
+        clusters = []
+        for cluster, needs in before.promised:
+            still = left.get(cluster, {})
+            shown = {name: amount - still.get(name, 0) for name, amount in needs.items()}
+            if cluster in targets and any(amount > 0 for amount in shown.values()):
+                self._shown.setdefault(cluster, deque()).append((now, shown))
+                self._showings.append((now, cluster))
+                clusters.append(cluster)
+        return clusters
 
     def put(self, key: Key, share: Share | None) -> None:
         """This is what the binding at `key` has now."""
@@ -145,6 +174,11 @@ class Assigned:
     def expire(self, now: float) -> bool:
         """Let promises go whose time is over. Whether any went."""
         gone = False
+        while self._showings and self._showings[0][0] + HOLD_SECONDS <= now:
+            _, cluster = self._showings.popleft()
+            self._shown[cluster].popleft()
+            if not self._shown[cluster]:
+                del self._shown[cluster]
         while self._ends and self._ends[0][0] <= now:
             until, key = heapq.heappop(self._ends)
             share = self._shares.get(key)
@@ -161,6 +195,24 @@ class Assigned:
     def promises(self) -> Mapping[str, Mapping[str, int]]:
         """By cluster, the resources (and "pods") that its summary cannot show yet. A cluster with none is absent."""
         return self._promised
+
+    def unseen(self, cluster: str, since: float) -> Mapping[str, int]:
+        """What an answer of that time has not counted: what is promised, and what was shown later."""
+        promised, shown = self._promised.get(cluster, {}), self._shown.get(cluster)
+        if not shown or shown[-1][0] < since:
+            return promised
+        unseen = dict(promised)
+        for at, needs in reversed(shown):
+            if at < since:
+                break
+            for resource, amount in needs.items():
+                unseen[resource] = unseen.get(resource, 0) + amount
+        return unseen
+
+    @property
+    def showing(self) -> Collection[str]:
+        """The clusters that have shown something lately."""
+        return self._shown.keys()
 
     def of_group(self, namespace: str, value: str, but: Key | None) -> Sequence[frozenset[str]]:
         """The clusters of each placed binding of an affinity group."""

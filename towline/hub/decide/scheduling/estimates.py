@@ -28,6 +28,9 @@ PODS_A_NODE = 110
 NO_ANSWER = -1
 """An agent was asked in vain: it did not answer in time, or could not count."""
 
+HOLD_SECONDS = 10.0
+"""How long an answer holds, unless the cluster's room changes before."""
+
 NO_SUMMARY = "no resourceSummary"
 MODELS = "resource models"
 AGENT = "agent"
@@ -58,6 +61,9 @@ class Answers(Protocol):
     def said(self, key: str) -> Mapping[str, int]:
         """By cluster, the answers that hold now to the wish with this key, or NO_ANSWER."""
 
+    def when(self, key: str, cluster: str) -> float:
+        """When it was said (epoch seconds)."""
+
 
 def room_of(cluster: Object) -> Room | None:
     """The room of a Cluster. None: its status has no resourceSummary, and nothing is known to fit."""
@@ -72,11 +78,15 @@ def room_of(cluster: Object) -> Room | None:
 
 
 def replicas_in(
-    room: Room | None, wish: Wish, assumed: Mapping[str, int], said: int = NO_ANSWER
+    room: Room | None,
+    wish: Wish,
+    assumed: Mapping[str, int],
+    said: int = NO_ANSWER,
+    unseen: Mapping[str, int] | None = None,
 ) -> tuple[int, str]:
     """How many more units of `wish` (replicas, or whole sets) fit, and where that number comes from: of what there is too
     little, or who says so. `assumed` (with "pods") was promised to the cluster, and its status does not show it yet; `said` is
-    its agent's answer.
+    its agent's answer, and `unseen` what that has not counted (None: what is assumed).
 
     The least of what the sums leave and what fits on nodes: as the agent counted them, or else as the models describe them, which
     is coarse (Karmada lets a coarse model overrule an exact count). A resource that the models do not know counts in the sums."""
@@ -96,7 +106,7 @@ def replicas_in(
         return 0, _short_of(source)
     if said != NO_ANSWER or room.grades:
         counted, by = (said, AGENT) if said != NO_ANSWER else (_modelled(room, wish), MODELS)
-        counted = _less(counted, wish, assumed)
+        counted = _less(counted, wish, assumed if unseen is None or said == NO_ANSWER else unseen)
         if counted < fits:
             return counted, by
     return (fits if fits < UNLIMITED else UNLIMITED), _short_of(source)
@@ -112,6 +122,9 @@ class _Nobody:
 
     def said(self, key: str) -> Mapping[str, int]:
         return {}
+
+    def when(self, key: str, cluster: str) -> float:
+        return 0.0
 
 
 NOBODY: Answers = _Nobody()

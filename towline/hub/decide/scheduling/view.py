@@ -49,3 +49,6 @@ class _Heard:
 
     def said(self, key: str) -> Mapping[str, int]:
         return self._answers.said(key)
+
+    def when(self, key: str, cluster: str) -> float:
+        return self._answers.when(key, cluster)

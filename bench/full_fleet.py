@@ -1,6 +1,6 @@
 """A fleet full of bindings: what placing them costs with queue, policies and store, what one taint costs, and memory over many decisions.
 
-`python -m bench.fleet`. The hub has no faces and a memory store; agents do not answer, so nothing but the hub's own work is
+`python -m bench.full_fleet`. The hub has no faces and a memory store; agents do not answer, so nothing but the hub's own work is
 measured, in seconds of the processor.
 """
 

@@ -1,0 +1,108 @@
+"""Keeps the agent's identity good: a new certificate at two thirds of the old one's life or when the hub asks for one, and the
+authorities that the hub says are to be trusted.
+
+What is new is on disk before it is used, and used in a new session; the old one serves until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+import grpc
+
+from towline.agent import identity as identities
+from towline.agent.identity import Identity
+from towline.certs.authority import CertificateError
+from towline.proto import fleet_pb2 as fleet
+
+log = logging.getLogger("towline.agent.renewal")
+
+RETRY_SECONDS = 60.0
+CLOCK_STEP_SECONDS = 3600.0
+"""Timers for far-off days look at the wall clock at least so often: it may be set meanwhile."""
+SPREAD_SECONDS = 5.0
+"""A hub that asks asks all its agents at once; they come within so long."""
+
+
+class Renewal:
+    """`renew(csr)` asks the hub, None when there is no session; `changed()` is told that `identity` is another. `now` is epoch
+    seconds, `jitter` gives 0..1."""
+
+    def __init__(
+        self, identity: Identity, *, save: Callable[[Identity], Awaitable[None]],
+        renew: Callable[[bytes], Awaitable[fleet.RenewResponse | None]], changed: Callable[[], None],
+        now: Callable[[], float], jitter: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.identity = identity
+        self._save = save
+        self._renew = renew
+        self._changed = changed
+        self._now = now
+        self._jitter = jitter
+        self._bundle_pem = b""
+        self._asked_for = 0.0
+        """When the hub's wish for a new certificate is to be met; 0: it has none."""
+        self._wake = asyncio.Event()
+
+    def told(self, trust: fleet.Trust) -> None:
+        """The hub said whom to trust, and whether to renew."""
+        self._bundle_pem = trust.ca_bundle_pem
+        if not trust.renew:
+            self._asked_for = 0.0
+        elif not self._asked_for:
+            self._asked_for = self._now() + self._jitter() * SPREAD_SECONDS
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            wait_seconds = await self.step()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._wake.wait()
+
+    async def step(self) -> float:
+        """Do what is due; how many seconds later something may be due again."""
+        trusting = identities.trusting(self.identity, self._bundle_pem)
+        if trusting is not None:
+            await self._become(trusting, "the hub's authorities are others now")
+        due = min(self.identity.renew_at, self._asked_for or self.identity.renew_at)
+        if due > self._now():
+            return min(due - self._now(), CLOCK_STEP_SECONDS)
+        renewed = await self._renewed()
+        if renewed is None:
+            self._say_when_expired()
+            return RETRY_SECONDS * (0.5 + self._jitter())
+        self._asked_for = 0.0
+        await self._become(renewed, "the certificate was renewed")
+        return min(max(self.identity.renew_at - self._now(), 0.0), CLOCK_STEP_SECONDS)
+
+    async def _renewed(self) -> Identity | None:
+        key_pem = identities.new_key_pem()
+        try:
+            answer = await self._renew(identities.csr_of(key_pem))
+            if answer is None:
+                return None
+            return identities.renewed(self.identity, key_pem, answer.certificate_pem, answer.ca_bundle_pem)
+        except grpc.aio.AioRpcError as error:
+            log.warning("the certificate could not be renewed: %s", error.details())
+        except CertificateError as error:
+            log.warning("the hub sent no usable certificate: %s", error)
+        return None
+
+    async def _become(self, identity: Identity, why: str) -> None:
+        self.identity = identity
+        await self._save(identity)
+        log.info("%s", why)
+        self._changed()
+
+    def _say_when_expired(self) -> None:
+        if self._now() > self.identity.expires_at:
+            log.error(
+                "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
+                "force; make a new token with `towline join %s --token-only` and start the agent with it",
+                self.identity.cluster,
+            )
