@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from towline.cli import drain
 from towline.cli.client import Client, Refused
+from towline.cli.cordon import CORDONED, DRAINED
 from towline.cli.drain import Stay, stay_of
 from towline.cli.main import cli
 
@@ -66,7 +67,7 @@ class Hub:
     def __init__(self, *rounds: list[dict[str, Any]]) -> None:
         self.rounds = list(rounds)
         self.cluster = {
-            "metadata": {"resourceVersion": "1"},
+            "metadata": {"name": "m1", "resourceVersion": "1"},
             "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
         }
         self.conflicts = 1
@@ -97,7 +98,7 @@ class Hub:
 
     def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
         monkeypatch.setattr(Client, "from_kubeconfig", lambda path: self)
-        return CliRunner().invoke(cli, ["drain", *arguments])
+        return CliRunner().invoke(cli, list(arguments))
 
     def __enter__(self) -> Hub:
         return self
@@ -108,7 +109,7 @@ class Hub:
 
 def test_it_follows_until_all_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub([binding(TARGET)], [binding(task())], [], [binding({"clusters": [{"name": "m2"}]})])
-    result = hub.run(monkeypatch, "m1")
+    result = hub.run(monkeypatch, "drain", "m1")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "1 wait, 0 move, 0 are removed, 0 cannot move",
@@ -126,26 +127,27 @@ def test_what_cannot_move_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         [],
         [binding({}, name="api")],
     )
-    result = hub.run(monkeypatch, "m1")
+    result = hub.run(monkeypatch, "drain", "m1")
     assert result.exit_code == 1
     assert "Deployment shop/web cannot move: no room" in result.stderr
-    assert "towline: m1 is not drained: 1 cannot move, 0 are on their way. It goes on; `towline drain m1 --cancel` stops it." in result.stderr  # fmt: skip
+    assert "towline: m1 is not drained: 1 cannot move, 0 are on their way. It goes on; `towline uncordon m1` stops it." in result.stderr  # fmt: skip
     assert hub.taints == ["a", "cluster.karmada.io/unschedulable", "towline.io/drain"]
 
 
 def test_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain.time, "monotonic", iter(range(0, 100, 10)).__next__)
-    result = Hub([binding(TARGET)]).run(monkeypatch, "m1", "--timeout", "5")
+    result = Hub([binding(TARGET)]).run(monkeypatch, "drain", "m1", "--timeout", "5")
     assert result.exit_code == 1 and "0 cannot move, 1 are on their way" in result.stderr
 
 
-def test_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("places", [[CORDONED, DRAINED], [DRAINED], [CORDONED]])
+def test_uncordoning_ends_it(monkeypatch: pytest.MonkeyPatch, places: list[tuple[str, str]]) -> None:
     hub = Hub()
-    hub.cluster["spec"] = {"taints": [{"key": "a", "effect": "NoSchedule"}, drain.CORDON, drain.DRAIN]}
-    assert hub.run(monkeypatch, "m1", "--cancel").exit_code == 0
+    hub.cluster["spec"]["taints"] += [{"key": key, "effect": effect} for key, effect in places]
+    assert hub.run(monkeypatch, "uncordon", "m1").stdout == "cluster/m1 uncordoned\n"
     assert hub.taints == ["a"]
 
 
 def test_there_is_no_such_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = Hub().run(monkeypatch, "m9")
+    result = Hub().run(monkeypatch, "drain", "m9")
     assert result.exit_code == 1 and "There is no cluster 'm9'." in result.stderr

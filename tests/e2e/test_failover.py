@@ -107,7 +107,7 @@ def test_drain(hub: Fleet) -> None:
     done = hub.towline("drain", drained, *admin, "--timeout", "60")
     assert f"{drained} is drained." in done.stdout
     assert taints(hub, drained) == {"cluster.karmada.io/unschedulable"}
-    hub.towline("drain", drained, *admin, "--cancel")
+    hub.towline("uncordon", drained, *admin)
     assert taints(hub, drained) == set()
     unknown = hub.towline("drain", "m9", *admin, check=False)
     assert unknown.stderr.startswith("towline: There is no cluster 'm9'.")

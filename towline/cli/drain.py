@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import click
 
-from towline.cli.client import Client, Refused
+from towline.cli.client import Client
+from towline.cli.cordon import CORDONED, DRAINED, Place, with_taints
 from towline.cli.failures import Failure
 from towline.cli.options import config_option, kubeconfig_option
-from towline.kube.names import TAINT_DRAIN, TAINT_UNSCHEDULABLE
+from towline.cli.selection import Selection, change
+from towline.kube.names import TAINT_DRAIN
 from towline.kube.taints import Taint, tolerates
 
-CORDON = {"key": TAINT_UNSCHEDULABLE, "effect": "NoSchedule"}
-DRAIN = {"key": TAINT_DRAIN, "effect": "NoExecute"}
 BINDINGS = (
     "/apis/work.karmada.io/v1alpha2/resourcebindings",
     "/apis/work.karmada.io/v1alpha2/clusterresourcebindings",
@@ -28,12 +28,10 @@ BINDINGS = (
 PAGE = 500
 LOOK_SECONDS = 1
 """How long each of the two watches is followed in turn."""
-ATTEMPTS = 5
 
 
 @click.command(name="drain")
 @click.argument("cluster")
-@click.option("--cancel", is_flag=True, help="Stop draining. What has moved stays where it is.")
 @click.option(
     "--timeout",
     "timeout_seconds",
@@ -44,18 +42,15 @@ ATTEMPTS = 5
 )
 @kubeconfig_option
 @config_option
-def command(cluster: str, cancel: bool, timeout_seconds: float, kubeconfig: Path | None) -> None:
+def command(cluster: str, timeout_seconds: float, kubeconfig: Path | None) -> None:
     """Move everything off CLUSTER, gracefully.
 
     Nothing new is placed in CLUSTER from here on. A copy leaves when its replacement elsewhere is healthy, so many at a time as the
-    hub's --resource-eviction-rate says. What cannot move stays, and is listed with the reason; then the exit code is 1.
+    hub's --resource-eviction-rate says. What cannot move stays, and is listed with the reason; then the exit code is 1. The hub goes on
+    when this ends; `towline uncordon` stops it.
     """
     with Client.from_kubeconfig(kubeconfig) as client:
-        if cancel:
-            _taint(client, cluster, without=[DRAIN, CORDON])
-            click.echo(f"{cluster} is not drained any more.")
-            return
-        _taint(client, cluster, [CORDON, DRAIN])
+        _taint(client, cluster, add=(CORDONED, DRAINED))
         until = time.monotonic() + timeout_seconds if timeout_seconds else None
         told = _follow(client, cluster, lambda: until is not None and time.monotonic() > until)
         _conclude(client, cluster, told)
@@ -63,16 +58,22 @@ def command(cluster: str, cancel: bool, timeout_seconds: float, kubeconfig: Path
 
 def _conclude(client: Client, cluster: str, told: Mapping[str, Stay]) -> None:
     stuck = {name: stay.why for name, stay in told.items() if stay.state == "stuck"}
-    going = sum(stay.state != "stuck" for stay in told.values())
     for name, why in sorted(stuck.items()):
         click.echo(f"{name} cannot move: {why}", err=True)
     if told:
-        goes_on = f"It goes on; `towline drain {cluster} --cancel` stops it."
+        left = f"{len(stuck)} cannot move, {len(told) - len(stuck)} are on their way"
         raise Failure(
-            f"{cluster} is not drained: {len(stuck)} cannot move, {going} are on their way.", goes_on
+            f"{cluster} is not drained: {left}.", f"It goes on; `towline uncordon {cluster}` stops it."
         )
-    _taint(client, cluster, without=[DRAIN])
+    _taint(client, cluster, without=(DRAINED,))
     click.echo(f"{cluster} is drained. Nothing is placed there until `towline uncordon {cluster}`.")
+
+
+def _taint(client: Client, name: str, add: Sequence[Place] = (), without: Sequence[Place] = ()) -> None:
+    found = next(Selection([name], "", False).read(client))
+    if isinstance(found, Failure):
+        raise found
+    change(client, found, lambda current: with_taints(current, add, without))
 
 
 # --- what is still there ---------------------------------------------------------------------------------------
@@ -173,37 +174,3 @@ def _listed(client: Client, path: str, revisions: dict[str, str | None]) -> Iter
         token = answer["metadata"].get("continue") or ""
         if not token:
             return
-
-
-# --- taints ----------------------------------------------------------------------------------------------------
-
-
-def _taint(
-    client: Client, cluster: str, add: list[dict[str, str]] | None = None, without: list[dict[str, str]] | None = None
-) -> None:  # fmt: skip
-    """Change the taints of CLUSTER, on the version that was read."""
-    path = f"/apis/cluster.karmada.io/v1alpha1/clusters/{cluster}"
-    for attempt in range(ATTEMPTS):
-        try:
-            found = client.get(path)
-            wanted = _with(found["spec"].get("taints") or [], add or [], without or [])
-            version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-            client.merge(path, {"metadata": version, "spec": {"taints": wanted}})
-            return
-        except Refused as error:
-            if error.code == 404:
-                known = "`kubectl get clusters` shows those there are."
-                raise Failure(f"There is no cluster {cluster!r}.", known) from None
-            if error.code != 409 or attempt == ATTEMPTS - 1:
-                raise
-
-
-def _with(
-    taints: list[dict[str, str]], add: list[dict[str, str]], without: list[dict[str, str]]
-) -> list[dict[str, str]]:
-    def place(taint: Mapping[str, str]) -> tuple[str, str]:
-        return taint["key"], taint["effect"]
-
-    gone, present = set(map(place, without)), set(map(place, taints))
-    kept = [taint for taint in taints if place(taint) not in gone]
-    return kept + [taint for taint in add if place(taint) not in present]

@@ -120,11 +120,11 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
-        turns: Turns[Key] = Turns(config.evictions_a_second)
+        turns = Turns[Key](config.evictions_a_second)
         world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
         controllers = Loop(world, recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease)
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, turns, recorder, audit))
+        metrics.registry.register(_Collector(world, controllers, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
@@ -366,11 +366,9 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(
-        self, cache: Cache, controllers: Loop, turns: Turns[Key], recorder: Recorder, audit: AuditLog
-    ) -> None:
-        self._cache = cache
-        self._turns = turns
+    def __init__(self, world: World, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
+        self._cache = world.cache
+        self._turns = world.turns
         self._controllers = controllers
         self._recorder = recorder
         self._audit = audit

@@ -5,15 +5,18 @@ Like `placed`, it reads the cache's bytes: clusters report all the time, and mos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from towline.hub.controllers.turns import Turns
 from towline.hub.decide import bindings, eviction
-from towline.hub.decide.plan import Plan
+from towline.hub.decide.doubt import Doubt
+from towline.hub.decide.plan import Plan, Snapshot
+from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.store.cache import WatchEvent
+from towline.hub.store.fleet import Fleet
 from towline.hub.store.works import CLUSTERS, WorkTable
 from towline.kube.objects import Key
 
@@ -21,6 +24,27 @@ EVICTIONS_A_SECOND = 0.5
 """Bindings that taints may evict, in all clusters together (Karmada's resource-eviction-rate)."""
 _EVICTABLE = (b'"failover"', b'"gracefulEvictionTasks"', b'"EvictionBlocked"')
 """One of these is in every binding that has a task, or may get one while no cluster is drained."""
+
+
+def decide(
+    snapshot: Snapshot,
+    key: Key,
+    now: float,
+    view: View,
+    fleet: Fleet,
+    doubt: Callable[[float], Doubt | None],
+    turns: Turns[Key],
+) -> Plan:
+    """Eviction of the binding at `key`, when it is its turn."""
+    plan = eviction.decide(
+        snapshot,
+        key,
+        now,
+        view,
+        doubted=lambda: found.clusters if (found := doubt(now)) else (),
+        settled_at=fleet.started + fleet.limits.monitor_grace_seconds,
+    )
+    return _in_turn(plan, turns, key, now)
 
 
 def concerned(works: WorkTable, members: Members, event: WatchEvent) -> Iterator[Key]:
@@ -34,7 +58,7 @@ def concerned(works: WorkTable, members: Members, event: WatchEvent) -> Iterator
         yield from _holding(works, key.name)
 
 
-def in_turn(plan: Plan, turns: Turns[Key], key: Key, now: float) -> Plan:
+def _in_turn(plan: Plan, turns: Turns[Key], key: Key, now: float) -> Plan:
     """`plan` if nothing leaves by it because of taints, or it is the turn of the binding at `key`; else to ask again later."""
     if not eviction.moves(plan):
         turns.forget(key)

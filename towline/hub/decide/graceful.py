@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from towline.hub.decide.bindings import desired, observed, targets
 from towline.hub.decide.conditions import epoch, rfc3339
-from towline.hub.decide.placing import with_generation
 from towline.hub.decide.scheduling.assigned import shown
 from towline.hub.decide.scheduling.members import Members
-from towline.kube.objects import Object, generation_of
+from towline.kube.objects import Object, generation_of, with_generation
 
 GRACE_SECONDS = 600.0
 """How long a replacement may take that is there and does not become healthy."""
