@@ -153,3 +153,14 @@ async def test_what_tolerates_a_drain_no_more_leaves() -> None:
         await hub.put(policy("all", [selector(deployment())], ONE_OF_ALL))
         await later(hub, 5)
         assert targets(hub, web) == ["m2"]
+
+
+async def test_a_hub_that_lost_most_of_its_agents_evicts_nothing() -> None:
+    async with running() as hub:
+        (web,) = await a_hub(hub)
+        await hub.put(cluster("m3"))
+        await later(hub, 10, "m1", "m2", "m3")
+        await later(hub, SILENT_SECONDS + 400, "m3")
+        assert targets(hub, web) == ["m1"]
+        await later(hub, 100, "m2", "m3")
+        assert targets(hub, web) == ["m2"], "the other is back: this one is lost"
