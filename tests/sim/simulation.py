@@ -32,6 +32,8 @@ CONVERGENCE_SECONDS = 5.0
 
 
 class Simulation:
+    fault_steps = FAULT_STEPS
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.now = 1_000_000.0
@@ -64,7 +66,7 @@ class Simulation:
             self.group = group
             await self._begin()
             self.healthy = False
-            for _ in range(FAULT_STEPS):
+            for _ in range(self.fault_steps):
                 await self._fault_step()
             await self._heal()
             await self._converge()
@@ -89,10 +91,15 @@ class Simulation:
 
     async def _fault_step(self) -> None:
         self.now += self.rng.uniform(0.05, 2.5)
-        action = self.rng.choices(list(ACTIONS), weights=list(ACTIONS.values()))[0]
+        actions = self._actions()
+        action = self.rng.choices(list(actions), weights=list(actions.values()))[0]
         self.trace.append(action)
         await getattr(self, f"_{action}")()
         await self._pump()
+
+    def _actions(self) -> dict[str, int]:
+        """What may happen, and how often."""
+        return ACTIONS
 
     async def _pump(self) -> None:
         """Let everybody do some of what they have to do, and look at the rules after each part."""

@@ -6,16 +6,19 @@ import logging
 
 import pytest
 
+from tests.sim.failing import FailingSimulation
 from tests.sim.simulation import Simulation
 
 RESTORED_SHARE = 20
 """One in so many seeds also runs the scenario of a restored store."""
+FAILING_SHARE = 2
+"""One in so many that of members that are lost for long."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
-    if metafunc.function is test_a_restored_store_takes_nothing_away:
-        count = max(1, count // RESTORED_SHARE)
+    share = {test_a_restored_store_takes_nothing_away: RESTORED_SHARE, test_members_that_fail: FAILING_SHARE}
+    count = max(1, count // share.get(metafunc.function, 1))
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
@@ -35,4 +38,14 @@ async def test_a_restored_store_takes_nothing_away(seed: int, caplog: pytest.Log
         await Simulation(seed).run_restored()
     except BaseException:
         print(f"seed {seed}")
+        raise
+
+
+async def test_members_that_fail(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    simulation = FailingSimulation(seed)
+    try:
+        await simulation.run()
+    except BaseException:
+        print(f"seed {seed}: {' '.join(simulation.trace)}")
         raise

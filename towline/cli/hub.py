@@ -38,6 +38,14 @@ from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcCon
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
 @click.option(
+    "--resource-eviction-rate",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="A_SECOND",
+    help="How many bindings leave lost, tainted or drained clusters; 0: none.",
+)
+@click.option(
     "--service-account-issuer",
     default="",
     metavar="URL",
@@ -138,6 +146,7 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    resource_eviction_rate: float,
     service_account_issuer: str,
     api_audiences: tuple[str, ...],
     service_account_max_token_seconds: int | None,
@@ -172,6 +181,7 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        evictions_a_second=resource_eviction_rate,
         service_account_issuer=service_account_issuer,
         api_audiences=api_audiences,
         service_account_max_token_seconds=service_account_max_token_seconds or 0,

@@ -42,6 +42,7 @@ from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
+from towline.hub.controllers.turns import Turns
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.gateway.server import Gateway
@@ -119,12 +120,11 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
-        controllers = Loop(
-            World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
-            fence=lambda: leading.lease,
-        )  # fmt: skip
+        turns = Turns[Key](config.evictions_a_second)
+        world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
+        controllers = Loop(world, recorder, now=time.time, new_uid=_new_uid, fence=lambda: leading.lease)
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
+        metrics.registry.register(_Collector(world, controllers, recorder, audit))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
@@ -366,8 +366,9 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
-        self._cache = cache
+    def __init__(self, world: World, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
+        self._cache = world.cache
+        self._turns = world.turns
         self._controllers = controllers
         self._recorder = recorder
         self._audit = audit
@@ -396,6 +397,9 @@ class _Collector:
         for queue, count in self._controllers.pending().items():
             pending.add_metric([queue], count)
         yield pending
+        yield GaugeMetricFamily(
+            "eviction_queue_depth", "Bindings that wait for their turn to be evicted.", value=len(self._turns)
+        )
         objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
         for (group, resource), count in self._cache.counts().items():
             objects.add_metric([group, resource], count)

@@ -55,6 +55,8 @@ class HubConfig:
     """Tokens that are requested for longer are shortened to this; 0: not."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
+    evictions_a_second: float = 0.5
+    """How many bindings leave tainted, lost or drained clusters, in all clusters together; 0: none."""
 
     health: HealthLimits = DEFAULT_LIMITS
     """When clusters count as ready, not ready and lost. Agents are asked for four heartbeats in the grace."""

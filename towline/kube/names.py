@@ -78,6 +78,8 @@ PROPAGATION_FINALIZER = "towline.io/propagation"
 TAINT_NOT_READY = "cluster.karmada.io/not-ready"
 TAINT_UNREACHABLE = "cluster.karmada.io/unreachable"
 TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
+TAINT_DRAIN = "towline.io/drain"
+"""With effect NoExecute: everything is to move off this cluster (`towline drain`)."""
 
 TAINTS_OF_HEALTH = (TAINT_NOT_READY, TAINT_UNREACHABLE)
 """With the effect NoSchedule they follow from a cluster's condition Ready, and from nothing else."""

@@ -6,9 +6,10 @@ A new controller is a file in `hub/decide` and a row here. The functions of a ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from towline.hub.controllers import fleet, placed
+from towline.hub.controllers import collecting, evicting, fleet, placed
+from towline.hub.controllers.turns import Turns
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -29,19 +30,18 @@ from towline.hub.decide import (
     wakes,
 )
 from towline.hub.decide.doubt import FLEET, Doubt
-from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.plan import NOTHING, Plan, Snapshot
 from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
-from towline.kube import deletion, names, tokens
+from towline.kube import names, tokens
 from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
 
 CAPACITY_SECONDS = 5.0
 """The least time between two commits of what one cluster has room for."""
-DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class World:
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: Callable[[], bytes] = bytes
+    turns: Turns[Key] = field(default_factory=lambda: Turns(evicting.EVICTIONS_A_SECOND))
+    """Which binding is evicted next."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -304,51 +306,6 @@ def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
         yield Key(*CLUSTERS, "", name_of(found))
 
 
-# --- garbage: keys are objects of any kind that own something, or are owned -------------------------------------
-
-
-def _garbage_initial(world: World) -> Iterator[Key]:
-    yield from dict.fromkeys(world.cache.owned())
-    for group, resource in sorted(world.cache.counts()):
-        yield from (e.key for e in world.cache.list(group, resource) if _awaits_collector(e))
-
-
-def _garbage_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    entry, previous = event.entry, event.previous
-    awaits = _awaits_collector(entry)
-    if event.type != "DELETED" and (awaits or (entry.meta.ownerReferences and not _uncollected(entry))):
-        yield entry.key
-    if event.type == "DELETED" or awaits:
-        yield from world.cache.dependents(entry.meta.uid)
-    if previous is not None and previous.meta.uid != entry.meta.uid:
-        yield from world.cache.dependents(previous.meta.uid)
-    if not _uncollected(entry):
-        yield from _leaving_owners(world, entry)
-        if previous is not None and previous.meta.ownerReferences != entry.meta.ownerReferences:
-            yield from _leaving_owners(world, previous)
-    if entry.key[:2] == DEFINITIONS and event.type != "DELETED":
-        yield from dict.fromkeys(world.cache.owned())  # an owner's kind may be known now
-
-
-def _awaits_collector(entry: Entry) -> bool:
-    """Whether it is deleted with a policy that garbage collection has to carry out."""
-    waits = entry.meta.finalizers if entry.meta.deletionTimestamp else None
-    return waits is not None and (deletion.FOREGROUND in waits or deletion.ORPHAN in waits)
-
-
-def _uncollected(entry: Entry) -> bool:
-    return entry.key[:2] in UNCOLLECTED
-
-
-def _leaving_owners(world: World, dependent: Entry) -> Iterator[Key]:
-    for reference in dependent.meta.ownerReferences or ():
-        named = {"apiVersion": reference.apiVersion, "kind": reference.kind, "name": reference.name}
-        at = garbage.owner_key(world.snapshot, dependent.key, named)
-        owner = None if at is None else world.cache.get(at)
-        if owner is not None and owner.meta.deletionTimestamp:
-            yield owner.key
-
-
 def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
     return lambda owner: (owner,) if owner[:2] == resource else ()
 
@@ -425,6 +382,14 @@ CONTROLLERS: tuple[Controller, ...] = (
         min_interval_seconds=0.25,
     ),
     Controller(
+        name="eviction",
+        decide=lambda world, key, now: evicting.decide(
+            world.snapshot, key, now, world.placing.at(now, key), world.fleet, world.doubt, world.turns
+        ),
+        initial=_bindings_initial,
+        on_change=lambda world, event: evicting.concerned(world.works, world.placing.members, event),
+    ),
+    Controller(
         name="userworks",
         decide=_stored_report,
         initial=_listed(WORKS),
@@ -435,8 +400,8 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="garbage",
         decide=lambda world, key, now: garbage.decide(world.snapshot, key, now),
-        initial=_garbage_initial,
-        on_change=_garbage_keys,
+        initial=lambda world: collecting.everything(world.cache),
+        on_change=lambda world, event: collecting.concerned(world.cache, event),
     ),
     Controller(
         name="namespaces",
