@@ -417,25 +417,6 @@ async def test_run_follows_changes_until_cancelled() -> None:
         assert finalizers_of(hub.get(WEB) or {}) == [names.PROPAGATION_FINALIZER]
 
 
-async def test_losing_the_lease_ends_the_loop_and_leading_again_decides_everything() -> None:
-    async with running() as hub:
-        await fleet(hub)
-        await hub.put(WEB_POLICY, deployment())
-        commit = hub.cache.commit
-
-        async def fenced(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
-            raise Fenced("another hub leads")
-
-        hub.cache.commit = fenced  # type: ignore[method-assign]
-        with pytest.raises(ExceptionGroup) as raised:
-            await hub.settle()
-        assert raised.group_contains(Fenced)
-        hub.cache.commit = commit  # type: ignore[method-assign]
-        hub.loop.enqueue_all()
-        await hub.settle()
-        assert hub.work("m1", WORK)
-
-
 async def test_a_plan_that_cannot_be_written_hurts_only_its_key(caplog: pytest.LogCaptureFixture) -> None:
     async with running() as hub:
         await hub.put(configmap())
