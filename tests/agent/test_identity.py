@@ -82,7 +82,9 @@ class Hub:
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     ca = authority.create(NOW)
-    enrolment = Enrolment(ca, Rows(), Clusters(), "hub:1", ["gateway:7443"], lambda event: None, lambda: NOW)
+    enrolment = Enrolment(
+        ca, Rows(), Clusters(), lambda: ["hub:1"], lambda: ["gateway:7443"], lambda event: None, lambda: NOW
+    )
     hub = Hub(enrolment, ca=ca)
 
     async def get_ca(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from towline.hub.decide import policies
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.plan import Plan, Put
 from towline.hub.decide.wire import Phase
-from towline.hub.store.contract import Conflict, Fenced, Lease, Unavailable, Write
+from towline.hub.store.contract import Conflict, Lease, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
 from towline.kube import names
 from towline.kube.objects import Key, finalizers_of, revision_of

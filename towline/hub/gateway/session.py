@@ -6,6 +6,7 @@ table of Works and what its inventory says, and the outbox is a set of names, ne
     session.receive(batch, now)       every batch of the agent
     session.configure(settings)       what the Cluster says that the agent has to know, first and on change
     session.trust(trust)              whom the agent is to trust, first and on change
+    session.hubs(hubs)                where it reaches the hubs, first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
     session.questions.ask(wish, now)  what the agent is to count, if its hello says that it does
     session.tick(now)                 at `session.deadline` or later
@@ -140,6 +141,10 @@ class HubSession:
     def trust(self, trust: fleet.Trust) -> None:
         """Whom the agent is to trust; sent when it is another than before."""
         self._standing.put("trust", fleet.HubFrame(trust=trust))
+
+    def hubs(self, hubs: fleet.Hubs) -> None:
+        """Where the agent reaches the hubs; sent when that is another than before."""
+        self._standing.put("hubs", fleet.HubFrame(hubs=hubs))
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
