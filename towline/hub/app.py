@@ -132,7 +132,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             leads=lambda: leading.leads, fence=lambda: leading.lease, fenced=leading.fenced,
         )  # fmt: skip
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
+        metrics.registry.register(_Collector(cache, controllers, recorder, audit, leading))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("controllers", controllers.run()), name="controllers"),
@@ -405,8 +405,11 @@ class _Clusters:
 class _Collector:
     """Counters that parts keep as plain numbers, read when somebody asks."""
 
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
+    def __init__(
+        self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog, leading: Leading
+    ) -> None:
         self._cache = cache
+        self._leading = leading
         self._controllers = controllers
         self._recorder = recorder
         self._audit = audit
@@ -422,6 +425,7 @@ class _Collector:
             others += count
         commits.add_metric(["api"], self._cache.commits - others)
         yield commits
+        yield GaugeMetricFamily("towline_leads", "Whether this hub leads.", value=self._leading.leads)
         yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
         lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
         lost.add_metric(["log"], self._audit.lost)
