@@ -133,6 +133,12 @@ async def enrolled(hub: Hub, token: tokens.JoinToken, before: Identity | None = 
     return await identities.enrol(before or identities.new(token, "member-uid"), token)
 
 
+async def test_a_token_of_several_hubs_is_redeemed_where_one_answers(hub: Hub) -> None:
+    token = await hub.token()
+    identity = await enrolled(hub, replace(token, hub=f"127.0.0.1:1,{token.hub}"))
+    assert identity.certificate_pem and identity.hub == hub.address
+
+
 async def test_a_token_buys_a_certificate_for_its_name_and_our_key(hub: Hub) -> None:
     identity = await enrolled(hub, await hub.token())
     who = authority.agent_identity(identity.certificate_pem.encode())

@@ -10,10 +10,13 @@ import pytest
 
 from tests.controllers.turned import clock, turned
 from tests.decide.world import KINDS
+from towline.certs import authority
+from towline.certs.signing import SigningKeys
 from towline.hub import epoch, peers
 from towline.hub.agents import AGENTS, Agent
 from towline.hub.leading import LEADER, Leading
 from towline.hub.peers import PEERS, Peer, Peers
+from towline.hub.shared_keys import shared
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Change, Fenced, Lease, Row, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
@@ -335,6 +338,26 @@ async def test_all_hubs_have_the_stores_epoch() -> None:
         await a.peers.catch_up()
         assert numbers == [1, 2]
         assert epoch.current(a.cache) == epoch.current(b.cache) == 2
+
+
+@turned
+async def test_hubs_sign_and_verify_with_the_same_keys() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        files = [SigningKeys.of_pems([authority.key_pem(authority.new_key())]) for _ in range(2)]
+        first = await shared(a.cache, files[0], "https://a")
+        await b.peers.catch_up()
+        second = await shared(b.cache, files[1], "https://b")
+        await a.peers.catch_up()
+        assert first.issuer == second.issuer == "https://a"
+        for signs, verifies in ((first, second), (second, first)):
+            assert verifies.claims(signs.sign({"sub": "x"})) == {"sub": "x"}
+        assert files[0].claims(files[0].sign({"sub": "old"})) == first.claims(files[0].sign({"sub": "old"}))
+        assert first.jwks() == second.jwks() and len(first.jwks()["keys"]) == 2
+        revision = b.cache.revision
+        again = await shared(b.cache, files[1], "https://b")
+        assert b.cache.revision == revision, "a restart adds nothing"
+        for keys in (first, second, again):
+            keys.stop()
 
 
 # --- where sessions are --------------------------------------------------------------------------------------
