@@ -133,7 +133,7 @@ class Hub:
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
         )  # fmt: skip
-        session.configure(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
+        session.tell(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
         self.sessions[cluster] = (session, connection)
         return True
 
@@ -217,7 +217,7 @@ class Hub:
             if event.type == "DELETED":
                 self.sessions[key.name][0].close("detached", reconnect=False)
             else:
-                self.sessions[key.name][0].configure(settings_of(event.entry.object))
+                self.sessions[key.name][0].tell(settings_of(event.entry.object))
 
     # --- users ---------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
 from towline.certs import authority, kubeconfig, signing, tls
-from towline.hub import addresses, epoch
+from towline.hub import addresses, epoch, system_namespaces
 from towline.hub.agents import Agents
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
@@ -38,6 +36,7 @@ from towline.hub.api.server import ApiServer
 from towline.hub.api.tokens import Keys, ServiceAccountTokens
 from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
+from towline.hub.collector import Collector
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
@@ -53,20 +52,18 @@ from towline.hub.routes import fleet_of, routes
 from towline.hub.shared_keys import SharedKeys, shared
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Conflict, Store, Unavailable, Write
+from towline.hub.store.contract import Store, Unavailable
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import WorkTable
 from towline.hub.store.workview import WorkView
 from towline.hub.trust import Trust, opened
-from towline.hub.whereabouts import Whereabouts
+from towline.hub.whereabouts import Whereabouts, came_from_another
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object, encode
+from towline.kube.objects import Key, Object
 
 log = logging.getLogger(__name__)
-
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "karmada-system", "karmada-cluster")
 
 
 async def run(config: HubConfig) -> None:
@@ -111,7 +108,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         cache, works, view = await _followed(config, store, kinds, tasks, stack)
-        await _ensure_namespaces(cache)
+        await system_namespaces.ensure(cache, time.time(), _new_uid)
         me = _holder(config.data_dir)
         trust, agents = await _trusted(config, me, cache, audit)
         keys = await _signing_keys(config, cache, stack)
@@ -123,16 +120,10 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         peers = _peers(config, me, cache)
-        leading = Leading(
-            store, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=lambda: controllers.enqueue_all(),
-            elapsed=time.monotonic,
-        )  # fmt: skip
-        controllers = Loop(
-            World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
-            leads=lambda: leading.leads, fence=lambda: leading.lease, fenced=leading.fenced,
-        )  # fmt: skip
+        world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem)
+        leading, controllers = _deciding(config, store, me, peers, world, recorder)
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, audit, leading))
+        metrics.registry.register(Collector(cache, controllers, recorder, audit, leading))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
             tasks.create_task(_vital("controllers", controllers.run()), name="controllers"),
@@ -147,64 +138,61 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.push_async_callback(peers.stop)
         stack.push_async_callback(agents.stop)
         leads = tasks.create_task(_vital("leading", leading.run()), name="leading")
-        stack.push_async_callback(
-            _ended, leads
-        )  # before the row says that this hub stops: then the lease is free
+        stack.push_async_callback(_ended, leads)  # before its row says that this hub stops
 
         fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
-        whereabouts = Whereabouts(cache, me, peers.roll.lives, lambda cluster, there: moved(cluster, there))
         api = _Api(
-            config,
-            trust,
-            fleet_now,
-            peers,
-            keys,
-            cache,
-            kinds,
-            works,
-            view,
-            audit,
-            metrics,
-            placing,
-            controllers,
-        )
-        gateway = Gateway(
-            HubIdentity(store_id, number, _heartbeat_seconds(config)),
-            Surroundings(
-                works=works,
-                clusters=cache,
-                members=Members(fleet, agents),
-                certificates=trust,
-                shown=agents.shown,
-                catch_up=peers.catch_up,
-                epoch=lambda: epoch.current(cache),
-                came_from_another=whereabouts.came_from,
-                gateways=lambda: peers.roll.addresses(lambda peer: peer.gateways),
-                raise_epoch=lambda at_least: _raised(cache, at_least),
-                audit=audit,
-                now=time.time,
-                answers=placing.answers,
-                registry=metrics.registry,
-            ),
-        )
-
-        def moved(cluster: str, there: bool) -> None:
-            fleet.at_another_hub(cluster, there, time.time())
-            if there:
-                works.forget_reports(cluster)
-                gateway.moved(cluster)
-
+            config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
+        )  # fmt: skip
+        identity = HubIdentity(store_id, number, _heartbeat_seconds(config))
+        gateway = _gateway(identity, me, world, agents, trust, peers, audit, metrics)
         await gateway.start(config.gateway_address)
         stack.push_async_callback(gateway.stop)
         trust.tell(gateway.certificates_changed)
-        for callback in (whereabouts.look, gateway.gateways_changed, leading.look):
-            peers.tell(callback)
-        whereabouts.start()
-        stack.callback(whereabouts.stop)
+        look = _whereabouts(cache, me, peers, fleet, works, gateway, stack)
+        peers.tell(look, gateway.gateways_changed, leading.look)
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
         yield Hub(url, config.gateway_address, api.kubeconfig)
+
+
+def _deciding(
+    config: HubConfig, store: Store, me: str, peers: Peers, world: World, recorder: Recorder
+) -> tuple[Leading, Loop]:
+    """The controllers, and what says whether this hub leads them."""
+    leading = Leading(
+        store, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=lambda: controllers.enqueue_all(),
+        elapsed=time.monotonic,
+    )  # fmt: skip
+    controllers = Loop(
+        world, recorder, now=time.time, new_uid=_new_uid,
+        leads=lambda: leading.leads, fence=lambda: leading.lease, fenced=leading.fenced,
+    )  # fmt: skip
+    return leading, controllers
+
+
+def _gateway(
+    identity: HubIdentity, me: str, world: World, agents: Agents, trust: Trust, peers: Peers, audit: AuditLog, metrics: Metrics
+) -> Gateway:  # fmt: skip
+    cache = world.cache
+    given = Surroundings(
+        works=world.works,
+        clusters=cache,
+        members=Members(world.fleet, agents),
+        certificates=trust,
+        shown=agents.shown,
+        catch_up=peers.catch_up,
+        epoch=partial(epoch.current, cache),
+        came_from_another=partial(came_from_another, cache, me),
+        gateways=peers.gateways,
+        raise_epoch=lambda at_least: _raised(cache, at_least),
+        audit=audit,
+        now=time.time,
+        answers=world.placing.answers,
+        registry=metrics.registry,
+    )
+    return Gateway(identity, given)
 
 
 async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) -> tuple[Trust, Agents]:
@@ -218,6 +206,23 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
     trust.start()
     agents.start()
     return trust, agents
+
+
+def _whereabouts(
+    cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway, stack: contextlib.AsyncExitStack
+) -> Callable[[], None]:  # fmt: skip
+    """Follows which sessions other hubs hold; answers what to call when hubs came or died."""
+
+    def moved(cluster: str, there: bool) -> None:
+        fleet.at_another_hub(cluster, there, time.time())
+        if there:
+            works.forget_reports(cluster)
+            gateway.moved(cluster)
+
+    found = Whereabouts(cache, me, peers.roll.lives, moved)
+    found.start()
+    stack.callback(found.stop)
+    return found.look
 
 
 def _shares_its_store(config: HubConfig) -> bool:
@@ -309,8 +314,8 @@ class _Api:
             authority=trust,
             store=cache,
             clusters=_Clusters(self, cache),
-            apis=lambda: peers.roll.addresses(lambda peer: peer.apis[:1]),
-            gateways=lambda: peers.roll.addresses(lambda peer: peer.gateways),
+            apis=peers.apis,
+            gateways=peers.gateways,
             catch_up=peers.catch_up,
             audit=audit,
             now=time.time,
@@ -402,49 +407,6 @@ class _Clusters:
         return await Local(self._api.server.engine).write(obj)
 
 
-class _Collector:
-    """Counters that parts keep as plain numbers, read when somebody asks."""
-
-    def __init__(
-        self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog, leading: Leading
-    ) -> None:
-        self._cache = cache
-        self._leading = leading
-        self._controllers = controllers
-        self._recorder = recorder
-        self._audit = audit
-
-    def collect(self) -> Iterable[Metric]:
-        commits = CounterMetricFamily(
-            "towline_store_commits", "Commits to the store, by who made them.", labels=["writer"]
-        )
-        others = self._recorder.commits
-        commits.add_metric(["events"], self._recorder.commits)
-        for controller, count in self._controllers.commits.items():
-            commits.add_metric([controller], count)
-            others += count
-        commits.add_metric(["api"], self._cache.commits - others)
-        yield commits
-        yield GaugeMetricFamily("towline_leads", "Whether this hub leads.", value=self._leading.leads)
-        yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
-        lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
-        lost.add_metric(["log"], self._audit.lost)
-        yield lost
-        yield GaugeMetricFamily(
-            "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
-        )
-        pending = GaugeMetricFamily(
-            "scheduler_pending_bindings", "Templates to be placed, by what they wait for.", labels=["queue"]
-        )
-        for queue, count in self._controllers.pending().items():
-            pending.add_metric([queue], count)
-        yield pending
-        objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
-        for (group, resource), count in self._cache.counts().items():
-            objects.add_metric([group, resource], count)
-        yield objects
-
-
 # --- steps ---------------------------------------------------------------------------------------------------
 
 
@@ -476,35 +438,6 @@ def _heartbeat_seconds(config: HubConfig) -> int:
 
 async def _raised(cache: Cache, at_least: int) -> int:
     return (await epoch.raise_epoch(cache, _new_uid, at_least))[1]
-
-
-async def _ensure_namespaces(cache: Cache) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    missing = [name for name in NAMESPACES if cache.get(Key("", "namespaces", "", name)) is None]
-    rows = [
-        Write(
-            Key("", "namespaces", "", name).path(),
-            encode(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {
-                        "name": name,
-                        "uid": _new_uid(),
-                        "creationTimestamp": stamp,
-                        "labels": {"kubernetes.io/metadata.name": name},
-                    },
-                    "spec": {"finalizers": ["kubernetes"]},
-                    "status": {"phase": "Active"},
-                }
-            ),
-            0,
-        )
-        for name in missing
-    ]
-    if rows:
-        with contextlib.suppress(Conflict):  # another hub made them just now
-            await cache.commit(rows)
 
 
 async def _compact(store: Store, cache: Cache, every_seconds: float) -> None:

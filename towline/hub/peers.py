@@ -119,9 +119,17 @@ class Peers:
         self._living = self.roll.others
         self._unsubscribe = self._cache.subscribe(self._rows_changed)
 
-    def tell(self, callback: Callable[[], None]) -> None:
-        """Call `callback()` when a hub came, died or is reached elsewhere."""
-        self._told.append(callback)
+    def tell(self, *callbacks: Callable[[], None]) -> None:
+        """Call these when a hub came, died or is reached elsewhere."""
+        self._told.extend(callbacks)
+
+    def apis(self) -> tuple[str, ...]:
+        """HOST:PORT of the hubs' APIs, this one's first."""
+        return self.roll.addresses(lambda peer: peer.apis[:1])
+
+    def gateways(self) -> tuple[str, ...]:
+        """HOST:PORT of the hubs' gateways, this one's first."""
+        return self.roll.addresses(lambda peer: peer.gateways)
 
     async def catch_up(self) -> None:
         """Return when this hub has seen all that any hub committed before the call. Raises Unavailable."""

@@ -10,6 +10,12 @@ from towline.hub.store.cache import Cache, Entry
 from towline.kube.objects import Key
 
 
+def came_from_another(cache: Cache, me: str, cluster: str) -> bool:
+    """Whether the session that the row of `cluster` knows is, or was, at another hub than `me`."""
+    entry = cache.get(Key(*AGENTS, "", cluster))
+    return entry is not None and entry.object["spec"]["hub"] != me
+
+
 class Whereabouts:
     """`me` names this hub, `lives` says of a hub's name whether it lives; `moved(cluster, there)` is called when a cluster's session is at
     another hub from now on, or (`there` False) not any more."""
@@ -33,11 +39,6 @@ class Whereabouts:
 
     def stop(self) -> None:
         self._unsubscribe()
-
-    def came_from(self, cluster: str) -> bool:
-        """Whether the session that the row of `cluster` knows is, or was, at another hub."""
-        entry = self._cache.get(Key(*AGENTS, "", cluster))
-        return entry is not None and entry.object["spec"]["hub"] != self._me
 
     def look(self) -> None:
         """A hub came or died."""

@@ -160,7 +160,7 @@ class Gateway:
         if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
             live.close(_REVOKED.format(name), reconnect=False)
             return
-        live.session.configure(settings_of(cluster))
+        live.session.tell(settings_of(cluster))
         self._release(live, cluster)
 
     def _release(self, live: _Live, cluster: Object) -> None:
@@ -177,7 +177,7 @@ class Gateway:
     def gateways_changed(self) -> None:
         """Hubs came or went: agents are told where to go should this one die."""
         for live in self._live.values():
-            live.session.hubs(fleet.Hubs(gateways=self._given.gateways()))
+            live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
             live.wake.set()
 
     def moved(self, cluster: str) -> None:
@@ -200,7 +200,7 @@ class Gateway:
     def _say_whom_to_trust(self, live: _Live) -> None:
         certificates = self._given.certificates
         renew = live.shown.issuer != certificates.issuing_key_id
-        live.session.trust(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
+        live.session.tell(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
         live.wake.set()
 
     def _cluster(self, name: str) -> Object | None:
@@ -308,7 +308,7 @@ class Gateway:
         )
         live = self._live[name] = _Live(shown, session)
         self._say_whom_to_trust(live)
-        live.session.hubs(fleet.Hubs(gateways=self._given.gateways()))
+        live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
         self._metrics.sessions.set(len(self._live))
         return live
 

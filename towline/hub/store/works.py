@@ -179,8 +179,7 @@ class WorkTable:
 
     def forget_reports(self, cluster: str) -> None:
         """Another hub hears its agent now: what is not stored yet may be old already, and is asked for there."""
-        for at in [at for at in self._reports if at[0] == cluster]:
-            del self._reports[at]
+        self._reports = {at: report for at, report in self._reports.items() if at[0] != cluster}
 
     def held(self, cluster: str, work_names: Iterable[str]) -> None:
         """The agent's inventory lists these. To be called before the gateway concludes that the hub does not know one:
