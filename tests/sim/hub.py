@@ -83,7 +83,10 @@ class Hub:
         self.fleet = Fleet(now())
         self.placing = FleetView(self.cache, now)
         world = World(self.cache, self.works, self.fleet, self.placing)
-        self.loop = Loop(world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS)  # type: ignore[arg-type]
+        self.leads = True
+        self.loop = Loop(
+            world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS, leads=lambda: self.leads  # type: ignore[arg-type]
+        )  # fmt: skip
         self._stops: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 

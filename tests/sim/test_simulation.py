@@ -6,6 +6,8 @@ import logging
 
 import pytest
 
+from tests.sim.pairs import PairSimulation
+from tests.sim.restored import RestoredSimulation
 from tests.sim.simulation import Simulation
 
 RESTORED_SHARE = 20
@@ -19,9 +21,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
-async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [Simulation, PairSimulation], ids=["one hub", "two hubs"])
+async def test_faults_and_convergence(
+    kind: type[Simulation], seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL + 1)
-    simulation = Simulation(seed)
+    simulation = kind(seed)
     try:
         await simulation.run()
     except BaseException:
@@ -32,7 +37,7 @@ async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixtur
 async def test_a_restored_store_takes_nothing_away(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
     try:
-        await Simulation(seed).run_restored()
+        await RestoredSimulation(seed).run()
     except BaseException:
         print(f"seed {seed}")
         raise
