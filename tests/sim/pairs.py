@@ -126,3 +126,5 @@ class PairSimulation(Simulation):
         await super()._heal()
         if self.other is None:
             await self._second_hub()
+        elif not self.other.loaded:
+            self.other.load()

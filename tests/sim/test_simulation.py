@@ -13,20 +13,30 @@ from tests.sim.simulation import Simulation
 RESTORED_SHARE = 20
 """One in so many seeds also runs the scenario of a restored store."""
 
+PAIR_SHARE = 2
+"""The same for two hubs on one store."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
     if metafunc.function is test_a_restored_store_takes_nothing_away:
         count = max(1, count // RESTORED_SHARE)
+    if metafunc.function is test_faults_and_convergence_with_two_hubs:
+        count = max(1, count // PAIR_SHARE)
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
-@pytest.mark.parametrize("kind", [Simulation, PairSimulation], ids=["one hub", "two hubs"])
-async def test_faults_and_convergence(
-    kind: type[Simulation], seed: int, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
-    simulation = kind(seed)
+    await explained(Simulation(seed), seed)
+
+
+async def test_faults_and_convergence_with_two_hubs(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    await explained(PairSimulation(seed), seed)
+
+
+async def explained(simulation: Simulation, seed: int) -> None:
     try:
         await simulation.run()
     except BaseException:
