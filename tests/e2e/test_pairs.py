@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -256,6 +257,21 @@ def test_the_other_is_killed_and_comes_back(pair: Pair) -> None:
     assert pair.leads(leader)
     pair.process(other).start()
     pair.serves(other)
+
+
+def test_a_leader_that_loses_its_store_does_not_lead_any_more(pair: Pair) -> None:
+    leader, other = leader_of(pair)
+    etcd = pair.fleet.processes["etcd"].running
+    assert etcd is not None
+    etcd.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: not pair.leads(leader) and not pair.leads(other), 10, "nobody leads")
+    finally:
+        etcd.send_signal(signal.SIGCONT)
+    leader_of(pair)
+    eventually(lambda: pair.api(other).apply(f"{MAPS}/after", configmap("after", SPACE)), 10)
+    eventually(lambda: everywhere(pair, {"after"}), 20)
+    assert all(pair.ready(name, "a") and pair.ready(name, "b") for name in MEMBERS)
 
 
 def test_a_leader_that_stops_in_order_hands_over_at_once(pair: Pair) -> None:

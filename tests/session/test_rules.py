@@ -591,11 +591,11 @@ def test_settings_that_were_lost_come_with_the_next_exchange() -> None:
 def test_whom_to_trust_is_told_beside_settings_and_again_when_it_was_lost() -> None:
     pair = Pair({"a": work("a")})
     both, new = fleet.Trust(ca_bundle_pem=b"both"), fleet.Trust(ca_bundle_pem=b"new", renew=True)
-    pair.hub.configure(SETTINGS)
-    pair.hub.trust(both)
+    pair.hub.tell(SETTINGS)
+    pair.hub.tell(both)
     pair.settle()
     assert pair.saw(Trusting) == [Trusting(both)] and pair.saw(Configure) == [Configure(SETTINGS)]
-    pair.hub.trust(new)
+    pair.hub.tell(new)
     pair.hub_sends()  # lost
     pair.put(work("a", revision=11, x="newer"))
     pair.settle()
