@@ -7,6 +7,8 @@ import logging
 import pytest
 
 from tests.sim.failing import FailingSimulation
+from tests.sim.pairs import PairSimulation
+from tests.sim.restored import RestoredSimulation
 from tests.sim.simulation import Simulation
 
 RESTORED_SHARE = 20
@@ -14,17 +16,32 @@ RESTORED_SHARE = 20
 FAILING_SHARE = 2
 """One in so many that of members that are lost for long."""
 
+PAIR_SHARE = 2
+"""The same for two hubs on one store."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
-    share = {test_a_restored_store_takes_nothing_away: RESTORED_SHARE, test_members_that_fail: FAILING_SHARE}
+    share = {
+        test_a_restored_store_takes_nothing_away: RESTORED_SHARE,
+        test_members_that_fail: FAILING_SHARE,
+        test_faults_and_convergence_with_two_hubs: PAIR_SHARE,
+    }
     count = max(1, count // share.get(metafunc.function, 1))
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
 async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
-    simulation = Simulation(seed)
+    await explained(Simulation(seed), seed)
+
+
+async def test_faults_and_convergence_with_two_hubs(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    await explained(PairSimulation(seed), seed)
+
+
+async def explained(simulation: Simulation, seed: int) -> None:
     try:
         await simulation.run()
     except BaseException:
@@ -35,7 +52,7 @@ async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixtur
 async def test_a_restored_store_takes_nothing_away(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
     try:
-        await Simulation(seed).run_restored()
+        await RestoredSimulation(seed).run()
     except BaseException:
         print(f"seed {seed}")
         raise

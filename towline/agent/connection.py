@@ -20,7 +20,7 @@ from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, Synced, Trusting
+from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, HubsAt, Synced, Trusting
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -71,6 +71,7 @@ class Connection:
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
         trusting: Callable[[fleet.Trust], None],
+        hubs_at: Callable[[Sequence[str], str], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -82,6 +83,8 @@ class Connection:
         self._configure = configure
         self._answering = answering
         self._trusting = trusting
+        self._hubs_at = hubs_at
+        self._address = ""
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -92,12 +95,13 @@ class Connection:
         self._renewed = asyncio.Event()
         self.state = State()
 
-    async def run(self, identity: Callable[[], Identity], addresses: Sequence[str]) -> None:
-        """Connect, and again, for ever. `identity()` gives the certificate of the moment."""
+    async def run(self, identity: Callable[[], Identity], gateways: Callable[[], Sequence[str]]) -> None:
+        """Connect, and again, for ever. `identity()` gives the certificate of the moment, `gateways()` where the hubs are."""
         pause, longest = BACKOFF_SECONDS
         turn = 0
         while True:
-            address = addresses[turn % len(addresses)]
+            addresses = gateways()
+            self._address = address = addresses[turn % len(addresses)]
             turn += 1
             closed = await self._once(identity(), address)
             if self.state.synced:
@@ -239,6 +243,8 @@ class Connection:
                 self._configure(effect.settings)
             elif isinstance(effect, Trusting):
                 self._trusting(effect.trust)
+            elif isinstance(effect, HubsAt):
+                self._hubs_at(effect.gateways, self._address)
             elif isinstance(effect, Estimate):
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):

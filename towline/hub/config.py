@@ -64,8 +64,9 @@ class HubConfig:
     server_certificate_days: int = 365
     """Renewed at every start, and at two thirds of that."""
     admin_certificate_days: int = 365
-    lease_ttl_seconds: float = 15.0
-    """The leader's lease. It is renewed at a third of that."""
+    lease_ttl_seconds: float = 8.0
+    """The leader's lease, of several hubs on one store; it is renewed at a third of that. Also after how long without a sign of life a
+    hub is taken for dead."""
     compact_seconds: float = 300.0
     """How often changes older than the last round are forgotten."""
     window_events: int = 10_000

@@ -91,6 +91,11 @@ RELEASE_DELETIONS = "towline.io/release-deletions"
 RELEASE_EVICTIONS = "towline.io/release-evictions"
 """An RFC 3339 time: a loss before it is a real one, whatever the hub thinks."""
 
+# --- what hubs on one store tell each other ------------------------------------------------------------------
+
+LET_GO_BY = "towline.io/let-go-by"
+"""On a Namespace that is being deleted: the clusters whose agents said that they hold it no more, with commas between."""
+
 # --- bounds --------------------------------------------------------------------------------------------------
 
 LABEL_LENGTH_MAX = 63

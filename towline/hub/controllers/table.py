@@ -38,7 +38,7 @@ from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
 from towline.kube import names, tokens
-from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
+from towline.kube.objects import Key, Object, namespace_of
 
 CAPACITY_SECONDS = 5.0
 """The least time between two commits of what one cluster has room for."""
@@ -91,6 +91,9 @@ class Controller:
     """Of two keys that are equally urgent, the one of higher priority is decided first."""
     min_interval_seconds: float = 0.0
     """The least time from a decision that wrote something to the next on the same key."""
+    whose: Callable[[World, Key], bool | None] | None = None
+    """Of several hubs on one store, which decides on a key: this one (True), another (False), or, as for all keys of a row without
+    it, the one that leads (None). For what needs the agents' own words, which only the hub has that holds their session."""
 
 
 # --- propagation: keys are templates -------------------------------------------------------------------------
@@ -301,9 +304,25 @@ def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 
 def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
-    found = world.snapshot.get(Key(*CLUSTERS, "", cluster))
-    if found is not None and is_deleting(found):
-        yield Key(*CLUSTERS, "", name_of(found))
+    yield from (key for key in _cluster_named(cluster) if _is_leaving(world, key))
+
+
+def _is_leaving(world: World, cluster: Key) -> bool:
+    entry = world.cache.get(cluster)
+    return entry is not None and entry.meta.deletionTimestamp is not None
+
+
+def _cluster_named(cluster: str) -> Iterable[Key]:
+    return (Key(*CLUSTERS, "", cluster),)
+
+
+def _of_session(world: World, cluster: Key) -> bool | None:
+    return world.fleet.whose(cluster.name)
+
+
+def _of_reports(world: World, owner: Key) -> bool | None:
+    """Reports are where they came in, until they are stored; all else about their owner is the leader's."""
+    return True if world.works.reports_of(owner) else None
 
 
 def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
@@ -379,6 +398,7 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_bindings_initial,
         on_change=_aggregation_keys,
         on_report=lambda owner: (owner,) if bindings.is_binding(owner) else (),
+        whose=_of_reports,
         min_interval_seconds=0.25,
     ),
     Controller(
@@ -395,6 +415,7 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(WORKS),
         on_change=_userworks_keys,
         on_report=_is(WORKS),
+        whose=_of_reports,
         min_interval_seconds=0.25,
     ),
     Controller(
@@ -411,6 +432,15 @@ CONTROLLERS: tuple[Controller, ...] = (
         on_work=lambda world, cluster, owner: _is(NAMESPACES)(owner),
     ),
     Controller(
+        name="copies",
+        decide=lambda world, key, now: namespaces.noted(world.snapshot, key, world.works.let_go(key)),
+        initial=lambda world: (),
+        on_change=_namespaces_keys,
+        on_report=_is(NAMESPACES),
+        whose=lambda world, key: bool(world.works.let_go(key)),
+        min_interval_seconds=0.25,
+    ),
+    Controller(
         name="clusters",
         decide=lambda world, key, now: clusters.decide(
             world.snapshot, key, now, len(world.works.works_of(key.name))
@@ -418,6 +448,8 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(CLUSTERS),
         on_change=_clusters_keys,
         on_work=_leaving_cluster,
+        on_contact=_cluster_named,
+        whose=lambda world, key: _of_session(world, key) if _is_leaving(world, key) else None,
     ),
     Controller(
         name="health",
@@ -425,8 +457,9 @@ CONTROLLERS: tuple[Controller, ...] = (
             world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started, world.fleet.limits
         ),
         initial=_listed(CLUSTERS),
-        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
-        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        on_change=lambda world, event: _is(CLUSTERS)(event.entry.key),
+        on_contact=_cluster_named,
+        whose=_of_session,
     ),
     Controller(
         name="doubt",
@@ -446,8 +479,9 @@ CONTROLLERS: tuple[Controller, ...] = (
         name="capacity",
         decide=_capacity_decide,
         initial=_listed(CLUSTERS),
-        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
-        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        on_change=lambda world, event: _is(CLUSTERS)(event.entry.key),
+        on_contact=_cluster_named,
+        whose=_of_session,
         min_interval_seconds=CAPACITY_SECONDS,
     ),
     Controller(
