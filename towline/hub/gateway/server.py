@@ -180,6 +180,11 @@ class Gateway:
             live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
             live.wake.set()
 
+    def cut_off(self) -> None:
+        """This hub cannot reach its store: another may serve the agents better."""
+        for live in list(self._live.values()):
+            live.close("this hub is cut off from its store")
+
     def moved(self, cluster: str) -> None:
         """Another hub has a newer session of the cluster."""
         self._breakers.pop(cluster, None)

@@ -120,6 +120,11 @@ class Fleet:
         self._contacts.pop(cluster, None)
         self._elsewhere.discard(cluster)
 
+    def away(self, now: float) -> None:
+        """This hub could neither hear nor write until now: its own absence counts against nobody."""
+        self.started = now
+        self._contacts = {name: replace(contact, heard=now) for name, contact in self._contacts.items()}
+
     def _met(self, cluster: str, now: float) -> tuple[Contact, bool]:
         """The contact, now that a message came; and whether it may have been taken for lost before."""
         contact = self._contacts.get(cluster)
