@@ -36,6 +36,7 @@ _DRIFT_FREE = 3
 """So many times in a row drift is put back at once; then it looks like a fight and is put back ever more slowly."""
 _DRIFT_CALM_SECONDS = 60.0
 _RANK_REMOVAL = 8
+STOPPED = "stopped, because the agent was cut off from the hub for longer than stopAfterSeconds ({} s)"
 
 
 class AppliedStore(Protocol):
@@ -75,7 +76,7 @@ class Applier:
     """Reconciles Works with the member. Callers stay on its event loop; tasks live in `group`.
 
     `persist` keeps what the desired table hands back, and calls back when it is durable; `outbox` is called when there is something new to send;
-    `now` is monotonic seconds, `jitter` gives 0..1."""
+    `now` is monotonic seconds, `jitter` gives 0..1; `stopped` says of which Works nothing may run now."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Applier:
         now: Callable[[], float],
         jitter: Callable[[], float],
         concurrency: int,
+        stopped: Callable[[HeldWork], bool] = lambda row: False,
     ) -> None:
         self._desired = desired
         self._namespace = names.execution_namespace(cluster)
@@ -99,6 +101,7 @@ class Applier:
         self._now = now
         self._jitter = jitter
         self._concurrency = concurrency
+        self._is_stopped = stopped
         self._works: dict[str, _Work] = {}
         self._by_ref: dict[Ref, tuple[str, ...]] = {}
         self._queue: list[tuple[int, int, _Work]] = []
@@ -296,6 +299,9 @@ class Applier:
         """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
         owner = Owner(self._namespace, row.name)
         manifests, problems = _parsed(row, owner)
+        stopped = self._is_stopped(row)
+        if stopped:
+            manifests = [(ref, execution.stopped(body)) for ref, body in manifests]
         # What cannot be read may be what looks left out: then nothing is let go of.
         readable = not problems
         applied = 0
@@ -315,6 +321,12 @@ class Applier:
         if readable:
             cleared, left = await self._let_go(work, row, owner)
             problems += left
+        if self._is_stopped(row) != stopped:
+            work.again = True  # what was just applied is not what is wanted any more
+            return None
+        if stopped and not problems:
+            self._stopped_as_told(work, row, cleared)
+            return None
         return self._conclude(work, row, applied, cleared, problems)
 
     async def _let_go(self, work: _Work, row: HeldWork, owner: Owner) -> tuple[list[Ref], list[Problem]]:
@@ -395,6 +407,14 @@ class Applier:
         pause = self._backoff(work.attempts)
         work.attempts += 1
         return max(pause, *(problem.retry_after_seconds for problem in problems))
+
+    def _stopped_as_told(self, work: _Work, row: HeldWork, cleared: list[Ref]) -> None:
+        """Nothing of it runs; the hub learns that when there is one again."""
+        if cleared and (persist := self._desired.cleared(row.name, cleared)) is not None:
+            self._persist(persist, None)
+        work.attempts, work.settled = 0, None
+        log.warning("Work %s is stopped: %s", row.name, STOPPED.format(row.stop_after_seconds))
+        self._failed(row, len(row.manifests), STOPPED.format(row.stop_after_seconds))
 
     # --- reports -------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from towline.hub.decide import (
     capacity,
     clusters,
     doubt,
+    failback,
     garbage,
     health,
     namespaces,
@@ -267,6 +268,24 @@ def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         yield from _bindings_initial(world)
 
 
+# --- failback: the only key is the fleet ---------------------------------------------------------------------
+
+
+def _failback_decide(world: World, key: Key, now: float) -> Plan:
+    settled_at = world.fleet.started + world.fleet.limits.monitor_grace_seconds
+    return failback.decide(world.snapshot, now, world.placing.at(now, key), settled_at=settled_at)
+
+
+def _failback_keys(world: World, event: WatchEvent) -> Iterator[Key]:
+    key = event.entry.key
+    if bindings.is_binding(key):
+        states = [entry for entry in (event.previous, event.entry) if entry is not None]
+        if any(names.FAILBACK in (state.meta.labels or ()) for state in states):
+            yield failback.FLEET
+    elif key[:2] == CLUSTERS and evicting.turned(event):
+        yield failback.FLEET
+
+
 # --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------
 
 
@@ -408,6 +427,13 @@ CONTROLLERS: tuple[Controller, ...] = (
         ),
         initial=_bindings_initial,
         on_change=lambda world, event: evicting.concerned(world.works, world.placing.members, event),
+    ),
+    Controller(
+        name="failback",
+        decide=_failback_decide,
+        initial=lambda world: (failback.FLEET,),
+        on_change=_failback_keys,
+        min_interval_seconds=0.25,
     ),
     Controller(
         name="userworks",
