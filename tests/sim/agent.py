@@ -23,10 +23,6 @@ from towline.proto import fleet_pb2 as fleet
 RETRY_SECONDS = 5.0
 
 
-CLOCK_RATES = {"member1": 0.98, "member2": 1.02}
-"""How much faster than the hub's some agents' clocks run."""
-
-
 class Crashed(Exception):
     """The process died at this instant."""
 
@@ -51,10 +47,11 @@ class Agent:
         self.cluster = member.cluster
         self.namespace = names.execution_namespace(member.cluster)
         self.disk = Disk()
+        self.clock_rate = 1.0
+        """How much faster than the hub's its clock runs."""
         self.running = False
         self.unwelcome = False
-        rate = CLOCK_RATES.get(member.cluster, 1.0)
-        self._rng, self._now, self._die = rng, lambda: now() * rate, die
+        self._rng, self._now, self._die = rng, lambda: now() * self.clock_rate, die
         self.connection: Connection | None = None
         self.session: AgentSession | None = None
         self.start()

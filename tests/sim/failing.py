@@ -48,6 +48,7 @@ FAILOVERS: dict[str, Any] = {
 """What the policy says of failover, where it says anything."""
 STOPPED_STEPS = 50
 """So many, until what must never run twice may run elsewhere."""
+CLOCK_RATES = {"member1": 0.98, "member2": 1.02}
 ABLE_SECONDS = 20.0
 """Who could not act has so long to do what is overdue."""
 HOMING_STEPS = 300
@@ -64,6 +65,9 @@ class FailingSimulation(Simulation):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
+        for name, rate in CLOCK_RATES.items():
+            self.agents[name].clock_rate = rate
+            self.agents[name].start()
         self.moves = 0
         """How often `once` came to run elsewhere."""
         self._unable_at: dict[str, float] = {}
