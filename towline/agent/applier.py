@@ -16,16 +16,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import orjson
-
 from towline.agent import execution
 from towline.agent.desired import Desired, HeldWork, Persist, Ref
 from towline.agent.execution import Applied, Mode, Owner, shown
 from towline.agent.kubernetes import MemberUnreachable, Refused
 from towline.agent.watcher import Record, Watcher
-from towline.agent.writer import Done, Problem, Writer
+from towline.agent.writer import Done, Problem, Writer, parsed, problem_of
 from towline.kube import names
-from towline.kube.objects import Object
 from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.applier")
@@ -298,7 +295,7 @@ class Applier:
     async def _reconcile(self, work: _Work, row: HeldWork) -> float | None:
         """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
         owner = Owner(self._namespace, row.name)
-        manifests, problems = _parsed(row, owner)
+        manifests, problems = parsed(row, owner)
         stopped = self._is_stopped(row)
         if stopped:
             manifests = [(ref, execution.stopped(body)) for ref, body in manifests]
@@ -311,7 +308,7 @@ class Applier:
                     ref, body, owner, Mode(row.conflict), work.applied.get(ref)
                 )
             except (MemberUnreachable, Refused) as error:
-                outcome = _problem_of(ref, error)
+                outcome = problem_of(ref, error)
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -342,7 +339,7 @@ class Applier:
             try:
                 problem = await self._writer.remove(ref, owner, row.preserve, was_applied=ref in work.applied)
             except (MemberUnreachable, Refused) as error:
-                problem = _problem_of(ref, error)
+                problem = problem_of(ref, error)
             if problem is None:
                 cleared.append(ref)
                 work.applied.pop(ref, None)
@@ -485,30 +482,3 @@ class Applier:
     def _forgotten(self, persist: Persist) -> None:
         self._desired.durable(persist)
         self._outbox()
-
-
-def _parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[Problem]]:
-    """The manifests of a Work as they are applied, what others need first; and those that are no objects."""
-    bodies: list[tuple[Ref, Object]] = []
-    bad: list[Problem] = []
-    for ordinal, manifest in enumerate(row.manifests):
-        try:
-            obj = orjson.loads(manifest)
-            body = execution.prepared(obj, owner)
-            ref = execution.ref_of(body)
-        except (ValueError, AttributeError, TypeError):
-            bad.append(Problem(f"manifest {ordinal} is not an object"))
-            continue
-        if ref.api_version and ref.kind and ref.name:
-            bodies.append((ref, body))
-        else:
-            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name"))
-    bodies.sort(key=lambda pair: execution.rank(pair[0]))
-    return bodies, bad
-
-
-def _problem_of(ref: Ref, error: MemberUnreachable | Refused) -> Problem:
-    if isinstance(error, MemberUnreachable):
-        return Problem(str(error), unreachable=True)
-    lacks_base = error.code == 404 and error.details.get("kind") in (None, "", "namespaces")
-    return Problem(f"{shown(ref)}: {error}", lacks_base, retry_after_seconds=error.retry_after_seconds or 0.0)

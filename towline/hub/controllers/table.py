@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from towline.hub.controllers import collecting, evicting, fleet, placed
+from towline.hub.controllers import collecting, evicting, fleet, placed, returning
 from towline.hub.controllers.turns import Turns
+from towline.hub.controllers.waiting import helping
 from towline.hub.decide import (
     aggregation,
     bindings,
     capacity,
     clusters,
     doubt,
-    failback,
     garbage,
     health,
     namespaces,
@@ -28,7 +28,6 @@ from towline.hub.decide import (
     taint_policies,
     token_secrets,
     userworks,
-    wakes,
 )
 from towline.hub.decide.doubt import FLEET, Doubt
 from towline.hub.decide.plan import NOTHING, Plan, Snapshot
@@ -216,18 +215,6 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
                 yield entry.key
 
 
-def helping(event: WatchEvent) -> frozenset[str]:
-    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
-    after, before = None if event.type == "DELETED" else event.entry, event.previous
-    if event.entry.key[:2] == CLUSTERS:
-        judge = wakes.helps
-    elif bindings.is_binding(event.entry.key):
-        judge = wakes.frees
-    else:
-        return frozenset()
-    return judge(before.object if before else None, after.object if after else None)
-
-
 # --- policies: keys are policies -----------------------------------------------------------------------------
 
 
@@ -266,24 +253,6 @@ def _aggregation_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         yield event.entry.key
     elif event.entry.key[:2] == CLUSTERS and event.type == "DELETED":
         yield from _bindings_initial(world)
-
-
-# --- failback: the only key is the fleet ---------------------------------------------------------------------
-
-
-def _failback_decide(world: World, key: Key, now: float) -> Plan:
-    settled_at = world.fleet.started + world.fleet.limits.monitor_grace_seconds
-    return failback.decide(world.snapshot, now, world.placing.at(now, key), settled_at=settled_at)
-
-
-def _failback_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    key = event.entry.key
-    if bindings.is_binding(key):
-        states = [entry for entry in (event.previous, event.entry) if entry is not None]
-        if any(names.FAILBACK in (state.meta.labels or ()) for state in states):
-            yield failback.FLEET
-    elif key[:2] == CLUSTERS and evicting.turned(event):
-        yield failback.FLEET
 
 
 # --- stored Works, Namespaces, Clusters ----------------------------------------------------------------------
@@ -430,9 +399,11 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller(
         name="failback",
-        decide=_failback_decide,
-        initial=lambda world: (failback.FLEET,),
-        on_change=_failback_keys,
+        decide=lambda world, key, now: returning.decide(
+            world.snapshot, now, world.placing.at(now, key), world.fleet
+        ),
+        initial=lambda world: (returning.FLEET,),
+        on_change=lambda world, event: returning.concerned(event),
         min_interval_seconds=0.25,
     ),
     Controller(
