@@ -20,7 +20,17 @@ from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, HubsAt, Synced, Trusting
+from towline.agent.session import (
+    AgentSession,
+    Closed,
+    Configure,
+    Effect,
+    Estimate,
+    HubsAt,
+    NotCutOff,
+    Synced,
+    Trusting,
+)
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -60,7 +70,8 @@ class State:
 
 
 class Connection:
-    """The way to the hub. `configure` is told what the hub wants counted, `answering` what it asks; `clock` is monotonic, `jitter` gives 0..1."""
+    """The way to the hub. `configure` is told what the hub wants counted, `answering` what it asks, `heard` that it heard
+    what was sent at a moment; `clock` is monotonic, `jitter` gives 0..1."""
 
     def __init__(
         self,
@@ -70,6 +81,7 @@ class Connection:
         group: asyncio.TaskGroup,
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
+        heard: Callable[[float], None],
         trusting: Callable[[fleet.Trust], None],
         hubs_at: Callable[[Sequence[str], str], None],
         *,
@@ -82,6 +94,7 @@ class Connection:
         self._group = group
         self._configure = configure
         self._answering = answering
+        self._heard = heard
         self._trusting = trusting
         self._hubs_at = hubs_at
         self._address = ""
@@ -247,6 +260,8 @@ class Connection:
                 self._hubs_at(effect.gateways, self._address)
             elif isinstance(effect, Estimate):
                 self._answering.ask(effect.questions, partial(self._answered, session))
+            elif isinstance(effect, NotCutOff):
+                self._heard(effect.since)
             elif isinstance(effect, Synced):
                 if not self.state.synced:
                     log.info("in sync with the hub: %d Works", len(self._desired))

@@ -31,6 +31,11 @@ class Fleet:
         """What is known of a cluster since this hub started; None for one that never connected."""
         return self._contacts.get(cluster)
 
+    def last_heard(self, cluster: str) -> float:
+        """When it may have been heard last, as far as this hub can tell: one that was here before it heard until this one began."""
+        contact = self._contacts.get(cluster)
+        return self.started if contact is None else max(self.started, contact.heard)
+
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster)` when more than the time of the last message changed."""
         ticket = object()
