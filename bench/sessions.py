@@ -143,6 +143,7 @@ class Bench:
 
     def row(self, what: str, *cells: str) -> None:
         self.rows.append((what, *cells, *[""] * (2 - len(cells))))
+        print(self.rows[-1], time.perf_counter(), file=sys.stderr, flush=True)
 
     # --- the fleet ---
 
