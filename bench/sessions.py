@@ -166,7 +166,9 @@ class Bench:
         identity = identity_of(self.ca, meta["name"], meta["uid"], member_uid, self.gateway)
         return FakeAgent(identity, group, self.arrivals)
 
-    async def ask(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+    async def ask(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> Any:
         status, answer = await self.api.send(request(method, path, body, content_type), kept=True)
         if status >= 300:
             raise SystemExit(f"{status} for {method} {path}: {answer[:500].decode()}")
@@ -188,7 +190,9 @@ class Bench:
         self.row("all Ready", shown(ready.at - began), f"{spent:.1f} s of the hub's core")
         await asyncio.sleep(SETTLE_SECONDS)
         grown = self.hub.memory_info().rss - memory
-        self.row("memory a session", f"{grown / self.sessions / 1024:.0f} KiB", f"hub {mebibytes(grown)} more")
+        self.row(
+            "memory a session", f"{grown / self.sessions / 1024:.0f} KiB", f"hub {mebibytes(grown)} more"
+        )
 
     async def rest(self) -> None:
         await asyncio.sleep(SETTLE_SECONDS)
@@ -207,7 +211,9 @@ class Bench:
         seconds = time.perf_counter() - began
         self.row("three namespaces everywhere", shown(seconds), f"{3 * self.sessions / seconds:,.0f} Works/s")
         selected = {"clusterAffinity": {"labelSelector": {"matchLabels": {"group": "g0"}}}}
-        await self.ask("POST", f"{POLICIES}/bench/propagationpolicies", policy("hundred", "bench", placement=selected))
+        await self.ask(
+            "POST", f"{POLICIES}/bench/propagationpolicies", policy("hundred", "bench", placement=selected)
+        )
 
     async def singles(self) -> None:
         there, known = [], []
@@ -230,7 +236,9 @@ class Bench:
         await client.run(self.target, 16, made)
         await self.arrivals.wait()
         seconds = max(self.arrivals.first.values()) - began
-        self.row(f"{BURST} placements on {self.selected}, there", shown(seconds), f"{works / seconds:,.0f} Works/s")
+        self.row(
+            f"{BURST} placements on {self.selected}, there", shown(seconds), f"{works / seconds:,.0f} Works/s"
+        )
         await self.applied(names)
         seconds, spent = time.perf_counter() - began, cpu_seconds(self.hub) - spent
         self.row(
@@ -244,7 +252,11 @@ class Bench:
         quiet = max(1, min(DEAF, listeners // 20))
         others = {agent.identity.cluster for agent in self.agents[quiet:listeners]}
         heard = {"clusterAffinity": {"labelSelector": {"matchLabels": {"listens": "true"}}}}
-        await self.ask("POST", f"{POLICIES}/heard/propagationpolicies", policy("heard", "heard", None, "v1 ConfigMap", placement=heard))
+        await self.ask(
+            "POST",
+            f"{POLICIES}/heard/propagationpolicies",
+            policy("heard", "heard", None, "v1 ConfigMap", placement=heard),
+        )
         self.arrivals.expect(listeners)
         await self.ask("POST", "/api/v1/namespaces/heard/configmaps", configmap("word", "heard", round="-"))
         await self.arrivals.wait()
@@ -267,7 +279,9 @@ class Bench:
             for task in tasks:
                 task.cancel()
         self.row(f"delivery to {len(others)}, p99", shown(before), f"p50 and p99 of {ROUNDS} rounds")
-        self.row(f"while {quiet} do not read", shown(after), f"{after / before:.2f}x; hub {mebibytes(grown)} more")
+        self.row(
+            f"while {quiet} do not read", shown(after), f"{after / before:.2f}x; hub {mebibytes(grown)} more"
+        )
 
     async def delivery(self, phase: str, to: set[str]) -> float:
         """The 99th percentile of all deliveries of some rounds, in seconds."""

@@ -83,7 +83,9 @@ async def test_agents_that_stop_reading_are_their_own_problem(hub: Hub) -> None:
         await until(lambda: all(credit_is_spent(hub, agent) for agent in deaf))
         under_way = bytes_sent(hub) - sent
         assert under_way < DEAF * (IN_FLIGHT_BYTES_MAX + 2 * hub.gateway.hub.batch_bytes_max), under_way
-        assert during < 3 * before, "generous, because machines are busy; an agent that others wait for costs for ever"
+        assert during < 3 * before, (
+            "generous, because machines are busy; an agent that others wait for costs for ever"
+        )
 
         while hub.skew + HEARTBEAT_SECONDS < STALL_SECONDS_MAX:
             turn_the_clock(hub, HEARTBEAT_SECONDS)

@@ -93,7 +93,9 @@ class Gateway:
             (grpc.method_handlers_generic_handler("towline.fleet.v1.Fleet", handlers),)
         )
         credentials = grpc.dynamic_ssl_server_credentials(
-            self._tls(), self._changed_tls, require_client_authentication=True
+            self._tls(),
+            self._changed_tls,  # type: ignore[arg-type]  # None stands for no change, which the stubs do not know
+            require_client_authentication=True,
         )
         try:
             port = server.add_secure_port(address, credentials)
