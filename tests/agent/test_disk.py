@@ -66,6 +66,17 @@ async def test_what_is_forgotten_is_gone_with_all_that_belongs_to_it(tmp_path: P
     assert await reopen(path) == Kept([work("two")], HubSeen(), {})
 
 
+async def test_when_the_hub_heard_us_last_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    disk = Disk(path)
+    await disk.open()
+    disk.persist(Persist((work("one", stop_after_seconds=30),), heard_at=1000.25))
+    disk.persist(Persist(heard_at=1010.5))
+    await disk.close()
+    kept = await reopen(path)
+    assert kept.heard_at == 1010.5 and kept.works[0].stop_after_seconds == 30
+
+
 async def test_a_new_report_does_not_write_the_manifests_again(tmp_path: Path) -> None:
     disk = Disk(tmp_path / "agent.db")
     await disk.open()

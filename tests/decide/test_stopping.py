@@ -111,6 +111,14 @@ def test_what_was_heard_later_than_the_condition_says_counts(heard_seconds: floa
     assert sent_to(world, "m2")
 
 
+def test_an_agent_at_another_hub_is_not_cut_off() -> None:
+    world = once()
+    lose(world, "m1")
+    evict(world, TOLERATION_SECONDS, heard=lambda cluster: float("inf"))
+    plan = evict(world, 10 * CERTAIN_SECONDS, heard=lambda cluster: float("inf"))[-1]
+    assert not sent_to(world, "m2") and plan.requeue_after_seconds == CERTAIN_SECONDS
+
+
 def test_an_agent_that_is_heard_does_not_stop_by_itself() -> None:
     """Its member is not ready: it would be told, and cannot do it."""
     world = once()

@@ -41,7 +41,8 @@ def stopped(
             _marked(task, now) if task.get("fromCluster") in over else task for task in tasks_of(binding)
         ]
         return Rest(binding if tasks == list(tasks_of(binding)) else with_tasks(binding, tasks), None)
-    return Rest(binding, min((end - now for end in ends.values()), default=None))
+    # One whose session is at another hub is looked at again: nothing tells when it ends.
+    return Rest(binding, min((min(end - now, margin) for end in ends.values()), default=None))
 
 
 def _cut_off_since(member: Member | None, heard: Callable[[str], float]) -> float | None:

@@ -32,7 +32,10 @@ class Fleet:
         return self._contacts.get(cluster)
 
     def last_heard(self, cluster: str) -> float:
-        """When it may have been heard last, as far as this hub can tell: one that was here before it heard until this one began."""
+        """When it may have been heard last, as far as this hub can tell: one that was here before it heard until this one began. Infinite
+        while its session is at another hub."""
+        if cluster in self._elsewhere:
+            return float("inf")
         contact = self._contacts.get(cluster)
         return self.started if contact is None else max(self.started, contact.heard)
 
