@@ -13,7 +13,6 @@ import http.client
 import os
 import resource
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -30,9 +29,10 @@ from bench.agents import FakeAgent, deaf, identity_of
 from bench.api import cpu_seconds, hub, mebibytes, run
 from bench.client import Connection, request
 from bench.tables import Row, quantile, show, shown
-from tests.e2e.harness import Api, Fleet
+from tests.e2e.harness import Api, Fleet, eventually, running_fleet
 from tests.e2e.objects import APPS, configmap, deployment, namespace, policy
 from towline.certs import authority
+from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 BINDINGS = "/apis/work.karmada.io/v1alpha2/namespaces"
@@ -44,12 +44,17 @@ BURST = 100
 REST_SECONDS = 15.0
 SETTLE_SECONDS = 3.0
 LISTENERS, DEAF = 200, 10
-ROUNDS = 40
+ROUNDS = 20
+ROUND_SECONDS = 0.1
+"""Between rounds, in which agents' reports of the last one are dealt with."""
 BACKLOG = 20
 """Objects of BACKLOG_BYTES that wait for each agent that does not read: more than a session may have under way."""
 BACKLOG_BYTES = 400_000
 PATIENCE_SECONDS = 90.0
 FILES_A_SESSION = 2
+FAILOVERS = 2
+GRACE_SECONDS = 4
+TOLERATED_SECONDS = 1
 OTHER_FILES = 500
 
 
@@ -69,6 +74,72 @@ def bench(sessions: int = 1000, part: str = "") -> None:
                 print(f"{part}:")
                 rows = profiling.parts(profiled)
     show(rows)
+    if not part:
+        print()
+        show(failover())
+
+
+def failover() -> list[Row]:
+    """Three members, one copy of a Deployment: from the death of an agent to another copy in another member. What the operator chose
+    to wait for, the grace of silence and the toleration, is taken off."""
+    rows: list[Row] = [("an agent dies", *(f"round {n + 1}" for n in range(FAILOVERS)))]
+    flags = (
+        "--cluster-monitor-grace-seconds", str(GRACE_SECONDS), "--cluster-success-threshold-seconds", "1",
+        "--resource-eviction-rate", "20",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="towline-bench-") as name:
+        with running_fleet(Path(name), hub_flags=flags) as fleet:
+            tolerations = [
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": TOLERATED_SECONDS,
+                }
+                for key in (TAINT_NOT_READY, TAINT_UNREACHABLE)
+            ]
+            one = [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]
+            placement = {"spreadConstraints": one, "clusterTolerations": tolerations}
+            rule = policy("one", "bench", placement=placement, failover={"cluster": {}})
+            fleet.apply(namespace("bench"), rule, deployment("web", "bench"))
+            rounds = [_failed_over(fleet) for _ in range(FAILOVERS)]
+    for what, *times in zip(
+        ("the taint", "then another target", "then its copy is there"), *rounds, strict=True
+    ):
+        rows.append((what, *map(shown, times)))
+    return rows
+
+
+def _failed_over(fleet: Fleet) -> tuple[float, float, float]:
+    """Until the taint, from there until the new target, from there until its copy."""
+    path = f"{BINDINGS}/bench/resourcebindings/web-deployment"
+
+    def targets() -> list[str]:
+        return [row["name"] for row in fleet.hub.request("GET", path)["spec"].get("clusters") or ()]
+
+    def copies() -> set[str]:
+        return {name for name, api in fleet.members.items() if api.get(f"{APPS}/bench/deployments/web")}
+
+    def is_tainted() -> bool:
+        taints = fleet.hub.request("GET", f"{CLUSTERS}/{old}")["spec"].get("taints") or ()
+        return any((t["key"], t["effect"]) == (TAINT_UNREACHABLE, "NoExecute") for t in taints)
+
+    (old,) = eventually(lambda: len(copies()) == 1 and targets())
+    eventually(lambda: all(map(fleet.cluster_ready, fleet.member_names)), 60)
+    fleet.agent(old).kill()
+    died = time.perf_counter()
+    eventually(is_tainted, 60, "the taint")
+    tainted = time.perf_counter()
+    (new,) = eventually(lambda: old not in targets() and targets(), 60, "another target")
+    chosen = time.perf_counter()
+    eventually(lambda: new in copies(), 60, "the new copy")
+    there = time.perf_counter()
+    fleet.agent(old).start()
+    return (
+        max(0.0, tainted - died - GRACE_SECONDS),
+        max(0.0, chosen - tainted - TOLERATED_SECONDS),
+        there - chosen,
+    )
 
 
 def _sessions_that_fit() -> int:
@@ -143,7 +214,6 @@ class Bench:
 
     def row(self, what: str, *cells: str) -> None:
         self.rows.append((what, *cells, *[""] * (2 - len(cells))))
-        print(self.rows[-1], time.perf_counter(), file=sys.stderr, flush=True)
 
     # --- the fleet ---
 
@@ -274,13 +344,18 @@ class Bench:
             for event in started:
                 await event.wait()
             await self.backlog([agent.identity.cluster for agent in silenced])
-            after = await self.delivery("after", others)
+            during = await self.delivery("during", others)
             grown = self.hub.memory_info().rss - memory
             for task in tasks:
                 task.cancel()
-        self.row(f"delivery to {len(others)}, p99", shown(before), f"p50 and p99 of {ROUNDS} rounds")
+        await asyncio.sleep(SETTLE_SECONDS)
+        after = await self.delivery("after", others)
+        usual = (before + after) / 2
         self.row(
-            f"while {quiet} do not read", shown(after), f"{after / before:.2f}x; hub {mebibytes(grown)} more"
+            f"delivery to {len(others)}, p99", shown(usual), f"{shown(before)} before, {shown(after)} after"
+        )
+        self.row(
+            f"while {quiet} do not read", shown(during), f"{during / usual:.2f}x; hub {mebibytes(grown)} more"
         )
 
     async def delivery(self, phase: str, to: set[str]) -> float:
@@ -291,6 +366,7 @@ class Bench:
             said = configmap("word", "heard", round=f"{phase}-{n}")
             await self.ask("PUT", "/api/v1/namespaces/heard/configmaps/word", said)
             await _until(lambda: to <= {cluster for cluster, _ in self.arrivals.first})
+            await asyncio.sleep(ROUND_SECONDS)
             taken += [at - began for (cluster, _), at in self.arrivals.first.items() if cluster in to]
         return quantile(taken, 0.99)
 
