@@ -29,10 +29,9 @@ from bench.agents import FakeAgent, deaf, identity_of
 from bench.api import cpu_seconds, hub, mebibytes, run
 from bench.client import Connection, request
 from bench.tables import Row, quantile, show, shown
-from tests.e2e.harness import Api, Fleet, eventually, running_fleet
+from tests.e2e.harness import Api, Fleet
 from tests.e2e.objects import APPS, configmap, deployment, namespace, policy
 from towline.certs import authority
-from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 BINDINGS = "/apis/work.karmada.io/v1alpha2/namespaces"
@@ -52,9 +51,6 @@ BACKLOG = 20
 BACKLOG_BYTES = 400_000
 PATIENCE_SECONDS = 90.0
 FILES_A_SESSION = 2
-FAILOVERS = 2
-GRACE_SECONDS = 4
-TOLERATED_SECONDS = 1
 OTHER_FILES = 500
 
 
@@ -74,72 +70,6 @@ def bench(sessions: int = 1000, part: str = "") -> None:
                 print(f"{part}:")
                 rows = profiling.parts(profiled)
     show(rows)
-    if not part:
-        print()
-        show(failover())
-
-
-def failover() -> list[Row]:
-    """Three members, one copy of a Deployment: from the death of an agent to another copy in another member. What the operator chose
-    to wait for, the grace of silence and the toleration, is taken off."""
-    rows: list[Row] = [("an agent dies", *(f"round {n + 1}" for n in range(FAILOVERS)))]
-    flags = (
-        "--cluster-monitor-grace-seconds", str(GRACE_SECONDS), "--cluster-success-threshold-seconds", "1",
-        "--resource-eviction-rate", "20",
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="towline-bench-") as name:
-        with running_fleet(Path(name), hub_flags=flags) as fleet:
-            tolerations = [
-                {
-                    "key": key,
-                    "operator": "Exists",
-                    "effect": "NoExecute",
-                    "tolerationSeconds": TOLERATED_SECONDS,
-                }
-                for key in (TAINT_NOT_READY, TAINT_UNREACHABLE)
-            ]
-            one = [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 1}]
-            placement = {"spreadConstraints": one, "clusterTolerations": tolerations}
-            rule = policy("one", "bench", placement=placement, failover={"cluster": {}})
-            fleet.apply(namespace("bench"), rule, deployment("web", "bench"))
-            rounds = [_failed_over(fleet) for _ in range(FAILOVERS)]
-    for what, *times in zip(
-        ("the taint", "then another target", "then its copy is there"), *rounds, strict=True
-    ):
-        rows.append((what, *map(shown, times)))
-    return rows
-
-
-def _failed_over(fleet: Fleet) -> tuple[float, float, float]:
-    """Until the taint, from there until the new target, from there until its copy."""
-    path = f"{BINDINGS}/bench/resourcebindings/web-deployment"
-
-    def targets() -> list[str]:
-        return [row["name"] for row in fleet.hub.request("GET", path)["spec"].get("clusters") or ()]
-
-    def copies() -> set[str]:
-        return {name for name, api in fleet.members.items() if api.get(f"{APPS}/bench/deployments/web")}
-
-    def is_tainted() -> bool:
-        taints = fleet.hub.request("GET", f"{CLUSTERS}/{old}")["spec"].get("taints") or ()
-        return any(taint["key"] == TAINT_UNREACHABLE for taint in taints)
-
-    (old,) = eventually(lambda: len(copies()) == 1 and targets())
-    eventually(lambda: all(map(fleet.cluster_ready, fleet.member_names)), 60)
-    fleet.agent(old).kill()
-    died = time.perf_counter()
-    eventually(is_tainted, 60, "the taint")
-    tainted = time.perf_counter()
-    (new,) = eventually(lambda: old not in targets() and targets(), 60, "another target")
-    chosen = time.perf_counter()
-    eventually(lambda: new in copies(), 60, "the new copy")
-    there = time.perf_counter()
-    fleet.agent(old).start()
-    return (
-        max(0.0, tainted - died - GRACE_SECONDS),
-        max(0.0, chosen - tainted - TOLERATED_SECONDS),
-        there - chosen,
-    )
 
 
 def _sessions_that_fit() -> int:
