@@ -41,6 +41,8 @@ GROUP = 100
 SINGLES = 20
 BURST = 100
 REST_SECONDS = 15.0
+RESTED_SECONDS = 12.0
+"""After a storm, until what agents said of their clusters is written."""
 SETTLE_SECONDS = 3.0
 LISTENERS, DEAF = 200, 10
 ROUNDS = 20
@@ -195,7 +197,7 @@ class Bench:
         )
 
     async def rest(self) -> None:
-        await asyncio.sleep(SETTLE_SECONDS)
+        await asyncio.sleep(RESTED_SECONDS)
         before = cpu_seconds(self.hub)
         await asyncio.sleep(REST_SECONDS)
         share = (cpu_seconds(self.hub) - before) / REST_SECONDS
