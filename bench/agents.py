@@ -45,8 +45,8 @@ class FakeAgent:
         self.desired = Desired()
         self._applied = applied
         self.connection = Connection(
-            self.desired, cast(Disk, self), self, group, lambda settings: None, cast(Answering, self),
-            lambda trust: None, clock=time.monotonic, jitter=random.random,
+            self.desired, cast(Disk, self), self, group, _ignored, cast(Answering, self),
+            _ignored, _ignored, _ignored, clock=time.monotonic, jitter=random.random,
         )  # fmt: skip
         self.connection.say(facts())
         self.connection.room(capacity())
@@ -54,7 +54,7 @@ class FakeAgent:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        running = self.connection.run(lambda: self.identity, self.identity.gateways)
+        running = self.connection.run(lambda: self.identity, lambda: self.identity.gateways)
         self._task = self._group.create_task(running, name=self.identity.cluster)
 
     def stop(self) -> None:
@@ -92,6 +92,10 @@ class FakeAgent:
     def ask(self, questions: tuple[fleet.Question, ...], say: Callable[[fleet.Answer], None]) -> None:
         for question in questions:
             say(fleet.Answer(id=question.id, room=100))
+
+
+def _ignored(*said: object) -> None:
+    pass
 
 
 def facts() -> fleet.Facts:

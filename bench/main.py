@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from bench import api, full_fleet, scheduling
+from bench import api, failover, full_fleet, scheduling, sessions
 from bench.tables import Row, quantile, show, shown
 from tests.e2e.harness import Api, Fleet, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
@@ -82,6 +82,9 @@ def main() -> None:
     parser.add_argument(
         "--no-scheduling", action="store_true", help="leave out bench/scheduling.py and bench/full_fleet.py"
     )
+    parser.add_argument(
+        "--no-sessions", action="store_true", help="leave out bench/sessions.py and bench/failover.py"
+    )
     options = parser.parse_args()
     members = tuple(f"member{i + 1}" for i in range(options.members))
     with tempfile.TemporaryDirectory(prefix="towline-bench-") as folder:
@@ -96,6 +99,11 @@ def main() -> None:
         scheduling.main()
         print()
         full_fleet.bench()
+    if not options.no_sessions:
+        print()
+        sessions.bench()
+        print()
+        failover.bench()
 
 
 def measure(fleet: Fleet, objects: int, singles: int) -> list[Row]:

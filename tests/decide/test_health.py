@@ -208,9 +208,10 @@ def test_what_the_delete_breaker_holds_is_a_condition() -> None:
     contact = heard(world, FACTS)
     world.settle(health.decide, M1, contact, 0.0)
     assert condition(world.objects[M1]["status"], "DeletionsHeld") is None
-    world.settle(health.decide, M1, heard(world, FACTS, deletions_held=(12, "too many at once")), 0.0)
+    world.settle(health.decide, M1, heard(world, FACTS, deletions_held=(12, "DeleteLimit")), 0.0)
     said = condition(world.objects[M1]["status"], "DeletionsHeld")
-    assert said and said["status"] == "True" and "12 objects" in said["message"]
+    assert said and said["status"] == "True" and said["reason"] == "DeleteLimit"
+    assert said["message"].startswith("12 objects unknown to the hub are kept: they are more than")
     world.settle(health.decide, M1, contact, 0.0)
     assert condition(world.objects[M1]["status"], "DeletionsHeld")["status"] == "False"  # type: ignore[index]
 

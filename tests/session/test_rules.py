@@ -10,9 +10,10 @@ from tests.session.pair import HUB, Pair, Phase, applied, known, manifest, remov
 from towline.agent.desired import Changed, Desired, HubSeen, Persist, Ref
 from towline.agent.session import Closed, Configure, Trusting
 from towline.hub.decide.capacity import ClusterCapacity
+from towline.hub.decide.health import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED
 from towline.hub.decide.wire import Blocked, Conflict, WireWork
 from towline.hub.gateway import effects
-from towline.hub.gateway.breaker import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED, Breaker, limit
+from towline.hub.gateway.breaker import Breaker, limit
 from towline.hub.gateway.outbox import IN_FLIGHT_BATCHES_MAX
 from towline.proto import fleet_pb2 as fleet
 from towline.proto.digest import EMPTY_DIGEST
@@ -293,6 +294,12 @@ def test_unknown_works_go_at_a_limited_rate(held: int, at_once: int) -> None:
     assert not left or pair.saw(effects.DeletionsHeld)[-1].count == 0
 
 
+def test_works_from_before_the_epoch_are_no_sign_of_an_old_copy() -> None:
+    """Works are of revision 10: a hub that began later may have forgotten them; one that began with them in the same epoch, too."""
+    assert len(holding(5, identity=replace(HUB, epoch=6, epoch_began=11)).removals()) == 5
+    assert len(holding(5, identity=replace(HUB, epoch_began=1)).removals()) == 5
+
+
 def test_deletions_asked_for_by_name_are_not_limited() -> None:
     pair = Pair({w.name: w for w in (work(f"w{i}") for i in range(100))})
     pair.settle()
@@ -332,6 +339,9 @@ def test_a_work_adopted_in_time_is_not_removed() -> None:
     ("identity", "reason"),
     [
         pytest.param(replace(HUB, epoch=4), EPOCH_REGRESSION, id="an old copy of the store"),
+        pytest.param(
+            replace(HUB, epoch=6, epoch_began=10), EPOCH_REGRESSION, id="an old copy from the agent's epoch"
+        ),
         pytest.param(replace(HUB, store_id="store-2", epoch=9), STORE_REPLACED, id="another store"),
     ],
 )

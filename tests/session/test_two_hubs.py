@@ -31,7 +31,7 @@ class Shared(Hub):
         self.at_another: set[str] = set()
         self.gateways = ["this:1"]
         given = replace(
-            self.gateway._given, catch_up=self.catch_up, epoch=lambda: self.epoch,
+            self.gateway._given, catch_up=self.catch_up, epoch=lambda: (self.epoch, 0),
             registry=CollectorRegistry(), came_from_another=lambda cluster: cluster in self.at_another, gateways=lambda: self.gateways,
         )  # fmt: skip
         self.gateway = Gateway(HUB, given)

@@ -113,7 +113,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         me = _holder(config.data_dir)
         trust, agents = await _trusted(config, me, cache, audit)
         keys = await _signing_keys(config, cache, stack)
-        store_id, number = await epoch.raise_epoch(cache, _new_uid)
+        store_id, number = await epoch.raise_epoch(cache, _new_uid, int(time.time()))
         placing = FleetView(cache, time.time)
         placing.load()
         works.load()

@@ -1,7 +1,9 @@
 """The hub's epoch: a number in the store that grows with every start, and the store's own name.
 
 An agent remembers the highest epoch it has seen of a store. A hub that comes with a lower one was restored from an old copy, and what
-it does not know is not to be taken for deleted.
+it does not know is not to be taken for deleted. Nor is it when the copy is from the same epoch: what agents were told in earlier
+epochs has revisions from before this one began, or this store never got so far (`gateway/breaker`). Epochs are seconds of the clock where that
+is more than one above the last, so that two starts from the same copy have different ones.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from towline.kube.objects import Key, Object, encode
 HUB_ROW = Key("towline.io", "hubs", "", "epoch")
 
 
-def current(cache: Cache) -> int:
-    """The store's epoch as this hub sees it: another hub's start raises it for all of them. Changes and epochs stand in one order, so
+def current(cache: Cache) -> tuple[int, int]:
+    """The store's epoch as this hub sees it, and the revision at which it began: another hub's start raises it for all of them. Changes and epochs stand in one order, so
     (epoch, revision) tells the older of two Works whichever hubs computed them."""
     entry = cache.get(HUB_ROW)
-    return int(entry.object["spec"]["epoch"]) if entry is not None else 0
+    return (int(entry.object["spec"]["epoch"]), entry.revision) if entry is not None else (0, 0)
 
 
 async def raise_epoch(cache: Cache, new_uid: Callable[[], str], at_least: int = 0) -> tuple[str, int]:

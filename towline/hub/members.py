@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from towline.hub.agents import Agents
+from towline.hub.decide.health import Enablements
 from towline.hub.store.fleet import ClusterCapacity, ClusterFacts, Fleet
 from towline.proto import fleet_pb2 as wire
 
@@ -33,7 +36,7 @@ class Members:
             api_server_ready=facts.api_server_ready,
             api_server_message=facts.api_server_message,
             api_server_unreachable=facts.api_server_unreachable,
-            api_enablements=enablements,
+            api_enablements=_shared(enablements),
             api_enablements_complete=facts.api_enablements_complete,
         )
         self._fleet.facts(cluster, described, now)
@@ -49,3 +52,9 @@ class Members:
 
     def gone(self, cluster: str) -> None:
         self._fleet.forget(cluster)
+
+
+@lru_cache(maxsize=256)
+def _shared(enablements: Enablements) -> Enablements:
+    """Clusters of one version mostly serve the same kinds: one value for all of them instead of kilobytes for each."""
+    return enablements

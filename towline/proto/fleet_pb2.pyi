@@ -600,7 +600,8 @@ class Works(_message.Message):
     Two kinds of removals. Those of Works that the hub waits to see removed are sent at once, as often as there is an exchange,
     until a REMOVED report comes. Those of Works that the agent holds and the hub does not know are found in an exchange and go through
     the delete breaker: at most max(10, 20 % of what the agent holds) a minute, and none at all while the hub's epoch is below the
-    agent's for the same store, or the agent last synced with another store, until an administrator releases them.
+    agent's for the same store, or the agent last synced with another store, or lists one that it was told of in an earlier epoch at a
+    revision that the store had not reached when this epoch began, until an administrator releases them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -17,7 +17,16 @@ from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
 from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
 
 DELETIONS_HELD = "DeletionsHeld"
-"""The condition of a Cluster whose deletions the breaker holds back; its reason is the breaker's."""
+"""The condition of a Cluster whose deletions the breaker holds back. Its reason is one of the next three: what outlives a hub's restart
+is read from it (`gateway/server`)."""
+EPOCH_REGRESSION = "EpochRegression"
+STORE_REPLACED = "StoreReplaced"
+DELETE_LIMIT = "DeleteLimit"
+_HELD_BECAUSE = {
+    EPOCH_REGRESSION: "the hub's store is older than they are, as after a restore from an old copy",
+    STORE_REPLACED: "the agent was last in sync with another hub's store",
+    DELETE_LIMIT: "they are more than are let go in a minute",
+}
 NEVER_UPDATED = "ClusterStatusNeverUpdated"
 
 
@@ -237,8 +246,8 @@ def _breaker_condition(name: str, contact: Contact | None, status: Any) -> tuple
         return None
     count, why = contact.deletions_held
     if count:
-        hint = f"`towline release {name}` lets them go"
-        return "True", "DeleteBreaker", f"{count} objects unknown to the hub are kept: {why}; {hint}"
+        because, hint = _HELD_BECAUSE.get(why, why), f"`towline release {name}` lets them go"
+        return "True", why, f"{count} objects unknown to the hub are kept: {because}; {hint}"
     return (
         None if condition(status, DELETIONS_HELD) is None else ("False", "Released", "no deletions are held")
     )

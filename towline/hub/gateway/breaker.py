@@ -6,24 +6,22 @@ for by name (a tombstone in a binding's status) does not pass through here. Outl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from towline.hub.decide.health import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED
+from towline.hub.gateway.effects import HubIdentity
+from towline.proto import fleet_pb2 as fleet
 
 PER_MINUTE_MIN = 10
 PER_MINUTE_SHARE = 0.2
 WINDOW_SECONDS = 60.0
 _ALL = 2**63
 
-EPOCH_REGRESSION = "EpochRegression"
-"""The agent was synced by a later start of this store: the store was restored from an old copy."""
-STORE_REPLACED = "StoreReplaced"
-"""The agent was synced by another store."""
-DELETE_LIMIT = "DeleteLimit"
-"""More deletions at once than are let through in a minute."""
-
 
 @dataclass(slots=True)
 class Breaker:
-    """`hold` is why nothing passes at all (one of the reasons above, empty when it may); it stays until a release, because a
+    """`hold` is why nothing passes at all (EPOCH_REGRESSION or STORE_REPLACED, empty when it may); it stays until a release, because a
     second connection would otherwise no longer show what the first one did. `released` lets everything pass."""
 
     hold: str = ""
@@ -36,6 +34,11 @@ class Breaker:
         self.released = released
         if released:
             self.hold = ""
+
+    def doubt(self) -> None:
+        """This store lacks what the agent was told by it. Nothing passes, unless an administrator has said already that it may."""
+        if not self.released:
+            self.hold = EPOCH_REGRESSION
 
     def spend_window(self, now: float) -> None:
         """Nothing passes for one window: it is not known how much has passed already."""
@@ -66,3 +69,20 @@ class Breaker:
 def limit(held_works: int) -> int:
     """Removals a minute for an agent with so many Works."""
     return max(PER_MINUTE_MIN, int(held_works * PER_MINUTE_SHARE))
+
+
+def hold_of(hub: HubIdentity, hello: fleet.Hello) -> str:
+    """What an agent's first word says against this hub; empty: nothing."""
+    if not hello.store_id:
+        return ""
+    if hello.store_id != hub.store_id:
+        return STORE_REPLACED
+    return EPOCH_REGRESSION if hello.epoch > hub.epoch else ""
+
+
+def is_from_the_future(hub: HubIdentity, hello: fleet.Hello, unknown: Iterable[fleet.Held]) -> bool:
+    """Whether an agent holds Works that are unknown here and can only have come from changes that this store has lost: it was synced
+    in an earlier epoch, and they are not older than this one. The epoch alone does not show that of a copy from the last epoch."""
+    if not hub.epoch_began or hello.store_id != hub.store_id or hello.epoch >= hub.epoch:
+        return False
+    return any(held.revision >= hub.epoch_began for held in unknown)

@@ -11,13 +11,15 @@ from towline.proto import fleet_pb2 as fleet
 
 @dataclass(frozen=True, slots=True)
 class HubIdentity:
-    """What Welcome says. `epoch` grows with every start of a hub on its store."""
+    """What Welcome says. `epoch` grows with every start of a hub on its store; `epoch_began` is the store's revision at which it
+    did (0: not known)."""
 
     store_id: str
     epoch: int
     heartbeat_seconds: int = 10
     resync_seconds: int = 300
     batch_bytes_max: int = 512 * 1024
+    epoch_began: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ class GatewayMetrics:
             "towline_session_frames", "Frames on sessions.", ("direction",), registry=registry
         )
         self.bytes = Counter("towline_session_bytes", "Bytes on sessions.", ("direction",), registry=registry)
+        self._traffic = {
+            direction: [each.labels(direction) for each in (self.batches, self.frames, self.bytes)]
+            for direction in ("in", "out")
+        }
         self.refused = Counter(
             "towline_sessions_refused", "Sessions refused or cut off for what they said.", registry=registry
         )
@@ -29,6 +33,5 @@ class GatewayMetrics:
         self.estimates.labels("answered" if answered else "unanswered").inc()
 
     def count(self, direction: str, frames: int, size_bytes: int) -> None:
-        self.batches.labels(direction).inc()
-        self.frames.labels(direction).inc(frames)
-        self.bytes.labels(direction).inc(size_bytes)
+        for counter, amount in zip(self._traffic[direction], (1, frames, size_bytes), strict=True):
+            counter.inc(amount)

@@ -23,9 +23,9 @@ from towline.certs.authority import (
     issuer_of,
     public_key_of_request,
 )
-from towline.hub.decide.health import DELETIONS_HELD
+from towline.hub.decide.health import DELETIONS_HELD, EPOCH_REGRESSION, STORE_REPLACED
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
-from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.breaker import Breaker
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
     Answered,
@@ -309,7 +309,8 @@ class Gateway:
             older.close("the agent opened a newer session")
         cluster, now = self._cluster(name) or {}, self._given.now()
         if self._given.epoch is not None:
-            self.hub = replace(self.hub, epoch=self._given.epoch())
+            number, began = self._given.epoch()
+            self.hub = replace(self.hub, epoch=number, epoch_began=began)
         breaker = self._breakers.get(name)
         if breaker is None or self._given.came_from_another(name):
             breaker = self._breakers[name] = Breaker(hold=_hold_of(cluster))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from towline.hub.decide.wire import Phase, WireWork, WorkReport
-from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.breaker import Breaker, hold_of, is_from_the_future
 from towline.hub.gateway.capacity import read_capacity
 from towline.hub.gateway.effects import (
     Answered,
@@ -350,10 +350,7 @@ class HubSession:
         if len(hello.trusts) > _TRUSTS_MAX or any(len(each) != 64 for each in hello.trusts):
             raise _Violation("a Hello whose trusts are no fingerprints")
         self.hello = hello
-        if hello.store_id and hello.store_id != self.hub.store_id:
-            self.breaker.hold = STORE_REPLACED
-        elif hello.store_id and hello.epoch > self.hub.epoch:
-            self.breaker.hold = EPOCH_REGRESSION
+        self.breaker.hold = hold_of(self.hub, hello) or self.breaker.hold
         welcome = fleet.Welcome(
             store_id=self.hub.store_id,
             epoch=self.hub.epoch,
@@ -478,6 +475,8 @@ class HubSession:
             holds = _Holds(held.uid, held.work_hash, held.revision, False)
             self._holds[held.name] = self._unknown[held.name] = holds
         if unknown:
+            if self.hello is not None and is_from_the_future(self.hub, self.hello, unknown):
+                self.breaker.doubt()
             self._effects.append(UnknownHeld(tuple(held.name for held in unknown)))
 
     def _exchanged(self, exchange: _Exchange) -> None:

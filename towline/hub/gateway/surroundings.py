@@ -102,7 +102,7 @@ class Surroundings:
     an agent is when its session has begun.
 
     Of several hubs on one store: `catch_up` waits until this one has seen all that any of them committed before (raises Unavailable),
-    `epoch` is the store's as this hub sees it (None: that of `HubIdentity` for good), `came_from_another(cluster)` whether another
+    `epoch` is the store's as this hub sees it and when it began (None: that of `HubIdentity` for good), `came_from_another(cluster)` whether another
     hub held the cluster's last session, and `gateways` where agents reach any of them."""
 
     works: Works
@@ -114,7 +114,7 @@ class Surroundings:
     now: Callable[[], float]
     shown: Callable[[Shown], None] = _nobody_cares
     catch_up: Callable[[], Awaitable[None]] = is_latest
-    epoch: Callable[[], int] | None = None
+    epoch: Callable[[], tuple[int, int]] | None = None
     came_from_another: Callable[[str], bool] = lambda cluster: False
     gateways: Callable[[], Sequence[str]] = tuple
     answers: AnswerTable = field(default_factory=AnswerTable)
