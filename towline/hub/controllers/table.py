@@ -14,6 +14,7 @@ from towline.hub.decide import (
     bindings,
     capacity,
     clusters,
+    detached,
     doubt,
     garbage,
     health,
@@ -453,6 +454,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(CLUSTERS),
         on_change=_clusters_keys,
         on_work=_leaving_cluster,
+    ),
+    Controller(
+        name="detached",
+        decide=lambda world, key, now: detached.decide(world.snapshot, key, now),
+        initial=_listed(detached.DETACHED),
+        on_change=lambda world, event: _is(detached.DETACHED)(event.entry.key),
     ),
     Controller(
         name="health",
