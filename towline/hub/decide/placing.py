@@ -61,7 +61,8 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     if outcome.asks:
         return Placed(binding, [], reasons, outcome)
-    placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
+    kept = binding if outcome.targets is not None else _without_gone(binding, view)
+    placed, events = _written(kept, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
 
 
@@ -121,6 +122,13 @@ def without_terminating(binding: Object, view: View, old: Object) -> Object:
     if len(kept) == len(present):
         return binding
     return with_generation({**_all_observed(binding), "spec": _with_clusters(binding["spec"], kept)}, old)
+
+
+def _without_gone(binding: Object, view: View) -> Object:
+    """Who cannot be placed anew stays where it is, but not in clusters that are none any more."""
+    present = (binding.get("spec") or {}).get("clusters") or []
+    kept = [target for target in present if target["name"] in view.members.index]
+    return binding if len(kept) == len(present) else {**binding, "spec": _with_clusters(binding["spec"], kept)}
 
 
 def _written(
