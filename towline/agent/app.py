@@ -26,6 +26,7 @@ from towline.agent.config import AgentConfig
 from towline.agent.connection import Connection
 from towline.agent.desired import Desired
 from towline.agent.disk import Disk, Kept
+from towline.agent.exit import AGENT, Exit, remove_agent
 from towline.agent.facts import Facts, cluster_uid
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
@@ -102,7 +103,7 @@ class _Agent:
     async def run(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                applier = await self._start(group)
+                applier = await self._start(group, stop)
                 await stop.wait()
                 log.info("stopping")
                 applier.stop()
@@ -114,7 +115,7 @@ class _Agent:
         except* _Stop:
             pass
 
-    async def _start(self, group: asyncio.TaskGroup) -> Applier:
+    async def _start(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> Applier:
         config, member, disk, identity = self._config, self._member, self._disk, self._identity
         log.info(
             "agent of cluster %s, hub %s, %d Works on disk",
@@ -127,7 +128,7 @@ class _Agent:
             identity.cluster,
             disk,
             persist=disk.persist,
-            outbox=lambda: connection.send_soon(),
+            outbox=lambda: self._said(connection, exit_),
             group=group,
             now=time.monotonic,
             jitter=random.random,
@@ -143,9 +144,15 @@ class _Agent:
             lambda settings: census.settings(settings),
             answering,
             lambda trust: renewal.told(trust),
+            lambda remove_agent: exit_.told(remove_agent),
             clock=time.monotonic,
             jitter=random.random,
         )
+        home = _pods_namespace(config)
+        exit_ = Exit(
+            identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
+            remove=lambda: remove_agent(member, home, config.allow_namespaces, asyncio.sleep),
+        )  # fmt: skip
         renewal = Renewal(
             identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
             changed=connection.rebuild, now=time.time, jitter=random.random,
@@ -179,7 +186,13 @@ class _Agent:
         )
         group.create_task(self._enforce(applier), name="begin to enforce")
         group.create_task(renewal.run(), name="renewal")
+        group.create_task(exit_.run(), name="exit")
         return applier
+
+    def _said(self, connection: Connection, exit_: Exit) -> None:
+        """There is something new to say, or something less to do."""
+        connection.send_soon()
+        exit_.look()
 
     async def _enforce(self, applier: Applier) -> None:
         """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must
@@ -284,13 +297,18 @@ async def _save(config: AgentConfig, member: Member, secret: str, identity: Iden
 
 
 def _pods_secret(config: AgentConfig) -> str:
+    namespace = _pods_namespace(config)
+    return f"{namespace}/{AGENT}" if namespace else ""
+
+
+def _pods_namespace(config: AgentConfig) -> str:
+    """Where this agent runs as a pod; empty for a process."""
     if config.kubeconfig is not None:
         return ""
     try:
-        namespace = os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+        return os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
     except OSError:
         return ""
-    return f"{namespace}/towline-agent"
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------

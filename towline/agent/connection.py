@@ -20,7 +20,16 @@ from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
 from towline.agent.identity import Identity
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, Synced, Trusting
+from towline.agent.session import (
+    AgentSession,
+    Closed,
+    Configure,
+    Detached,
+    Effect,
+    Estimate,
+    Synced,
+    Trusting,
+)
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
 
@@ -71,6 +80,7 @@ class Connection:
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
         trusting: Callable[[fleet.Trust], None],
+        detached: Callable[[bool], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -82,6 +92,8 @@ class Connection:
         self._configure = configure
         self._answering = answering
         self._trusting = trusting
+        self._detached = detached
+        self._is_detached = False
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -109,10 +121,9 @@ class Connection:
                 continue
             if not closed.reconnect:
                 self.state.refused = closed.reason
+                force = "" if self._is_detached else "; what it had asked for stays in force"
                 log.warning(
-                    "the hub at %s does not want this cluster any more: %s; what it had asked for stays in force",
-                    address,
-                    closed.reason,
+                    "the hub at %s does not want this cluster any more: %s%s", address, closed.reason, force
                 )
                 await self._pause(UNWELCOME_SECONDS)
                 continue
@@ -168,6 +179,7 @@ class Connection:
                 agent_version=__version__,
                 jitter=self._jitter(),
                 trusts=identity.trusts,
+                object_uid=identity.object_uid,
             )
             if self._facts is not None:
                 session.state(self._facts)
@@ -239,6 +251,9 @@ class Connection:
                 self._configure(effect.settings)
             elif isinstance(effect, Trusting):
                 self._trusting(effect.trust)
+            elif isinstance(effect, Detached):
+                self._is_detached = True
+                self._detached(effect.remove_agent)
             elif isinstance(effect, Estimate):
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):

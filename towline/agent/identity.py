@@ -67,6 +67,13 @@ class Identity:
         return tuple(authority.bundle_of(self.ca_pem.encode())) if self.ca_pem else ()
 
     @property
+    def object_uid(self) -> str:
+        """Uid of the Cluster object that the certificate is for; empty before the enrolment."""
+        if not self.certificate_pem:
+            return ""
+        return authority.agent_identity(self.certificate_pem.encode()).cluster_object_uid
+
+    @property
     def renew_at(self) -> float:
         """Epoch seconds; 0 before the enrolment."""
         return authority.renew_at(self.certificate_pem.encode()) if self.certificate_pem else 0.0

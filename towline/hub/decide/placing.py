@@ -128,7 +128,9 @@ def _without_gone(binding: Object, view: View) -> Object:
     """Who cannot be placed anew stays where it is, but not in clusters that are none any more."""
     present = (binding.get("spec") or {}).get("clusters") or []
     kept = [target for target in present if target["name"] in view.members.index]
-    return binding if len(kept) == len(present) else {**binding, "spec": _with_clusters(binding["spec"], kept)}
+    return (
+        binding if len(kept) == len(present) else {**binding, "spec": _with_clusters(binding["spec"], kept)}
+    )
 
 
 def _written(
