@@ -88,6 +88,8 @@ def test_an_unreachable_cluster_is_refused_forced_and_comes_back(fleet: Fleet) -
     assert "Should its agent come back it is told to remove what was propagated." in done.stdout
     assert fleet.hub.get(path) is None and held(fleet, LOST)
     eventually(lambda: LOST not in targets(fleet), 10, "nothing is placed there")
+    for file in (fleet.folder / f"agent-{LOST}").glob("agent.db*"):
+        file.unlink()  # as in a pod that was rescheduled: it knows who it is, and nothing else
     fleet.agent(LOST).start()
     eventually(lambda: not held(fleet, LOST), 30, "the agent that came back removes")
     await_end(fleet, LOST)

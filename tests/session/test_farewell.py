@@ -111,7 +111,7 @@ async def test_the_live_session_ends_with_it(hub: Hub) -> None:
         hub.rows.put(key_of(UID), row_of(replace(LEFT, remove_agent=False)))
         hub.rows.delete(Key(*CLUSTERS, "", "member1"))
         assert (await code_of(agent.call))[0] == DENIED
-        assert agent_session.Detached(False) in agent.effects
+        assert agent_session.Detached(fleet.REMOVE, False) in agent.effects
         assert [row.removing for row in agent.desired] == [True]
 
 
@@ -128,7 +128,7 @@ async def test_an_agent_that_comes_back_hears_it_and_nothing_else(hub: Hub, name
         assert (code, details) == (DENIED, "cluster member1 is detached")
         await until(lambda: agent.closed)
         assert agent.closed == Closed("cluster member1 is detached", False)
-        assert agent_session.Detached(True) in agent.effects
+        assert agent_session.Detached(fleet.REMOVE, True) in agent.effects
     assert hub.told.log == [("gone", "member1")] and not hub.gateway.connected
     (line,) = [line for line in hub.audited if line["decision"] == "detached"]
     assert (line["cluster"], line["remains"]) == ("member1", "REMOVE")

@@ -24,17 +24,19 @@ from towline.agent.capacity import Capacity
 from towline.agent.census import Census
 from towline.agent.config import AgentConfig
 from towline.agent.connection import Connection
-from towline.agent.desired import Desired
+from towline.agent.desired import Changed, Desired
 from towline.agent.disk import Disk, Kept
 from towline.agent.exit import AGENT, Exit, remove_agent
 from towline.agent.facts import Facts, cluster_uid
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
+from towline.agent.leftovers import find
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.renewal import Renewal
 from towline.agent.watcher import Watcher
 from towline.agent.writer import Writer
 from towline.certs import tokens
+from towline.proto import fleet_pb2 as fleet
 
 __all__ = ["AgentConfig", "AgentError", "run"]
 
@@ -144,13 +146,14 @@ class _Agent:
             lambda settings: census.settings(settings),
             answering,
             lambda trust: renewal.told(trust),
-            lambda remove_agent: exit_.told(remove_agent),
+            lambda detached: exit_.told(detached),
             clock=time.monotonic,
             jitter=random.random,
         )
         home = _pods_namespace(config)
         exit_ = Exit(
             identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
+            search=lambda remains: self._search(applier, remains),
             remove=lambda: remove_agent(member, home, config.allow_namespaces, asyncio.sleep),
         )  # fmt: skip
         renewal = Renewal(
@@ -193,6 +196,19 @@ class _Agent:
         """There is something new to say, or something less to do."""
         connection.send_soon()
         exit_.look()
+
+    async def _search(self, applier: Applier, remains: int) -> None:
+        """Find what is left in the member of Works that a lost disk knew."""
+        if self._desired.hub.store_id or remains == fleet.LEAVE:
+            return
+        cluster = self._identity.cluster
+        found = await _patiently("the member", lambda: find(self._member, cluster), (MemberUnreachable,))
+        changed = Changed()
+        for name, leftover in found.items():
+            preserve = leftover.preserve or remains != fleet.REMOVE
+            self._desired.adopt(name, leftover.refs, preserve, changed)
+        log.warning("%d Works that this agent did not know are still in the member", len(changed.names))
+        self._disk.persist(changed.persist(), lambda: [applier.reconcile(name) for name in changed.names])
 
     async def _enforce(self, applier: Applier) -> None:
         """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must

@@ -80,7 +80,7 @@ class Connection:
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
         trusting: Callable[[fleet.Trust], None],
-        detached: Callable[[bool], None],
+        detached: Callable[[Detached], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -253,7 +253,7 @@ class Connection:
                 self._trusting(effect.trust)
             elif isinstance(effect, Detached):
                 self._is_detached = True
-                self._detached(effect.remove_agent)
+                self._detached(effect)
             elif isinstance(effect, Estimate):
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):

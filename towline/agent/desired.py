@@ -185,6 +185,17 @@ class Desired:
             self._keep(row)
             _note(changed, row)
 
+    def adopt(self, name: str, refs: Iterable[Ref], preserve: bool, changed: Changed) -> None:
+        """Begin to remove what was found in the member of a Work that is not held; `preserve`: only let go of it."""
+        if name not in self._rows:
+            row = HeldWork(
+                name, "", 0, 0, "", hash=b"", manifests=(), conflict=0, preserve=preserve, removing=True,
+                leftovers=tuple(refs),
+            )  # fmt: skip
+            self._keep(row)
+            changed.names[name] = None
+            _note(changed, row)
+
     def synced(self, epoch: int, store_id: str) -> HubSeen | None:
         """An exchange with a hub is done; answers what is to be kept of it if that is new."""
         if store_id == self.hub.store_id and epoch <= self.hub.epoch:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from towline.agent.kubernetes import MERGE_PATCH, Member, MemberUnreachable, Refused
+from towline.agent.session import Detached
 
 log = logging.getLogger("towline.agent.exit")
 
@@ -25,40 +26,43 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 class Exit:
-    """`held()` is how many Works are still to be carried out; `namespace` where this agent runs as a pod, empty for a process.
-    `remove()` removes the agent from the member, `end()` ends this process."""
+    """`namespace` is where this agent runs as a pod, empty for a process. `held()` is how many Works are still to be carried out,
+    `search(remains)` brings back those that the disk lost; `remove()` removes the agent from the member, `end()` ends this process."""
 
     def __init__(
-        self, cluster: str, namespace: str, *, held: Callable[[], int], remove: Callable[[], Awaitable[None]],
-        end: Callable[[], None],
+        self, cluster: str, namespace: str, *, held: Callable[[], int], search: Callable[[int], Awaitable[None]],
+        remove: Callable[[], Awaitable[None]], end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._cluster = cluster
         self._namespace = namespace
         self._held = held
+        self._search = search
         self._remove = remove
         self._end = end
-        self._remove_agent: bool | None = None
+        self._said: Detached | None = None
         self._wake = asyncio.Event()
 
-    def told(self, remove_agent: bool) -> None:
+    def told(self, said: Detached) -> None:
         """The hub said that the cluster is detached."""
-        if self._remove_agent is None:
+        if self._said is None:
             log.warning(
                 "cluster %s is detached from its hub; %d Works to finish", self._cluster, self._held()
             )
-        self._remove_agent = remove_agent
+        self._said = said
         self._wake.set()
 
     def look(self) -> None:
         """Something may be finished."""
-        if self._remove_agent is not None:
+        if self._said is not None:
             self._wake.set()
 
     async def run(self) -> None:
         """Ends the process when all is done. A pod would only be started again: it stays until it is removed."""
-        while self._remove_agent is None or self._held():
-            await self._wake.wait()
-            self._wake.clear()
+        while self._said is None:
+            await self._waited()
+        await self._search(self._said.remains)
+        while self._held():
+            await self._waited()
         if not self._namespace:
             log.warning(
                 "cluster %s is detached and nothing is left to do: this agent ends. To join again give it a token of "
@@ -66,13 +70,17 @@ class Exit:
                 self._cluster,
             )
             self._end()
-        elif not self._remove_agent:
+        elif not self._said.remove_agent:
             log.warning(
                 "cluster %s is detached: this agent has nothing left to do and can be deleted with namespace %s",
                 self._cluster, self._namespace,
             )  # fmt: skip
         else:
             await self._remove()
+
+    async def _waited(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
 
 
 async def remove_agent(

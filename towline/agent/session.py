@@ -50,8 +50,9 @@ class Closed:
 @dataclass(frozen=True, slots=True)
 class Detached:
     """The cluster was detached. What becomes of the Works is in effects before this; when they are gone the agent has nothing left to
-    do, and removes itself if it is to."""
+    do, and removes itself if it is to. `remains` is a `fleet.Remains` value."""
 
+    remains: int
     remove_agent: bool
 
 
@@ -235,7 +236,7 @@ class AgentSession:
             return []
         changed = Changed()
         self.desired.detach(said.remains, changed)
-        return [changed.persist(), *map(Reconcile, changed.names), Detached(said.remove_agent)]
+        return [changed.persist(), *map(Reconcile, changed.names), Detached(said.remains, said.remove_agent)]
 
     def _welcomed(self, welcome: fleet.Welcome, now: float) -> None:
         self._welcome = welcome
