@@ -101,6 +101,41 @@ def test_whose_certificate_is_good_for_a_farewell(hub: Hub, identity: AgentIdent
     assert farewell.detached(hub.rows, identity) == (LEFT if known else None)
 
 
+QUESTION = {"cluster": "member1", "object": UID, "member": "uid-1", "storeID": "store-1", "epoch": 5}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "remains"),
+    [
+        (QUESTION, 200, "REMOVE"),
+        (QUESTION | {"object": "object-other"}, 404, None),
+        (QUESTION | {"cluster": "member10"}, 404, None),
+        (QUESTION | {"epoch": 6}, 409, None),
+        (QUESTION | {"epoch": -1}, 400, None),
+        (QUESTION | {"member": {}}, 400, None),
+        ({"cluster": "member1"}, 400, None),
+        (None, 400, None),
+    ],
+    ids=[
+        "it left",
+        "another object",
+        "another name",
+        "an older hub",
+        "no epoch",
+        "no uid",
+        "too little",
+        "nothing",
+    ],
+)
+def test_what_is_answered_to_who_has_no_good_certificate(
+    hub: Hub, body: Any, status: int, remains: str | None
+) -> None:
+    hub.rows.put(key_of(UID), row_of(LEFT))
+    hub.rows.delete(Key(*CLUSTERS, "", "member1"))
+    answer = farewell.asked(hub.rows, HUB, body)
+    assert answer.status == status and answer.body.get("remains") == remains
+
+
 # --- over a gateway ------------------------------------------------------------------------------------------
 
 

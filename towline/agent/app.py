@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,7 +159,7 @@ class _Agent:
         )  # fmt: skip
         renewal = Renewal(
             identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
-            changed=connection.rebuild, now=time.time, jitter=random.random,
+            changed=connection.rebuild, expired=lambda identity: self._ask_farewell(connection, identity), now=time.time, jitter=random.random,
         )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random)
         discovery = Discovery(member)
@@ -197,6 +198,16 @@ class _Agent:
         connection.send_soon()
         exit_.look()
 
+    async def _ask_farewell(self, connection: Connection, identity: Identity) -> None:
+        """Whether the cluster was detached, asked by an agent that came back too late to be let in."""
+        try:
+            said = await identities.farewell(identity, self._desired.hub)
+        except HubUnreachable as error:
+            log.info("%s", error)
+            return
+        if said is not None:
+            connection.part(said)
+
     async def _search(self, applier: Applier, remains: int) -> None:
         """Find what is left in the member of Works that a lost disk knew."""
         if self._desired.hub.store_id or remains == fleet.LEAVE:
@@ -208,7 +219,7 @@ class _Agent:
             preserve = leftover.preserve or remains != fleet.REMOVE
             self._desired.adopt(name, leftover.refs, preserve, changed)
         log.warning("%d Works that this agent did not know are still in the member", len(changed.names))
-        self._disk.persist(changed.persist(), lambda: [applier.reconcile(name) for name in changed.names])
+        self._disk.persist(changed.persist(), partial(applier.reconcile_all, changed.names))
 
     async def _enforce(self, applier: Applier) -> None:
         """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must

@@ -135,6 +135,10 @@ class Applier:
         work.settled = None
         self._enqueue(work)
 
+    def reconcile_all(self, work_names: Iterable[str]) -> None:
+        for name in work_names:
+            self.reconcile(name)
+
     def retry_all(self) -> None:
         """The member can be reached again: nobody needs to wait any longer."""
         for work in list(self._works.values()):

@@ -29,6 +29,7 @@ from towline.agent.session import (
     Estimate,
     Synced,
     Trusting,
+    parting,
 )
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
@@ -56,6 +57,8 @@ _RENEW_SECONDS = 30.0
 
 class Reconciler(Protocol):
     def reconcile(self, name: str) -> None: ...
+
+    def reconcile_all(self, work_names: Iterable[str]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -150,6 +153,10 @@ class Connection:
             self._session.room(capacity)
             self._wake.set()
 
+    def part(self, said: fleet.Detached) -> None:
+        """The hub said over another way that the cluster is detached."""
+        self._execute(parting(self._desired, said), None)
+
     def rebuild(self) -> None:
         """The identity has changed: begin a session with the new one."""
         self._renewed.set()
@@ -235,11 +242,13 @@ class Connection:
             if session.closed is not None:
                 return session.closed
 
-    def _execute(self, effects: Iterable[Effect], session: AgentSession) -> None:
+    def _execute(self, effects: Iterable[Effect], session: AgentSession | None) -> None:
         removals: list[str] = []
         for effect in effects:
             if isinstance(effect, Persist):
-                stored = partial(self._stored, session, effect.sequence) if effect.sequence else None
+                stored = (
+                    partial(self._stored, session, effect.sequence) if session and effect.sequence else None
+                )
                 self._disk.persist(effect, stored)
             elif isinstance(effect, Reconcile):
                 row = self._desired.get(effect.name)
@@ -254,7 +263,7 @@ class Connection:
             elif isinstance(effect, Detached):
                 self._is_detached = True
                 self._detached(effect)
-            elif isinstance(effect, Estimate):
+            elif isinstance(effect, Estimate) and session is not None:
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, Synced):
                 if not self.state.synced:
@@ -262,7 +271,7 @@ class Connection:
                 self.state.synced = True
         if removals:
             # A removal begins when it is durable: an agent that forgot it could not finish it.
-            self._disk.persist(Persist(), partial(self._reconcile_all, removals))
+            self._disk.persist(Persist(), partial(self._reconciler.reconcile_all, removals))
 
     def _answered(self, session: AgentSession, answer: fleet.Answer) -> None:
         session.answer(answer)
@@ -271,10 +280,6 @@ class Connection:
     def _stored(self, session: AgentSession, sequence: int) -> None:
         session.persisted(sequence)
         self._wake.set()
-
-    def _reconcile_all(self, names: list[str]) -> None:
-        for name in names:
-            self._reconciler.reconcile(name)
 
 
 @contextlib.asynccontextmanager

@@ -234,9 +234,7 @@ class AgentSession:
         said = go_away.detached
         if not go_away.HasField("detached") or said.cluster_uid != self._object_uid or not self._object_uid:
             return []
-        changed = Changed()
-        self.desired.detach(said.remains, changed)
-        return [changed.persist(), *map(Reconcile, changed.names), Detached(said.remains, said.remove_agent)]
+        return parting(self.desired, said)
 
     def _welcomed(self, welcome: fleet.Welcome, now: float) -> None:
         self._welcome = welcome
@@ -341,6 +339,13 @@ class AgentSession:
             reports = self.desired.take_reports(self._batch_bytes_max - _OTHER_FRAMES_BYTES)
             frames.append(fleet.AgentFrame(reports=fleet.Reports(reports=reports)))
         return frames
+
+
+def parting(desired: Desired, said: fleet.Detached) -> list[Effect]:
+    """What to do about all that is held, now that the cluster is detached."""
+    changed = Changed()
+    desired.detach(said.remains, changed)
+    return [changed.persist(), *map(Reconcile, changed.names), Detached(said.remains, said.remove_agent)]
 
 
 def _listed(row: HeldWork) -> fleet.Held:

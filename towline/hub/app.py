@@ -42,8 +42,9 @@ from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
+from towline.hub.gateway import farewell
 from towline.hub.gateway.effects import HubIdentity
-from towline.hub.gateway.enrolment import Enrolment
+from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.members import Members
@@ -139,8 +140,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         fleet_now = partial(fleet_of, cache, fleet, agents, trust, _holder(config.data_dir))
         api = _Api(
-            config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers
-        )
+            config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
+            lambda body: farewell.asked(cache, gateway.hub, body),
+        )  # fmt: skip
         gateway = Gateway(
             HubIdentity(store_id, number, _heartbeat_seconds(config)),
             Surroundings(
@@ -258,6 +260,7 @@ class _Api:
     def __init__(
         self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], keys: signing.SigningKeys, cache: Cache,
         kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView, controllers: Loop,
+        parting: Callable[[Any], Answer],
     ) -> None:  # fmt: skip
         self._config = config
         self._trust = trust
@@ -301,7 +304,7 @@ class _Api:
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
-            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac),
+            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac, parting),
             ready=lambda: "" if works.synced else "the Works are not computed yet",
             metrics=metrics,
             plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),

@@ -108,7 +108,7 @@ def of_binding(
         if variant is None:
             manifest = _revised(template, spec, replicas, completions.get(cluster))
             labels, annotations = _owner_marks(key, binding, template)
-            marks = labels, annotations | _kept(preserve)
+            marks = labels, {**annotations, **_kept(preserve)}
             changed = _overridden(manifest, overrides, rules, cluster)
             variant = rendered[at] = _variant(changed, work, marks, conflict)
         uid = _uid(binding, cluster)

@@ -1,18 +1,23 @@
 """Farewells: what an agent is told whose cluster was detached, be it this moment or long ago.
 
-Its certificate is good for hearing that and for nothing else. Pure.
+Its certificate is good for hearing that and for nothing else. One whose certificate has ended meanwhile asks over the API's port, where
+it asks as nobody: what was chosen is no secret from whoever knows the uid of the Cluster object. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from towline.certs.authority import AgentIdentity
 from towline.hub.decide.detached import Detached, detached_of, key_of
 from towline.hub.gateway.effects import HubIdentity
+from towline.hub.gateway.enrolment import Answer, Refusal
 from towline.hub.gateway.surroundings import Clusters
 from towline.kube.objects import Object
 from towline.proto import fleet_pb2 as fleet
+
+CLUSTERS = ("cluster.karmada.io", "clusters")
 
 
 def detached(rows: Clusters, identity: AgentIdentity) -> Detached | None:
@@ -47,3 +52,25 @@ def farewell(
     if {found.member, hello.cluster_uid} & (members - {""}):
         said.remains, said.remove_agent = fleet.LEAVE, False
     return fleet.GoAway(reason=reason, detached=said)
+
+
+def asked(rows: Clusters, hub: HubIdentity, body: Any) -> Answer:
+    """The answer to an agent without a certificate that is good: {"cluster", "object": uid of the Cluster object, "member": uid,
+    "storeID", "epoch"} -> {"remains", "removeAgent"}, or 404."""
+    try:
+        uid, cluster = str(body["object"]), str(body["cluster"])
+        hello = fleet.Hello(
+            cluster=cluster, cluster_uid=body["member"], store_id=body["storeID"], epoch=body["epoch"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return Refusal(400, "BadRequest", "this is no agent's question").answer()
+    row = rows.get(key_of(uid))
+    found = detached_of(row.object) if row is not None else None
+    if found is None or found.cluster != cluster:
+        return Refusal(404, "NotFound", "nothing is known of such a cluster's end").answer()
+    identity = AgentIdentity(cluster, uid, found.generation)
+    said = farewell(found, identity, hello, hub, [row.object for row in rows.list(*CLUSTERS)])
+    if not said.HasField("detached"):
+        return Refusal(409, "Conflict", "this hub knows less than the agent").answer()
+    remains = fleet.Remains.Name(said.detached.remains)
+    return Answer(200, {"remains": remains, "removeAgent": said.detached.remove_agent})

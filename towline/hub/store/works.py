@@ -19,7 +19,8 @@ from towline.hub.decide.namespaces import holds_contents, needed_clusters, sprea
 from towline.hub.decide.overrides import NO_OVERRIDES
 from towline.hub.decide.wire import Blocked, Phase, WireWork, WorkReport
 from towline.hub.store.cache import Cache, WatchEvent
-from towline.hub.store.leaving import CLUSTERS, Leaving
+from towline.hub.store.leaving import CLUSTERS as CLUSTERS
+from towline.hub.store.leaving import Leaving
 from towline.hub.store.overridden import Overridden
 from towline.kube import names
 from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
