@@ -23,6 +23,7 @@ from towline.hub.decide import (
     policy_deletion,
     propagation,
     rebalancing,
+    remedies,
     roles,
     taint_policies,
     token_secrets,
@@ -299,6 +300,12 @@ def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         yield Key(*CLUSTERS, "", cluster)
 
 
+def _remedied_keys(world: World, event: WatchEvent) -> Iterable[Key]:
+    if event.entry.key[:2] == remedies.REMEDIES:
+        return _listed(CLUSTERS)(world)
+    return _is(CLUSTERS)(event.entry.key)
+
+
 def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
     found = world.snapshot.get(Key(*CLUSTERS, "", cluster))
     if found is not None and is_deleting(found):
@@ -491,6 +498,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
         on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
         min_interval_seconds=CAPACITY_SECONDS,
+    ),
+    Controller(
+        name="remedies",
+        decide=lambda world, key, now: remedies.decide(world.snapshot, key, now),
+        initial=_listed(CLUSTERS),
+        on_change=_remedied_keys,
     ),
     Controller(
         name="roles",
