@@ -34,9 +34,11 @@ from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refus
 from towline.agent.leftovers import find
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.renewal import Renewal
+from towline.agent.waiting import Workload
 from towline.agent.watcher import Watcher
 from towline.agent.writer import Writer
 from towline.certs import tokens
+from towline.kube import names
 from towline.proto import fleet_pb2 as fleet
 
 __all__ = ["AgentConfig", "AgentError", "run"]
@@ -161,7 +163,7 @@ class _Agent:
             identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
             changed=connection.rebuild, expired=lambda identity: self._ask_farewell(connection, identity), now=time.time, jitter=random.random,
         )  # fmt: skip
-        census = Census(member, capacity, connection.room, random.random)
+        census = Census(member, capacity, connection.room, random.random, ours=self._is_ours, now=time.time)
         discovery = Discovery(member)
         allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
@@ -192,6 +194,9 @@ class _Agent:
         group.create_task(renewal.run(), name="renewal")
         group.create_task(exit_.run(), name="exit")
         return applier
+
+    def _is_ours(self, workload: Workload) -> bool:
+        return self._desired.get(names.work_name(*workload, "Deployment")) is not None
 
     def _said(self, connection: Connection, exit_: Exit) -> None:
         """There is something new to say, or something less to do."""

@@ -38,6 +38,14 @@ from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcCon
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
 @click.option(
+    "--unschedulable-threshold-seconds",
+    "unschedulable_seconds",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    help="Replicas that find no node in a member for so long move elsewhere, if divided by room. 0: never.",
+)
+@click.option(
     "--service-account-issuer",
     default="",
     metavar="URL",
@@ -138,6 +146,7 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    unschedulable_seconds: int,
     service_account_issuer: str,
     api_audiences: tuple[str, ...],
     service_account_max_token_seconds: int | None,
@@ -172,6 +181,7 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        unschedulable_seconds=unschedulable_seconds,
         service_account_issuer=service_account_issuer,
         api_audiences=api_audiences,
         service_account_max_token_seconds=service_account_max_token_seconds or 0,

@@ -144,7 +144,12 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             lambda body: farewell.asked(cache, gateway.hub, body),
         )  # fmt: skip
         gateway = Gateway(
-            HubIdentity(store_id, number, _heartbeat_seconds(config)),
+            HubIdentity(
+                store_id,
+                number,
+                _heartbeat_seconds(config),
+                unschedulable_seconds=config.unschedulable_seconds,
+            ),
             Surroundings(
                 works=works,
                 clusters=cache,

@@ -357,6 +357,9 @@ class Settings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GRADES_FIELD_NUMBER: _builtins.int
+    UNSCHEDULABLE_SECONDS_FIELD_NUMBER: _builtins.int
+    unschedulable_seconds: _builtins.int
+    """how long a pod may find no node before it counts in Capacity.stuck; 0: none does"""
     @_builtins.property
     def grades(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grade]:
         """spec.resourceModels, lowest first; empty: nothing is graded"""
@@ -365,10 +368,11 @@ class Settings(_message.Message):
         self,
         *,
         grades: _abc.Iterable[Global___Grade] | None = ...,
+        unschedulable_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grades", b"grades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grades", b"grades", "unschedulable_seconds", b"unschedulable_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -975,6 +979,7 @@ class Capacity(_message.Message):
     ALLOCATED_FIELD_NUMBER: _builtins.int
     GRADED_FIELD_NUMBER: _builtins.int
     OPENINGS_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
     nodes: _builtins.int
     ready_nodes: _builtins.int
     openings: _builtins.int
@@ -995,6 +1000,12 @@ class Capacity(_message.Message):
     def graded(self) -> _containers.RepeatedCompositeFieldContainer[Global___Graded]:
         """one for each grade of the last Settings, in its order"""
 
+    @_builtins.property
+    def stuck(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stuck]:
+        """nodes, quotas, pods that went after an answer had counted them. The hub asks anew what it had asked before
+        workloads with pods that have found no node for longer than Settings.unschedulable_seconds;
+        """
+
     def __init__(
         self,
         *,
@@ -1005,14 +1016,47 @@ class Capacity(_message.Message):
         allocated: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         graded: _abc.Iterable[Global___Graded] | None = ...,
         openings: _builtins.int = ...,
+        stuck: _abc.Iterable[Global___Stuck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes", "stuck", b"stuck"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Stuck(_message.Message):
+    """A Deployment whose pods find no node: the scheduler of the member says Unschedulable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    UNSCHEDULABLE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    pods: _builtins.int
+    """that there are and have not ended; while it is not what the hub wants, the workload is changing"""
+    unschedulable: _builtins.int
+    """of these"""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        pods: _builtins.int = ...,
+        unschedulable: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "pods", b"pods", "unschedulable", b"unschedulable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stuck: _TypeAlias = Stuck  # noqa: Y015
 
 @_typing.final
 class Graded(_message.Message):

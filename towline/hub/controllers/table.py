@@ -14,6 +14,7 @@ from towline.hub.decide import (
     bindings,
     capacity,
     clusters,
+    descheduling,
     detached,
     doubt,
     garbage,
@@ -300,12 +301,6 @@ def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         yield Key(*CLUSTERS, "", cluster)
 
 
-def _remedied_keys(world: World, event: WatchEvent) -> Iterable[Key]:
-    if event.entry.key[:2] == remedies.REMEDIES:
-        return _listed(CLUSTERS)(world)
-    return _is(CLUSTERS)(event.entry.key)
-
-
 def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
     found = world.snapshot.get(Key(*CLUSTERS, "", cluster))
     if found is not None and is_deleting(found):
@@ -375,6 +370,12 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 def _capacity_decide(world: World, key: Key, now: float) -> Plan:
     contact = world.fleet.contact(key.name)
     return capacity.decide(world.snapshot, key, contact.capacity if contact is not None else None)
+
+
+def _descheduling_decide(world: World, key: Key, now: float) -> Plan:
+    contact = world.fleet.contact(key.name)
+    capacity_ = contact.capacity if contact is not None and contact.connected else None
+    return descheduling.decide(world.snapshot, key, now, capacity_.stuck if capacity_ is not None else ())
 
 
 def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
@@ -500,10 +501,22 @@ CONTROLLERS: tuple[Controller, ...] = (
         min_interval_seconds=CAPACITY_SECONDS,
     ),
     Controller(
+        name="descheduling",
+        decide=_descheduling_decide,
+        initial=_listed(CLUSTERS),
+        on_change=_no_keys,
+        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        min_interval_seconds=CAPACITY_SECONDS,
+    ),
+    Controller(
         name="remedies",
         decide=lambda world, key, now: remedies.decide(world.snapshot, key, now),
         initial=_listed(CLUSTERS),
-        on_change=_remedied_keys,
+        on_change=lambda world, event: (
+            _listed(CLUSTERS)(world)
+            if event.entry.key[:2] == remedies.REMEDIES
+            else _is(CLUSTERS)(event.entry.key)
+        ),
     ),
     Controller(
         name="roles",

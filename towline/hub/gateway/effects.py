@@ -11,13 +11,15 @@ from towline.proto import fleet_pb2 as fleet
 
 @dataclass(frozen=True, slots=True)
 class HubIdentity:
-    """What Welcome says. `epoch` grows with every start of a hub on its store."""
+    """What Welcome and Settings say. `epoch` grows with every start of a hub on its store."""
 
     store_id: str
     epoch: int
     heartbeat_seconds: int = 10
     resync_seconds: int = 300
     batch_bytes_max: int = 512 * 1024
+    unschedulable_seconds: int = 300
+    """How long pods may find no node before their workload moves (Karmada's unschedulable-threshold); 0: for ever."""
 
 
 @dataclass(frozen=True, slots=True)

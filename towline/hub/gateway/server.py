@@ -164,7 +164,7 @@ class Gateway:
         if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
             live.close(_REVOKED.format(name), reconnect=False)
             return
-        live.session.configure(settings_of(cluster))
+        live.session.configure(settings_of(cluster, self.hub.unschedulable_seconds))
         self._release(live, cluster)
 
     def _release(self, live: _Live, cluster: Object) -> None:

@@ -35,6 +35,8 @@ class Request:
     observed_affinity: str = ""
     """The term of clusterAffinities that the present result came from."""
     evicting: frozenset[str] = frozenset()
+    full: frozenset[str] = frozenset()
+    """Clusters that just showed to have no room for more, whatever is estimated (descheduling)."""
     fresh: bool = False
     """Forget the present result (a reschedule was triggered)."""
     affinity_group: str = ""
