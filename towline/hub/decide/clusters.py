@@ -152,7 +152,7 @@ def _waiting(
 def _waits_for(cluster: Object, staying: Sequence[str]) -> tuple[str, str]:
     """Reason and message."""
     name = name_of(cluster)
-    anyway = f"To go on without it: `towline unjoin {name} --force`, or annotate the cluster with {exits.FORCE}=true."
+    anyway = f"To go on without waiting: `towline unjoin {name} --force`, or annotate the cluster with {exits.FORCE}=true."
     if not _is_ready(cluster):
         return UNREACHABLE, (
             f"what was propagated to cluster {name} may still be in it, and its agent cannot be reached; the deletion goes on "
@@ -164,11 +164,8 @@ def _waits_for(cluster: Object, staying: Sequence[str]) -> tuple[str, str]:
             NOWHERE,
             f"{len(staying)} bindings have no other place ({some}), see their conditions. {anyway}",
         )
-    kept = exits.exit_of(cluster).keep_workloads
-    return (
-        REMOVING,
-        f"the agent of cluster {name} {'lets go of' if kept else 'removes'} what was propagated to it",
-    )
+    does = "lets go of" if exits.exit_of(cluster).keep_workloads else "removes"
+    return REMOVING, f"the agent of cluster {name} {does} what was propagated to it. {anyway}"
 
 
 def _left(snapshot: Snapshot, key: Key, cluster: Object, space: Key, now: float) -> Plan:
