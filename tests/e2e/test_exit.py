@@ -20,7 +20,8 @@ BINDING = "/apis/work.karmada.io/v1alpha2/namespaces/shop/resourcebindings/setti
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     members = (STAYING, REMOVED, KEPT, LOST, DELETED)
-    with running_fleet(tmp_path_factory.mktemp("exit"), members=members) as fleet:
+    flags = ("--cluster-monitor-grace-seconds", "8")
+    with running_fleet(tmp_path_factory.mktemp("exit"), members=members, hub_flags=flags) as fleet:
         fleet.apply(
             namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
         )
