@@ -75,7 +75,7 @@ class Hub:
     async def enrolling(self) -> AsyncIterator[str]:
         """The enrolment port; gives a join token."""
         enrolment = Enrolment(
-            self.ca, self.rows, self.clusters, "", [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
+            self.ca, self.rows, self.clusters, lambda: [""], lambda: [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
         )  # fmt: skip
 
         async def ca(request: web.Request) -> web.Response:
@@ -101,7 +101,7 @@ class Hub:
         context.load_cert_chain(pair)
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         address = f"127.0.0.1:{runner.addresses[0][1]}"
-        made = replace(enrolment, api_address=address)
+        made = replace(enrolment, apis=lambda: [address])
         answer = await made.create_token({"name": "member1"}, user="admin", refused="")
         try:
             yield str(answer.body["token"])

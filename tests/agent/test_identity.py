@@ -82,7 +82,9 @@ class Hub:
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     ca = authority.create(NOW)
-    enrolment = Enrolment(ca, Rows(), Clusters(), "hub:1", ["gateway:7443"], lambda event: None, lambda: NOW)
+    enrolment = Enrolment(
+        ca, Rows(), Clusters(), lambda: ["hub:1"], lambda: ["gateway:7443"], lambda event: None, lambda: NOW
+    )
     hub = Hub(enrolment, ca=ca)
 
     async def get_ca(request: web.Request) -> web.Response:
@@ -129,6 +131,12 @@ def _lasting_ca(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def enrolled(hub: Hub, token: tokens.JoinToken, before: Identity | None = None) -> Identity:
     return await identities.enrol(before or identities.new(token, "member-uid"), token)
+
+
+async def test_a_token_of_several_hubs_is_redeemed_where_one_answers(hub: Hub) -> None:
+    token = await hub.token()
+    identity = await enrolled(hub, replace(token, hub=f"127.0.0.1:1,{token.hub}"))
+    assert identity.certificate_pem and identity.hub == hub.address
 
 
 async def test_a_token_buys_a_certificate_for_its_name_and_our_key(hub: Hub) -> None:

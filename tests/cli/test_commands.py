@@ -68,7 +68,9 @@ def test_version_is_printed() -> None:
 
 def test_flags_environment_and_file_reach_the_hub(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "hub.yaml"
-    settings.write_text("data-dir: /from/file\nadvertise: hub.example\nnamespace_sync: needed\n")
+    settings.write_text(
+        "data-dir: /from/file\nadvertise: hub.example\nnamespace_sync: needed\nresource-eviction-rate: 2\n"
+    )
     assert run("hub", "--config", str(settings)).exit_code == 0
     assert run("hub", "--config", str(settings), TOWLINE_HUB_DATA_DIR="/from/environment").exit_code == 0
     assert (
@@ -80,7 +82,7 @@ def test_flags_environment_and_file_reach_the_hub(hub_configs: list[HubConfig], 
         Path("/from/flag"),
     ]
     assert [c.advertise for c in hub_configs] == [("hub.example",), ("hub.example",), ("a",)]
-    assert {c.namespace_sync for c in hub_configs} == {"needed"}
+    assert {(c.namespace_sync, c.evictions_a_second) for c in hub_configs} == {("needed", 2.0)}
 
 
 def test_when_clusters_count_as_lost_can_be_set(hub_configs: list[HubConfig]) -> None:

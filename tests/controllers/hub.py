@@ -15,7 +15,7 @@ from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
 from towline.hub.decide.wire import ManifestStatus, Phase, WireWork, WorkReport, hash_of_report
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Write
+from towline.hub.store.contract import Lease, Write
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.view import FleetView
@@ -38,7 +38,13 @@ class Hub:
         self.placing = FleetView(self.cache, self.now)
         world = World(self.cache, self.works, self.fleet, self.placing)
         self.agents: set[str] = set()
-        self.loop = Loop(world, self.recorder, now=self.now, new_uid=self.users.new_uid)
+        self.leads = True
+        self.lease: Lease | None = None
+        self.fenced: list[Lease] = []
+        self.loop = Loop(
+            world, self.recorder, now=self.now, new_uid=self.users.new_uid, leads=lambda: self.leads,
+            fence=lambda: self.lease, fenced=self._lost,
+        )  # fmt: skip
 
     def now(self) -> float:
         return self.users.now
@@ -82,6 +88,10 @@ class Hub:
             for name in self.agents:
                 self.fleet.heard(name, self.now())
         await self.settle()
+
+    def _lost(self, lease: Lease) -> None:
+        self.fenced.append(lease)
+        self.leads, self.lease = False, None
 
     # --- agents ----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from towline.hub.decide import policies
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.plan import Plan, Put
 from towline.hub.decide.wire import Phase
-from towline.hub.store.contract import Conflict, Fenced, Lease, Unavailable, Write
+from towline.hub.store.contract import Conflict, Lease, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
 from towline.kube import names
 from towline.kube.objects import Key, finalizers_of, revision_of
@@ -415,25 +415,6 @@ async def test_run_follows_changes_until_cancelled() -> None:
                     await asyncio.sleep(0)
             task.cancel()
         assert finalizers_of(hub.get(WEB) or {}) == [names.PROPAGATION_FINALIZER]
-
-
-async def test_losing_the_lease_ends_the_loop_and_leading_again_decides_everything() -> None:
-    async with running() as hub:
-        await fleet(hub)
-        await hub.put(WEB_POLICY, deployment())
-        commit = hub.cache.commit
-
-        async def fenced(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
-            raise Fenced("another hub leads")
-
-        hub.cache.commit = fenced  # type: ignore[method-assign]
-        with pytest.raises(ExceptionGroup) as raised:
-            await hub.settle()
-        assert raised.group_contains(Fenced)
-        hub.cache.commit = commit  # type: ignore[method-assign]
-        hub.loop.enqueue_all()
-        await hub.settle()
-        assert hub.work("m1", WORK)
 
 
 async def test_a_plan_that_cannot_be_written_hurts_only_its_key(caplog: pytest.LogCaptureFixture) -> None:

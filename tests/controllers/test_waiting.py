@@ -70,6 +70,22 @@ def test_the_more_important_sits_out_no_longer_backoff_than_the_less_important()
     assert waiting.backing_off == 3
 
 
+def test_the_less_important_stands_back_while_the_more_important_is_at_it() -> None:
+    clock = Clock()
+    waiting = Waiting(clock, priority={item("high"): 5, item("low"): 1}.__getitem__)
+    for name in ("high", "low"):
+        waiting.decided(item(name), CAPACITY)
+    clock.now += 10
+    waiting.helped(CAPACITY)
+    assert waiting.stands_back(item("low")) and not waiting.stands_back(item("high"))
+    waiting.asks(item("high"), CAPACITY)
+    assert waiting.released() == {} and waiting.stands_back(item("low"))
+    waiting.helped(CAPACITY)  # too late for the answers that come
+    waiting.decided(item("high"), CAPACITY)
+    assert waiting.released() == {item("low"): 0.0}, "what never fits starves nobody"
+    assert not waiting.stands_back(item("low")) and not waiting.stands_back(item("new"))
+
+
 def test_what_is_rare_does_not_wait_for_the_backoff() -> None:
     waiting = Waiting(Clock())
     waiting.decided(item("x"), CAPACITY | TAINT)

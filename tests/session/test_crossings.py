@@ -203,8 +203,8 @@ class Hub:
             self.certificates.authorities,
             self.rows,
             self.clusters,
-            "hub:1",
-            (),
+            lambda: ["hub:1"],
+            list,
             self.audited.append,
             lambda: NOW,
         )

@@ -26,7 +26,13 @@ class Hub:
         self.clusters = ClusterObjects(self.rows)
         self.audited: list[dict[str, Any]] = []
         self.enrolment = Enrolment(
-            CA, self.rows, self.clusters, "hub:6443", ("hub:7443",), self.audited.append, lambda: self.now
+            CA,
+            self.rows,
+            self.clusters,
+            lambda: ["hub:6443"],
+            lambda: ["hub:7443"],
+            self.audited.append,
+            lambda: self.now,
         )
 
     async def token(self, name: str = "member1", **body: Any) -> str:

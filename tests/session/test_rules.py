@@ -564,13 +564,13 @@ SETTINGS = fleet.Settings(grades=[fleet.Grade(grade=2, least={"cpu": 1000})])
 
 def test_settings_are_told_in_every_exchange_and_on_change() -> None:
     pair = Pair()
-    pair.hub.configure(SETTINGS)
+    pair.hub.tell(SETTINGS)
     pair.settle()
     assert pair.saw(Configure) == [Configure(SETTINGS)]
-    pair.hub.configure(fleet.Settings.FromString(SETTINGS.SerializeToString()))
+    pair.hub.tell(fleet.Settings.FromString(SETTINGS.SerializeToString()))
     pair.settle()
     assert len(pair.saw(Configure)) == 1, "what is the same is not said again"
-    pair.hub.configure(fleet.Settings())
+    pair.hub.tell(fleet.Settings())
     pair.settle()
     assert pair.saw(Configure)[1:] == [Configure(fleet.Settings())]
     pair.agent._begin_exchange(pair.now)
@@ -581,7 +581,7 @@ def test_settings_are_told_in_every_exchange_and_on_change() -> None:
 def test_settings_that_were_lost_come_with_the_next_exchange() -> None:
     pair = Pair({"a": work("a")})
     pair.settle()
-    pair.hub.configure(SETTINGS)
+    pair.hub.tell(SETTINGS)
     pair.hub_sends()  # lost
     pair.put(work("a", revision=11, x="newer"))
     pair.settle()
@@ -591,11 +591,11 @@ def test_settings_that_were_lost_come_with_the_next_exchange() -> None:
 def test_whom_to_trust_is_told_beside_settings_and_again_when_it_was_lost() -> None:
     pair = Pair({"a": work("a")})
     both, new = fleet.Trust(ca_bundle_pem=b"both"), fleet.Trust(ca_bundle_pem=b"new", renew=True)
-    pair.hub.configure(SETTINGS)
-    pair.hub.trust(both)
+    pair.hub.tell(SETTINGS)
+    pair.hub.tell(both)
     pair.settle()
     assert pair.saw(Trusting) == [Trusting(both)] and pair.saw(Configure) == [Configure(SETTINGS)]
-    pair.hub.trust(new)
+    pair.hub.tell(new)
     pair.hub_sends()  # lost
     pair.put(work("a", revision=11, x="newer"))
     pair.settle()

@@ -301,6 +301,18 @@ async def test_the_end_of_an_old_session_does_not_hide_a_new_one_elsewhere(tmp_p
         assert found is not None and (found.hub, found.connected) == ("two", True)
 
 
+async def test_a_hub_that_was_killed_says_at_its_start_that_its_sessions_are_over(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with hubs(tmp_path, "one", "two", store=store) as (one, two):
+        for hub, name in ((one, "a"), (two, "b")):
+            await hub.cluster(name)
+            hub.shows(name)
+            await hub.row(name, lambda agent: agent.connected)
+    async with hubs(tmp_path, "one", store=store) as (one,):
+        await one.row("a", lambda agent: not agent.connected)
+        await one.row("b", lambda agent: agent.connected and agent.hub == "two")
+
+
 async def test_a_detached_clusters_rows_go(tmp_path: Path) -> None:
     async with hubs(tmp_path, "one") as (hub,):
         await hub.cluster("a")

@@ -88,7 +88,10 @@ class Hub:
         self.fleet = Fleet(now())
         self.placing = FleetView(self.cache, now)
         world = World(self.cache, self.works, self.fleet, self.placing)
-        self.loop = Loop(world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS)  # type: ignore[arg-type]
+        self.leads = True
+        self.loop = Loop(
+            world, NoEvents(), now=now, new_uid=new_uid, controllers=CONTROLLERS, leads=lambda: self.leads  # type: ignore[arg-type]
+        )  # fmt: skip
         self._stops: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -143,7 +146,7 @@ class Hub:
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
         )  # fmt: skip
-        session.configure(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
+        session.tell(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
         self.sessions[cluster] = (session, connection)
         return True
 
@@ -245,7 +248,7 @@ class Hub:
                 verdict = farewell.verdict(gone, who) if gone is not None else None
                 self.sessions[key.name][0].close("detached", reconnect=False, detached=verdict)
             else:
-                self.sessions[key.name][0].configure(settings_of(event.entry.object))
+                self.sessions[key.name][0].tell(settings_of(event.entry.object))
 
     # --- users ---------------------------------------------------------------------------------------------------
 

@@ -6,24 +6,46 @@ import logging
 
 import pytest
 
+from tests.sim.failing import FailingSimulation
+from tests.sim.pairs import PairSimulation
+from tests.sim.parting import PartingSimulation
+from tests.sim.restored import RestoredSimulation
 from tests.sim.simulation import Simulation
 
-SHARES = {
-    "test_a_restored_store_takes_nothing_away": 20,
-    "test_a_cluster_that_was_forced_out_returns_late": 5,
-}
-"""One in so many seeds also runs these scenarios."""
+RESTORED_SHARE = 20
+"""One in so many seeds also runs the scenario of a restored store."""
+FAILING_SHARE = 2
+"""One in so many that of members that are lost for long."""
+
+PAIR_SHARE = 2
+"""The same for two hubs on one store."""
+PARTING_SHARE = 5
+"""And for a cluster that is forced out."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     first, count = metafunc.config.getoption("--first-seed"), metafunc.config.getoption("--seeds")
-    count = max(1, count // SHARES.get(metafunc.function.__name__, 1))
+    share = {
+        test_a_restored_store_takes_nothing_away: RESTORED_SHARE,
+        test_members_that_fail: FAILING_SHARE,
+        test_faults_and_convergence_with_two_hubs: PAIR_SHARE,
+        test_a_cluster_that_was_forced_out_returns_late: PARTING_SHARE,
+    }
+    count = max(1, count // share.get(metafunc.function, 1))
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
 
 
 async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
-    simulation = Simulation(seed)
+    await explained(Simulation(seed), seed)
+
+
+async def test_faults_and_convergence_with_two_hubs(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    await explained(PairSimulation(seed), seed)
+
+
+async def explained(simulation: Simulation, seed: int) -> None:
     try:
         await simulation.run()
     except BaseException:
@@ -34,9 +56,19 @@ async def test_faults_and_convergence(seed: int, caplog: pytest.LogCaptureFixtur
 async def test_a_restored_store_takes_nothing_away(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
     try:
-        await Simulation(seed).run_restored()
+        await RestoredSimulation(seed).run()
     except BaseException:
         print(f"seed {seed}")
+        raise
+
+
+async def test_members_that_fail(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    simulation = FailingSimulation(seed)
+    try:
+        await simulation.run()
+    except BaseException:
+        print(f"seed {seed}: {' '.join(simulation.trace)}")
         raise
 
 
@@ -44,9 +76,4 @@ async def test_a_cluster_that_was_forced_out_returns_late(
     seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL + 1)
-    simulation = Simulation(seed)
-    try:
-        await simulation.run_parting()
-    except BaseException:
-        print(f"seed {seed}: {' '.join(simulation.trace)}")
-        raise
+    await explained(PartingSimulation(seed), seed)

@@ -66,13 +66,21 @@ class Truth:
         if policy is None:
             return set()
         placement = policy["spec"]["placement"]
-        chosen = placement["clusterAffinity"]["clusterNames"]
-        if "replicaScheduling" in placement:  # who gets none of few replicas is the hub's choice
+        chosen = (
+            placement["clusterAffinity"]["clusterNames"] if "clusterAffinity" in placement else self.clusters
+        )
+        # Who gets none of few replicas, and which of several groups is taken, is the hub's choice.
+        if "replicaScheduling" in placement or "clusterAffinities" in placement:
             targets = (
                 self.bindings.get(names.binding_name(name, "Deployment"), {}).get("spec", {}).get("clusters")
             )
             chosen = [target["name"] for target in targets or () if target["name"] in chosen]
         return {c for c in chosen if c in self.clusters and not is_deleting(self.clusters[c])}
+
+    def meant(self, placement: Object) -> list[str]:
+        """The clusters that may be chosen."""
+        affinity = placement.get("clusterAffinity") or {}
+        return affinity.get("clusterNames") or list(self.clusters)
 
     def wanted(self) -> Iterator[tuple[str, Ref]]:
         for kind, name in self.templates:
@@ -193,8 +201,7 @@ def _wrong_status(truth: Truth, members: Mapping[str, Member], kind: str, name: 
     policy = truth.policies.get(name, {})
     placement = policy["spec"]["placement"]
     if "replicaScheduling" in placement and any(
-        c in truth.clusters and not is_deleting(truth.clusters[c])
-        for c in placement["clusterAffinity"]["clusterNames"]
+        c in truth.clusters and not is_deleting(truth.clusters[c]) for c in truth.meant(placement)
     ):
         shares = {target["name"]: target["replicas"] for target in binding["spec"].get("clusters") or ()}
         if sum(shares.values()) != truth.templates[kind, name]["spec"]["replicas"]:

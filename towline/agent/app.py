@@ -150,6 +150,7 @@ class _Agent:
             answering,
             lambda trust: renewal.told(trust),
             lambda detached: exit_.told(detached),
+            lambda gateways, reached: renewal.hubs_at(gateways, reached),
             clock=time.monotonic,
             jitter=random.random,
         )
@@ -187,7 +188,9 @@ class _Agent:
         group.create_task(census.run(), name="census")
         group.create_task(answering.run(), name="answering")
         group.create_task(
-            connection.run(lambda: renewal.identity, config.gateway_addresses or identity.gateways),
+            connection.run(
+                lambda: renewal.identity, lambda: config.gateway_addresses or renewal.identity.gateways
+            ),
             name="connection",
         )
         group.create_task(self._enforce(applier), name="begin to enforce")

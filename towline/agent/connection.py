@@ -27,6 +27,7 @@ from towline.agent.session import (
     Detached,
     Effect,
     Estimate,
+    HubsAt,
     Synced,
     Trusting,
     parting,
@@ -84,6 +85,7 @@ class Connection:
         answering: Answering,
         trusting: Callable[[fleet.Trust], None],
         detached: Callable[[Detached], None],
+        hubs_at: Callable[[Sequence[str], str], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -97,6 +99,8 @@ class Connection:
         self._trusting = trusting
         self._detached = detached
         self._is_detached = False
+        self._hubs_at = hubs_at
+        self._address = ""
         self._clock = clock
         self._jitter = jitter
         self._facts: fleet.Facts | None = None
@@ -107,12 +111,13 @@ class Connection:
         self._renewed = asyncio.Event()
         self.state = State()
 
-    async def run(self, identity: Callable[[], Identity], addresses: Sequence[str]) -> None:
-        """Connect, and again, for ever. `identity()` gives the certificate of the moment."""
+    async def run(self, identity: Callable[[], Identity], gateways: Callable[[], Sequence[str]]) -> None:
+        """Connect, and again, for ever. `identity()` gives the certificate of the moment, `gateways()` where the hubs are."""
         pause, longest = BACKOFF_SECONDS
         turn = 0
         while True:
-            address = addresses[turn % len(addresses)]
+            addresses = gateways()
+            self._address = address = addresses[turn % len(addresses)]
             turn += 1
             closed = await self._once(identity(), address)
             if self.state.synced:
@@ -260,6 +265,8 @@ class Connection:
                 self._configure(effect.settings)
             elif isinstance(effect, Trusting):
                 self._trusting(effect.trust)
+            elif isinstance(effect, HubsAt):
+                self._hubs_at(effect.gateways, self._address)
             elif isinstance(effect, Detached):
                 self._is_detached = True
                 self._detached(effect)

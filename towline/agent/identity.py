@@ -8,6 +8,7 @@ disk does not outlive the pod.
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import ssl
 from dataclasses import dataclass, replace
@@ -158,9 +159,16 @@ def csr_of(key_pem: str) -> bytes:
 
 
 async def enrol(identity: Identity, token: tokens.JoinToken) -> Identity:
-    """Trade the token for a certificate. Raises Unenrollable and HubUnreachable.
+    """Trade the token for a certificate, at the first of its hubs that answers. Raises Unenrollable and HubUnreachable."""
+    *others, last = token.hub.split(",")
+    for hub in others:
+        with contextlib.suppress(HubUnreachable):
+            return await _enrol_at(identity, replace(token, hub=hub))
+    return await _enrol_at(identity, replace(token, hub=last))
 
-    Nobody is trusted before the hub showed the CA whose fingerprint the token holds; the secret goes out only over
+
+async def _enrol_at(identity: Identity, token: tokens.JoinToken) -> Identity:
+    """Nobody is trusted before the hub showed the CA whose fingerprint the token holds; the secret goes out only over
     a connection that this CA vouches for."""
     ca_pem = await _trusted_ca(token)
     context = ssl.create_default_context(cadata=ca_pem)

@@ -1,5 +1,5 @@
-"""Keeps the agent's identity good: a new certificate at two thirds of the old one's life or when the hub asks for one, and the
-authorities that the hub says are to be trusted.
+"""Keeps the agent's identity good: a new certificate at two thirds of the old one's life or when the hub asks for one, the
+authorities that the hub says are to be trusted, and where it says that hubs are.
 
 What is new is on disk before it is used, and used in a new session; the old one serves until then.
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import grpc
 
@@ -44,6 +45,7 @@ class Renewal:
         self._now = now
         self._jitter = jitter
         self._bundle_pem = b""
+        self._gateways: tuple[str, ...] = ()
         self._asked_for = 0.0
         """When the hub's wish for a new certificate is to be met; 0: it has none."""
         self._wake = asyncio.Event()
@@ -57,6 +59,13 @@ class Renewal:
             self._asked_for = self._now() + self._jitter() * SPREAD_SECONDS
         self._wake.set()
 
+    def hubs_at(self, gateways: Sequence[str], reached: str) -> None:
+        """The hub said where the hubs are; `reached` is where this one was."""
+        if gateways:
+            # An address that works stays, whatever hubs think of where they are.
+            self._gateways = tuple(dict.fromkeys([reached, *gateways]))
+            self._wake.set()
+
     async def run(self) -> None:
         while True:
             self._wake.clear()
@@ -67,6 +76,10 @@ class Renewal:
 
     async def step(self) -> float:
         """Do what is due; how many seconds later something may be due again."""
+        if self._gateways and set(self._gateways) != set(self.identity.gateways):
+            self.identity = replace(self.identity, gateways=self._gateways)
+            await self._save(self.identity)
+            log.info("the hubs are at %s", ", ".join(self._gateways))
         trusting = identities.trusting(self.identity, self._bundle_pem)
         if trusting is not None:
             await self._become(trusting, "the hub's authorities are others now")

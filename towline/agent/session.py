@@ -29,6 +29,7 @@ SYNC_SECONDS_MAX = 60.0
 """How long an exchange may take before it is begun again."""
 _BATCH_BYTES_MAX = 256 * 1024
 _ENTRY_OVERHEAD_BYTES = 64
+_HUBS_MAX = 16
 _OTHER_FRAMES_BYTES = 8 * 1024
 """Room beside reports for digests, an Ack and a heartbeat. Facts go alone."""
 
@@ -77,7 +78,14 @@ class Trusting:
     trust: fleet.Trust
 
 
-Effect = Persist | Reconcile | Configure | Estimate | Trusting | Synced | Detached | Closed
+@dataclass(frozen=True, slots=True)
+class HubsAt:
+    """Where the hubs are, HOST:PORT."""
+
+    gateways: tuple[str, ...]
+
+
+Effect = Persist | Reconcile | Configure | Estimate | Trusting | HubsAt | Synced | Detached | Closed
 
 
 @dataclass(slots=True)
@@ -153,6 +161,8 @@ class AgentSession:
                 effects.append(Configure(frame.settings))
             elif kind == "trust":
                 effects.append(Trusting(frame.trust))
+            elif kind == "hubs":
+                effects.append(HubsAt(tuple(frame.hubs.gateways[:_HUBS_MAX])))
             elif kind == "questions":
                 effects.append(Estimate(tuple(frame.questions.questions)))
             elif kind == "synced":

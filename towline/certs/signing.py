@@ -1,14 +1,14 @@
 """The keys that sign ServiceAccounts' tokens, as files of a hub: `sa-0001.key` and so on, mode 0600.
 
-The newest signs; all of them verify, so that a new key can come and an old one go without cutting anybody off. Hubs on
-one store need the same files.
+The newest signs; all of them verify, so that a new key can come and an old one go without cutting anybody off. Hubs that share a
+store share them through it (hub/shared_keys.py).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,16 @@ class SigningKeys:
     def __init__(self, keys: list[ec.EllipticCurvePrivateKey]) -> None:
         self._keys = {key_id(key.public_key()): key for key in keys}
         self._newest = key_id(keys[-1].public_key())
+
+    @classmethod
+    def of_pems(cls, pems: Sequence[bytes]) -> SigningKeys:
+        """Raises CertificateError for what is no P-256 key."""
+        return cls([_signing_key(pem, "a stored key") for pem in pems])
+
+    @property
+    def pems(self) -> list[str]:
+        """With the private parts."""
+        return [key_pem(key).decode() for key in self._keys.values()]
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """A token (compact JWS) that says `claims`."""
@@ -75,13 +85,14 @@ def load_or_create(directory: Path) -> SigningKeys:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths = [directory / FIRST]
         write_private(paths[0], key_pem(new_key()))
-    keys = []
-    for path in paths:
-        key = load_key(path.read_bytes())
-        if not isinstance(key.curve, ec.SECP256R1):
-            raise CertificateError(f"{path} is not a P-256 key")
-        keys.append(key)
-    return SigningKeys(keys)
+    return SigningKeys([_signing_key(path.read_bytes(), str(path)) for path in paths])
+
+
+def _signing_key(pem: bytes, where: str) -> ec.EllipticCurvePrivateKey:
+    key = load_key(pem)
+    if not isinstance(key.curve, ec.SECP256R1):
+        raise CertificateError(f"{where} is not a P-256 key")
+    return key
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:

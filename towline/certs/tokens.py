@@ -24,7 +24,7 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """`hub` is host:port of the hub's API, `ca` the fingerprint of its CA, `name` the cluster."""
+    """`hub` is host:port of the hub's API, of several hubs on one store with commas between, `ca` the fingerprint of its CA, `name` the cluster."""
 
     hub: str
     ca: str
@@ -59,8 +59,8 @@ def parse(text: str) -> JoinToken:
     token = JoinToken(*strings)
     if not _FINGERPRINT.fullmatch(token.ca):
         raise TokenError("This join token is damaged: its CA fingerprint is not one.")
-    host, _, port = token.hub.rpartition(":")
-    if not host or not port.isdigit():
+    addresses = [hub.rpartition(":") for hub in token.hub.split(",")]
+    if not all(host and port.isdigit() for host, _, port in addresses):
         raise TokenError("This join token is damaged: its hub address is not host:port.")
     return token
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -9,9 +10,13 @@ import click
 from towline.cli.client import Client
 from towline.cli.options import config_option, kubeconfig_option
 from towline.cli.selection import Cluster, Selection, change, dry_run_option, for_each, selection_options
-from towline.kube.names import TAINT_UNSCHEDULABLE
+from towline.kube.names import TAINT_DRAIN, TAINT_UNSCHEDULABLE
 
-PLACE = (TAINT_UNSCHEDULABLE, "NoSchedule")
+CORDONED = (TAINT_UNSCHEDULABLE, "NoSchedule")
+DRAINED = (TAINT_DRAIN, "NoExecute")
+"""Of a cluster that `towline drain` empties; uncordoning ends that too."""
+Place = tuple[str, str]
+"""A taint's key and effect."""
 
 
 @click.command(name="cordon")
@@ -32,20 +37,24 @@ def set_cordon(client: Client, cluster: Cluster, wanted: bool, dry_run: bool) ->
     """Give one cluster the taint, or take it; answers what to tell."""
     told = f"cluster/{cluster['metadata']['name']}"
     word = "cordoned" if wanted else "uncordoned"
-    if _is_cordoned(cluster) == wanted:
+    present = set(map(_place, _taints(cluster)))
+    if CORDONED in present if wanted else not present & {CORDONED, DRAINED}:
         return f"{told} already {word}"
-
-    def patch(current: Cluster) -> dict[str, object]:
-        others = [taint for taint in _taints(current) if (taint.get("key"), taint.get("effect")) != PLACE]
-        ours = [{"key": PLACE[0], "effect": PLACE[1]}] if wanted else []
-        return {"spec": {"taints": [*others, *ours] or None}}
-
-    change(client, cluster, patch, dry_run=dry_run)
+    add, without = ((CORDONED,), ()) if wanted else ((), (CORDONED, DRAINED))
+    change(client, cluster, lambda current: with_taints(current, add, without), dry_run=dry_run)
     return f"{told} {word}{' (dry run)' if dry_run else ''}"
 
 
-def _is_cordoned(cluster: Cluster) -> bool:
-    return any((taint.get("key"), taint.get("effect")) == PLACE for taint in _taints(cluster))
+def with_taints(cluster: Cluster, add: Sequence[Place] = (), without: Sequence[Place] = ()) -> Cluster:
+    """The patch that gives `cluster` these taints and takes those."""
+    kept = [taint for taint in _taints(cluster) if _place(taint) not in without]
+    present = set(map(_place, kept))
+    more = [{"key": key, "effect": effect} for key, effect in add if (key, effect) not in present]
+    return {"spec": {"taints": [*kept, *more] or None}}
+
+
+def _place(taint: Mapping[str, str]) -> Place:
+    return taint.get("key") or "", taint.get("effect") or ""
 
 
 def _taints(cluster: Cluster) -> list[dict[str, str]]:

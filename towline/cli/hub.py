@@ -46,6 +46,14 @@ from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcCon
     help="Replicas that find no node in a member for so long move elsewhere, if divided by room. 0: never.",
 )
 @click.option(
+    "--resource-eviction-rate",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="A_SECOND",
+    help="How many bindings leave lost, tainted or drained clusters; 0: none.",
+)
+@click.option(
     "--service-account-issuer",
     default="",
     metavar="URL",
@@ -147,6 +155,7 @@ def command(
     advertise: tuple[str, ...],
     namespace_sync: str,
     unschedulable_seconds: int,
+    resource_eviction_rate: float,
     service_account_issuer: str,
     api_audiences: tuple[str, ...],
     service_account_max_token_seconds: int | None,
@@ -182,6 +191,7 @@ def command(
         advertise=advertise,
         namespace_sync=namespace_sync,
         unschedulable_seconds=unschedulable_seconds,
+        evictions_a_second=resource_eviction_rate,
         service_account_issuer=service_account_issuer,
         api_audiences=api_audiences,
         service_account_max_token_seconds=service_account_max_token_seconds or 0,

@@ -25,6 +25,7 @@ COMMANDS = {
     "taint": ("towline.cli.taint", "Add taints to clusters, or take them away."),
     "cordon": ("towline.cli.cordon", "Keep new work away from clusters."),
     "uncordon": ("towline.cli.uncordon", "Let clusters have new work again."),
+    "drain": ("towline.cli.drain", "Move everything off a cluster, gracefully."),
     "release": ("towline.cli.release", "Let through the deletions or evictions that the hub holds back."),
     "sim": ("towline.cli.sim", "Run a simulated member cluster."),
     "demo": ("towline.cli.demo", "Show the main job on this machine: a hub, members, agents, nginx."),

@@ -65,7 +65,10 @@ class Agents:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
+        """No session is older than this hub: what its rows say of an earlier life is over."""
         self._unsubscribe = self._cache.subscribe(self._rows_changed)
+        for entry in self._cache.list(*AGENTS):
+            self.left(entry.key.name)
 
     async def stop(self) -> None:
         """Writes what is still to be written."""

@@ -20,10 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
 from towline.certs import authority, kubeconfig, signing, tls
-from towline.hub import addresses, epoch
+from towline.hub import addresses, epoch, system_namespaces
 from towline.hub.agents import Agents
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
@@ -35,36 +33,38 @@ from towline.hub.api.oidc import OidcIssuer
 from towline.hub.api.placements import Placements
 from towline.hub.api.protection import DeletionProtection
 from towline.hub.api.server import ApiServer
-from towline.hub.api.tokens import ServiceAccountTokens
+from towline.hub.api.tokens import Keys, ServiceAccountTokens
 from towline.hub.api.webhooks import Webhooks
 from towline.hub.audit import AuditLog
+from towline.hub.collector import Collector
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
-from towline.hub.gateway import farewell
+from towline.hub.controllers.turns import Turns
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
+from towline.hub.leading import Leading
 from towline.hub.members import Members
+from towline.hub.peers import Peer, Peers
 from towline.hub.routes import fleet_of, routes
+from towline.hub.shared_keys import SharedKeys, shared
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Conflict, Fenced, Lease, Store, Unavailable, Write
+from towline.hub.store.contract import Store, Unavailable
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import WorkTable
 from towline.hub.store.workview import WorkView
 from towline.hub.trust import Trust, opened
+from towline.hub.whereabouts import Whereabouts, came_from_another
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object, encode
+from towline.kube.objects import Key, Object
 
 log = logging.getLogger(__name__)
-
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "karmada-system", "karmada-cluster")
-LEADER = "controllers"
 
 
 async def run(config: HubConfig) -> None:
@@ -95,7 +95,6 @@ class Hub:
 async def serving(config: HubConfig) -> AsyncIterator[Hub]:
     """A hub that serves as long as the context lasts."""
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = signing.load_or_create(config.data_dir / "pki")
     audit = AuditLog(
         config.data_dir, bytes_max=config.audit_bytes_max, files=config.audit_files, now=time.time
     )
@@ -110,8 +109,10 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.push_async_callback(store.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         cache, works, view = await _followed(config, store, kinds, tasks, stack)
-        await _ensure_namespaces(cache)
-        trust, agents = await _trusted(config, cache, audit)
+        await system_namespaces.ensure(cache, time.time(), _new_uid)
+        me = _holder(config.data_dir)
+        trust, agents = await _trusted(config, me, cache, audit)
+        keys = await _signing_keys(config, cache, stack)
         store_id, number = await epoch.raise_epoch(cache, _new_uid)
         placing = FleetView(cache, time.time)
         placing.load()
@@ -119,16 +120,16 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
-        leading = Leading(store, _holder(config.data_dir), config.lease_ttl_seconds)
-        controllers = Loop(
-            World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem), recorder, now=time.time, new_uid=_new_uid,
-            fence=lambda: leading.lease,
-        )  # fmt: skip
+        turns = Turns[Key](config.evictions_a_second)
+        peers = _peers(config, me, cache)
+        world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
+        leading, controllers = _deciding(config, store, me, peers, world, recorder)
         metrics = Metrics()
-        metrics.registry.register(_Collector(cache, controllers, recorder, audit))
+        metrics.registry.register(Collector(world, controllers, recorder, audit, leading))
         background = [
             tasks.create_task(_vital("recorder", recorder.run()), name="recorder"),
-            tasks.create_task(_vital("leading", leading.run(controllers)), name="leading"),
+            tasks.create_task(_vital("controllers", controllers.run()), name="controllers"),
+            tasks.create_task(_vital("peers", peers.run()), name="peers"),
             tasks.create_task(_vital("authorities", trust.run()), name="authorities"),
             tasks.create_task(_vital("agents", agents.run()), name="agents"),
             tasks.create_task(_compact(store, cache, config.compact_seconds), name="compaction"),
@@ -136,46 +137,73 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
         stack.callback(_cancel, background)
         stack.callback(trust.stop)
+        stack.push_async_callback(peers.stop)
         stack.push_async_callback(agents.stop)
+        leads = tasks.create_task(_vital("leading", leading.run()), name="leading")
+        stack.push_async_callback(_ended, leads)  # before its row says that this hub stops
 
-        fleet_now = partial(fleet_of, cache, fleet, agents, trust, _holder(config.data_dir))
+        fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
         api = _Api(
-            config, trust, fleet_now, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            lambda body: farewell.asked(cache, gateway.hub, body),
+            config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
+            lambda body: gateway.left(body),
         )  # fmt: skip
-        gateway = Gateway(
-            HubIdentity(
-                store_id,
-                number,
-                _heartbeat_seconds(config),
-                unschedulable_seconds=config.unschedulable_seconds,
-            ),
-            Surroundings(
-                works=works,
-                clusters=cache,
-                members=Members(fleet, agents),
-                certificates=trust,
-                shown=agents.shown,
-                raise_epoch=lambda at_least: _raised(cache, at_least),
-                audit=audit,
-                now=time.time,
-                answers=placing.answers,
-                registry=metrics.registry,
-            ),
+        identity = HubIdentity(
+            store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
         )
+        gateway = _gateway(identity, me, world, agents, trust, peers, audit, metrics)
         await gateway.start(config.gateway_address)
         stack.push_async_callback(gateway.stop)
         trust.tell(gateway.certificates_changed)
+        look = _whereabouts(cache, me, peers, fleet, works, gateway, stack)
+        peers.tell(look, gateway.gateways_changed, leading.look)
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
         yield Hub(url, config.gateway_address, api.kubeconfig)
 
 
-async def _trusted(config: HubConfig, cache: Cache, audit: AuditLog) -> tuple[Trust, Agents]:
+def _deciding(
+    config: HubConfig, store: Store, me: str, peers: Peers, world: World, recorder: Recorder
+) -> tuple[Leading, Loop]:
+    """The controllers, and what says whether this hub leads them."""
+    leading = Leading(
+        store, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=lambda: controllers.enqueue_all(),
+        elapsed=time.monotonic,
+    )  # fmt: skip
+    controllers = Loop(
+        world, recorder, now=time.time, new_uid=_new_uid,
+        leads=lambda: leading.leads, fence=lambda: leading.lease, fenced=leading.fenced,
+    )  # fmt: skip
+    return leading, controllers
+
+
+def _gateway(
+    identity: HubIdentity, me: str, world: World, agents: Agents, trust: Trust, peers: Peers, audit: AuditLog, metrics: Metrics
+) -> Gateway:  # fmt: skip
+    cache = world.cache
+    given = Surroundings(
+        works=world.works,
+        clusters=cache,
+        members=Members(world.fleet, agents),
+        certificates=trust,
+        shown=agents.shown,
+        catch_up=peers.catch_up,
+        epoch=partial(epoch.current, cache),
+        came_from_another=partial(came_from_another, cache, me),
+        gateways=peers.gateways,
+        raise_epoch=lambda at_least: _raised(cache, at_least),
+        audit=audit,
+        now=time.time,
+        answers=world.placing.answers,
+        registry=metrics.registry,
+    )
+    return Gateway(identity, given)
+
+
+async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) -> tuple[Trust, Agents]:
     """The authorities, and what is known of agents; both follow the store."""
     authorities = await opened(cache, config.data_dir / "pki", time.time())
-    agents = Agents(cache, _holder(config.data_dir), time.time, lambda: trust.look())
+    agents = Agents(cache, me, time.time, lambda: trust.look())
     trust = Trust(
         cache, authorities, hosts=addresses.server_names(config), server_days=config.server_certificate_days,
         client_days=config.admin_certificate_days, holders=agents.holders, audit=audit, now=time.time,
@@ -183,6 +211,58 @@ async def _trusted(config: HubConfig, cache: Cache, audit: AuditLog) -> tuple[Tr
     trust.start()
     agents.start()
     return trust, agents
+
+
+def _whereabouts(
+    cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway, stack: contextlib.AsyncExitStack
+) -> Callable[[], None]:  # fmt: skip
+    """Follows which sessions other hubs hold; answers what to call when hubs came or died."""
+
+    def moved(cluster: str, there: bool) -> None:
+        fleet.at_another_hub(cluster, there, time.time())
+        if there:
+            works.forget_reports(cluster)
+            gateway.moved(cluster)
+
+    found = Whereabouts(cache, me, peers.roll.lives, moved)
+    found.start()
+    stack.callback(found.stop)
+    return found.look
+
+
+def _shares_its_store(config: HubConfig) -> bool:
+    return config.store not in ("sqlite", "memory")
+
+
+async def _signing_keys(config: HubConfig, cache: Cache, stack: contextlib.AsyncExitStack) -> Keys:
+    keys = signing.load_or_create(config.data_dir / "pki")
+    if not _shares_its_store(config):
+        return keys
+    found = await shared(cache, keys, _url(config))
+    stack.callback(found.stop)
+    return found
+
+
+def _url(config: HubConfig) -> str:
+    """The API's."""
+    return (
+        f"https://{addresses.joined(addresses.advertised(config)[0], addresses.split(config.api_address)[1])}"
+    )
+
+
+def _peers(config: HubConfig, me: str, cache: Cache) -> Peers:
+    """The hubs on this hub's store; followed from now on."""
+    hosts = addresses.advertised(config)
+    apis, gateways = (
+        tuple(addresses.joined(host, addresses.split(at)[1]) for host in hosts)
+        for at in (config.api_address, config.gateway_address)
+    )
+    peers = Peers(
+        cache, me, Peer(apis, gateways), shared=_shares_its_store(config),
+        dead_seconds=config.lease_ttl_seconds, elapsed=time.monotonic,
+    )  # fmt: skip
+    peers.start()
+    return peers
 
 
 async def _followed(
@@ -210,62 +290,23 @@ async def _followed(
     return cache, works, view
 
 
+async def _ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
+
+
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-
-
-class Leading:
-    """Holds the leader's lease while it can, and runs the controllers meanwhile. One hub alone always leads."""
-
-    def __init__(self, store: Store, holder: str, ttl_seconds: float) -> None:
-        self._store = store
-        self._holder = holder
-        self._ttl_seconds = ttl_seconds
-        self.lease: Lease | None = None
-
-    async def run(self, controllers: Loop) -> None:
-        try:
-            while True:
-                try:
-                    self.lease = await self._store.acquire(LEADER, self._holder, self._ttl_seconds)
-                except Unavailable as error:
-                    log.warning("the store cannot be asked for leadership: %s", error)
-                if self.lease is not None:
-                    await self._lead(self.lease, controllers)
-                    self.lease = None
-                await asyncio.sleep(self._ttl_seconds / 3)
-        finally:
-            if self.lease is not None:
-                with contextlib.suppress(Unavailable):
-                    await self._store.release(self.lease)
-
-    async def _lead(self, lease: Lease, controllers: Loop) -> None:
-        log.info("this hub leads")
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep(lease))
-                group.create_task(controllers.run())
-        except* Fenced:
-            log.warning("another hub leads now")
-
-    async def _keep(self, lease: Lease) -> None:
-        """Renews; a store that cannot be reached is asked again, because only the lease's loss ends leadership."""
-        while True:
-            await asyncio.sleep(self._ttl_seconds / 3)
-            try:
-                await self._store.renew(lease, self._ttl_seconds)
-            except Unavailable as error:
-                log.warning("the lease cannot be renewed now: %s", error)
 
 
 class _Api:
     """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
 
     def __init__(
-        self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], keys: signing.SigningKeys, cache: Cache,
-        kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView, controllers: Loop,
-        parting: Callable[[Any], Answer],
+        self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
+        cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
+        controllers: Loop, parting: Callable[[Any], Answer],
     ) -> None:  # fmt: skip
         self._config = config
         self._trust = trust
@@ -274,23 +315,23 @@ class _Api:
         self._advertised = addresses.advertised(config)
         self._tls = tls.ChangingTls(trust.bundle_pem, trust.leaf, config.data_dir / "pki" / "server.pem")
         self.kubeconfig = config.data_dir / "admin.kubeconfig"
-        gateway_port = addresses.split(config.gateway_address)[1]
         enrolment = Enrolment(
             authority=trust,
             store=cache,
             clusters=_Clusters(self, cache),
-            api_address=addresses.joined(self._advertised[0], port),
-            gateways=[addresses.joined(host, gateway_port) for host in self._advertised],
+            apis=peers.apis,
+            gateways=peers.gateways,
+            catch_up=peers.catch_up,
             audit=audit,
             now=time.time,
         )
         self._rbac = Rbac(cache)
         self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
-        self.url = url = f"https://{addresses.joined(self._advertised[0], port)}"
+        self.url = url = _url(config)
         tokens = ServiceAccountTokens(
             cache,
             keys,
-            issuer=config.service_account_issuer or url,
+            issuer=config.service_account_issuer or (keys.issuer if isinstance(keys, SharedKeys) else url),
             audiences=config.api_audiences,
             seconds_max=config.service_account_max_token_seconds,
             now=time.time,
@@ -371,45 +412,6 @@ class _Clusters:
         return await Local(self._api.server.engine).write(obj)
 
 
-class _Collector:
-    """Counters that parts keep as plain numbers, read when somebody asks."""
-
-    def __init__(self, cache: Cache, controllers: Loop, recorder: Recorder, audit: AuditLog) -> None:
-        self._cache = cache
-        self._controllers = controllers
-        self._recorder = recorder
-        self._audit = audit
-
-    def collect(self) -> Iterable[Metric]:
-        commits = CounterMetricFamily(
-            "towline_store_commits", "Commits to the store, by who made them.", labels=["writer"]
-        )
-        others = self._recorder.commits
-        commits.add_metric(["events"], self._recorder.commits)
-        for controller, count in self._controllers.commits.items():
-            commits.add_metric([controller], count)
-            others += count
-        commits.add_metric(["api"], self._cache.commits - others)
-        yield commits
-        yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
-        lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
-        lost.add_metric(["log"], self._audit.lost)
-        yield lost
-        yield GaugeMetricFamily(
-            "towline_queue_length", "Keys that wait for a decision.", value=len(self._controllers.queue)
-        )
-        pending = GaugeMetricFamily(
-            "scheduler_pending_bindings", "Templates to be placed, by what they wait for.", labels=["queue"]
-        )
-        for queue, count in self._controllers.pending().items():
-            pending.add_metric([queue], count)
-        yield pending
-        objects = GaugeMetricFamily("towline_objects", "Stored objects.", labels=["group", "resource"])
-        for (group, resource), count in self._cache.counts().items():
-            objects.add_metric([group, resource], count)
-        yield objects
-
-
 # --- steps ---------------------------------------------------------------------------------------------------
 
 
@@ -441,35 +443,6 @@ def _heartbeat_seconds(config: HubConfig) -> int:
 
 async def _raised(cache: Cache, at_least: int) -> int:
     return (await epoch.raise_epoch(cache, _new_uid, at_least))[1]
-
-
-async def _ensure_namespaces(cache: Cache) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    missing = [name for name in NAMESPACES if cache.get(Key("", "namespaces", "", name)) is None]
-    rows = [
-        Write(
-            Key("", "namespaces", "", name).path(),
-            encode(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {
-                        "name": name,
-                        "uid": _new_uid(),
-                        "creationTimestamp": stamp,
-                        "labels": {"kubernetes.io/metadata.name": name},
-                    },
-                    "spec": {"finalizers": ["kubernetes"]},
-                    "status": {"phase": "Active"},
-                }
-            ),
-            0,
-        )
-        for name in missing
-    ]
-    if rows:
-        with contextlib.suppress(Conflict):  # another hub made them just now
-            await cache.commit(rows)
 
 
 async def _compact(store: Store, cache: Cache, every_seconds: float) -> None:

@@ -57,6 +57,8 @@ class HubConfig:
     """How long replicas may find no node in a member before they move elsewhere, where they are divided by room; 0: for ever."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
+    evictions_a_second: float = 0.5
+    """How many bindings leave tainted, lost or drained clusters, in all clusters together; 0: none."""
 
     health: HealthLimits = DEFAULT_LIMITS
     """When clusters count as ready, not ready and lost. Agents are asked for four heartbeats in the grace."""
@@ -64,8 +66,9 @@ class HubConfig:
     server_certificate_days: int = 365
     """Renewed at every start, and at two thirds of that."""
     admin_certificate_days: int = 365
-    lease_ttl_seconds: float = 15.0
-    """The leader's lease. It is renewed at a third of that."""
+    lease_ttl_seconds: float = 8.0
+    """The leader's lease, of several hubs on one store; it is renewed at a third of that. Also after how long without a sign of life a
+    hub is taken for dead."""
     compact_seconds: float = 300.0
     """How often changes older than the last round are forgotten."""
     window_events: int = 10_000

@@ -15,6 +15,13 @@ from towline.kube.objects import Key, Object, encode
 HUB_ROW = Key("towline.io", "hubs", "", "epoch")
 
 
+def current(cache: Cache) -> int:
+    """The store's epoch as this hub sees it: another hub's start raises it for all of them. Changes and epochs stand in one order, so
+    (epoch, revision) tells the older of two Works whichever hubs computed them."""
+    entry = cache.get(HUB_ROW)
+    return int(entry.object["spec"]["epoch"]) if entry is not None else 0
+
+
 async def raise_epoch(cache: Cache, new_uid: Callable[[], str], at_least: int = 0) -> tuple[str, int]:
     """The store's id and its next epoch, which is also at least `at_least`. Made durable before it is answered, so that no
     two starts share one."""

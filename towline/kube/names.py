@@ -80,6 +80,8 @@ PROPAGATION_FINALIZER = "towline.io/propagation"
 TAINT_NOT_READY = "cluster.karmada.io/not-ready"
 TAINT_UNREACHABLE = "cluster.karmada.io/unreachable"
 TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
+TAINT_DRAIN = "towline.io/drain"
+"""With effect NoExecute: everything is to move off this cluster (`towline drain`)."""
 
 TAINTS_OF_HEALTH = (TAINT_NOT_READY, TAINT_UNREACHABLE)
 """With the effect NoSchedule they follow from a cluster's condition Ready, and from nothing else."""
@@ -90,6 +92,11 @@ RELEASE_DELETIONS = "towline.io/release-deletions"
 """What the delete breaker holds may go, as long as this is there."""
 RELEASE_EVICTIONS = "towline.io/release-evictions"
 """An RFC 3339 time: a loss before it is a real one, whatever the hub thinks."""
+
+# --- what hubs on one store tell each other ------------------------------------------------------------------
+
+LET_GO_BY = "towline.io/let-go-by"
+"""On a Namespace that is being deleted: the clusters whose agents said that they hold it no more, with commas between."""
 
 # --- bounds --------------------------------------------------------------------------------------------------
 

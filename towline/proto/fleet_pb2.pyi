@@ -16,13 +16,13 @@ Order of a session:
   agent -> Hello                      who I am, the highest epoch I have seen
   hub   -> Welcome                    epoch, limits
   agent -> Inventory{digests}         256 bucket digests of what I hold
-  hub   -> Trust, Settings            whom to trust; what the hub wants counted, and how
+  hub   -> Trust, Hubs, Settings      whom to trust; where the hubs are; what the hub wants counted, and how
   hub   -> Ask{buckets}               the buckets that differ (only if any does)
   agent -> Inventory{buckets,entries} what I hold in those buckets
   hub   -> Works*, Ask{reports}, Synced
   then, in any order: Works, Ask, Settings, Questions from the hub; Ack, Reports, Facts, Capacity, Answers, Heartbeat,
   Inventory from the agent.
-What has no digest (Trust and Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
+What has no digest (Trust, Hubs, Settings; Facts and Capacity) is said again in every exchange, so that a loss of it is repaired as well.
 The agent starts the exchange again (Inventory{digests}) every `resync_seconds` with jitter, and at once when it sees a
 gap in the hub's batch sequence. The hub starts it with Ask{inventory=true} when it sees a gap in the agent's, when a Work
 that the agent holds is no longer known, and when an agent leaves the question for buckets unanswered for a minute.
@@ -225,6 +225,7 @@ class HubFrame(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     QUESTIONS_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
+    HUBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -241,6 +242,8 @@ class HubFrame(_message.Message):
     def questions(self) -> Global___Questions: ...
     @_builtins.property
     def trust(self) -> Global___Trust: ...
+    @_builtins.property
+    def hubs(self) -> Global___Hubs: ...
     def __init__(
         self,
         *,
@@ -252,12 +255,13 @@ class HubFrame(_message.Message):
         settings: Global___Settings | None = ...,
         questions: Global___Questions | None = ...,
         trust: Global___Trust | None = ...,
+        hubs: Global___Hubs | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions", "trust"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions", "trust", "hubs"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -451,6 +455,34 @@ class Trust(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trust: _TypeAlias = Trust  # noqa: Y015
+
+@_typing.final
+class Hubs(_message.Message):
+    """Where the agent reaches the hubs on this store, HOST:PORT, the sender first; at most 16. Sent in every exchange and whenever it changes.
+    The agent keeps the last one, durably, and dials them in turn when a session ends. One that its user told where to dial keeps to that.
+
+    An agent may go from one hub to another at any time: a hub welcomes it only when it has seen all that was committed to
+    the store before the agent dialled, so what it sends is never older than what the agent was told elsewhere. The epoch is the
+    store's, the same at all of its hubs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        gateways: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hubs: _TypeAlias = Hubs  # noqa: Y015
 
 @_typing.final
 class Inventory(_message.Message):

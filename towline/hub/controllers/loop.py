@@ -2,6 +2,9 @@
 
 Decisions are synchronous and run one after the other; commits for different keys overlap, so that a burst of bindings shares
 the store's group commits. Two plans that want the same row never overlap.
+
+It runs at every hub of a store. Which keys it decides there depends on whether the hub leads, and on whose sessions it holds
+(`Controller.whose`); that is asked when a key's turn comes, so that nothing has to be taken back when it changes.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ class Chapter(NamedTuple):
 
 
 class Loop:
-    """Runs the controllers. `now` is epoch seconds, `new_uid` a fresh UUID; `fence` is the lease that commits carry."""
+    """Runs the controllers. `now` is epoch seconds, `new_uid` a fresh UUID; `leads` says whether this hub leads, `fence` is the lease
+    that its commits carry then, and `fenced` is told of one that is lost."""
 
     def __init__(
         self,
@@ -63,14 +67,18 @@ class Loop:
         now: Callable[[], float],
         new_uid: Callable[[], str],
         controllers: Sequence[Controller] = CONTROLLERS,
+        leads: Callable[[], bool] = lambda: True,
         fence: Callable[[], Lease | None] = lambda: None,
+        fenced: Callable[[Lease], None] = lambda lease: None,
     ) -> None:
         self._world = world
         self._recorder = recorder
         self._now = now
         self._new_uid = new_uid
         self._controllers = {row.name: row for row in controllers}
+        self._leads = leads
         self._fence = fence
+        self._fenced = fenced
         self.queue = Queue(
             now,
             spacing=lambda item: self._controllers[item.controller].min_interval_seconds,
@@ -92,7 +100,7 @@ class Loop:
     # --- running ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Decide everything once, then whatever changes concern, until cancelled. Raises Fenced when leadership is lost.
+        """Decide everything once, then whatever changes concern, until cancelled.
 
         The cache is synced and the Work table loaded before."""
         async with asyncio.TaskGroup() as commits:
@@ -129,7 +137,8 @@ class Loop:
         return lambda: following.__exit__()
 
     def enqueue_all(self) -> None:
-        for row in self._controllers.values():
+        """At the start, and when this hub begins to lead."""
+        for row in self._rows():
             self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
 
     def story(self, key: Key) -> Sequence[Chapter]:
@@ -177,13 +186,21 @@ class Loop:
         return True
 
     def _decide(self, item: Item, commits: asyncio.TaskGroup) -> None:
+        if self.waiting.stands_back(item):
+            self.queue.done(item)
+            return
         row, now = self._controllers[item.controller], self._now()
+        if not self._is_ours(row, item.key):
+            self._drop(item)
+            return
         revision = self._world.cache.revision
         self.decisions += 1
         try:
             plan = row.decide(self._world, item.key, now)
         except Exception as failure:
             self._failed(item, revision, f"{type(failure).__name__}: {failure}", failure)
+            self.waiting.decided(item, frozenset())  # it is retried, and nobody stands back for it
+            self._release()
             self.queue.retry(item, Urgency.RESYNC)
             self.queue.done(item)
             return
@@ -192,6 +209,7 @@ class Loop:
             self.waiting.asks(item, _ROOM)
         elif (seconds := self.waiting.decided(item, plan.waits)) is not None:
             self.queue.add(item, Urgency.RESYNC, seconds)
+        self._release()
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
@@ -206,15 +224,29 @@ class Loop:
             self._writing[write.key] = set()
         self._in_flight += 1
         self._world.placing.decided(plan.writes)
-        commits.create_task(self._commit(item, plan, revision), name=f"commit {item.controller} {item.key}")
+        # The lease of this moment: a plan must not outlive the leadership that it was made in.
+        commit = self._commit(item, plan, revision, self._fence())
+        commits.create_task(commit, name=f"commit {item.controller} {item.key}")
 
-    async def _commit(self, item: Item, plan: Plan, revision: int) -> None:
+    def _is_ours(self, row: Controller, key: Key) -> bool:
+        """Whether this hub decides on the key now."""
+        whose = row.whose(self._world, key) if row.whose is not None else None
+        return self._leads() if whose is None else whose
+
+    def _drop(self, item: Item) -> None:
+        """Another hub decides on it."""
+        self.waiting.decided(item, frozenset())
+        self.queue.forget(item)
+        self._errors.pop(item, None)
+        self.queue.done(item)
+
+    async def _commit(self, item: Item, plan: Plan, revision: int, fence: Lease | None) -> None:
         through = False
         try:
             written = [self._filled(write, plan) for write in plan.writes]
             for start in range(0, len(written), COMMIT_WRITES_MAX):
                 part = [write for write, _ in written[start : start + COMMIT_WRITES_MAX]]
-                await self._world.cache.commit(part, fence=self._fence())
+                await self._world.cache.commit(part, fence=fence)
                 self.commits[item.controller] += 1
             self._finish(item, plan, revision, [obj for _, obj in written if obj is not None])
             through = True
@@ -222,8 +254,13 @@ class Loop:
             # Then with a pause that grows: until this hub sees what the other writer did, it decides the same again.
             self.queue.retry(item, first_at_once=True)
             self.queue.done(item)
-        except (Fenced, asyncio.CancelledError):
-            self.queue.done(item)  # leadership may come back, and everything is decided anew then
+        except Fenced:
+            if fence is not None:
+                self._fenced(fence)
+            self.queue.retry(item, first_at_once=True)  # it may be this hub's without leadership
+            self.queue.done(item)
+        except asyncio.CancelledError:
+            self.queue.done(item)
             raise
         except Exception as failure:
             bug = None if isinstance(failure, StoreError) else failure
@@ -318,9 +355,15 @@ class Loop:
             self.queue.add(Item(controller, key), urgency)
         self._wake.set()
 
+    def _rows(self) -> Iterable[Controller]:
+        """Those that may have keys for this hub."""
+        leads = self._leads()
+        return [row for row in self._controllers.values() if leads or row.whose is not None]
+
     def changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
+        rows = self._rows()
         for event in events:
-            for row in self._controllers.values():
+            for row in rows:
                 keys = self._concerned(row, event)
                 if keys:
                     # What concerns many keys at once is bulk work: a user's own change goes before it.
@@ -343,6 +386,10 @@ class Loop:
             self.queue.add(item, Urgency.RESYNC, seconds)
         self._wake.set()
 
+    def _release(self) -> None:
+        for item, seconds in self.waiting.released().items():
+            self.queue.add(item, Urgency.RESYNC, seconds)
+
     def _priority(self, item: Item) -> int:
         return self._controllers[item.controller].priority(self._world, item.key)
 
@@ -352,7 +399,7 @@ class Loop:
 
     def reported(self, owners: set[Key]) -> None:
         for owner in owners:
-            for row in self._controllers.values():
+            for row in self._rows():
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
 
     def drifted(self, owner: Key, cluster: str, what: str) -> None:
@@ -372,13 +419,14 @@ class Loop:
         return regarding
 
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
+        rows = self._rows()
         for cluster, _, before, after in changes:
             record = after or before
             if record is None:
                 continue
-            if after is not None and (after.work.overrides or after.work.blocked):
+            if self._leads() and after is not None and (after.work.overrides or after.work.blocked):
                 self._overridden(cluster, before, after)
-            for row in self._controllers.values():
+            for row in rows:
                 self._enqueue(row.name, row.on_work(self._world, cluster, record.owner), Urgency.REPORT)
 
     def _overridden(self, cluster: str, before: Record | None, after: Record) -> None:
@@ -391,7 +439,7 @@ class Loop:
                 self._recorder.record(note)
 
     def contact_changed(self, cluster: str) -> None:
-        for row in self._controllers.values():
+        for row in self._rows():
             self._enqueue(row.name, row.on_contact(cluster), Urgency.REPORT)
 
 

@@ -6,9 +6,10 @@ A new controller is a file in `hub/decide` and a row here. The functions of a ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from towline.hub.controllers import fleet, placed
+from towline.hub.controllers import collecting, evicting, fleet, placed
+from towline.hub.controllers.turns import Turns
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -32,19 +33,18 @@ from towline.hub.decide import (
     wakes,
 )
 from towline.hub.decide.doubt import FLEET, Doubt
-from towline.hub.decide.plan import NOTHING, UNCOLLECTED, Plan, Snapshot
+from towline.hub.decide.plan import NOTHING, Plan, Snapshot
 from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
 from towline.hub.store.cache import Cache, Entry, WatchEvent
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, NAMESPACES, WORKS, WorkTable
-from towline.kube import deletion, names, tokens
-from towline.kube.objects import Key, Object, is_deleting, name_of, namespace_of
+from towline.kube import names, tokens
+from towline.kube.objects import Key, Object, namespace_of
 
 CAPACITY_SECONDS = 5.0
 """The least time between two commits of what one cluster has room for."""
-DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class World:
     sign: Sign | None = None
     """Signs ServiceAccounts' tokens; without it their Secrets stay empty."""
     ca_pem: Callable[[], bytes] = bytes
+    turns: Turns[Key] = field(default_factory=lambda: Turns(evicting.EVICTIONS_A_SECOND))
+    """Which binding is evicted next."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -92,6 +94,9 @@ class Controller:
     """Of two keys that are equally urgent, the one of higher priority is decided first."""
     min_interval_seconds: float = 0.0
     """The least time from a decision that wrote something to the next on the same key."""
+    whose: Callable[[World, Key], bool | None] | None = None
+    """Of several hubs on one store, which decides on a key: this one (True), another (False), or, as for all keys of a row without
+    it, the one that leads (None). For what needs the agents' own words, which only the hub has that holds their session."""
 
 
 # --- propagation: keys are templates -------------------------------------------------------------------------
@@ -302,54 +307,25 @@ def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
 
 
 def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
-    found = world.snapshot.get(Key(*CLUSTERS, "", cluster))
-    if found is not None and is_deleting(found):
-        yield Key(*CLUSTERS, "", name_of(found))
+    yield from (key for key in _cluster_named(cluster) if _is_leaving(world, key))
 
 
-# --- garbage: keys are objects of any kind that own something, or are owned -------------------------------------
+def _is_leaving(world: World, cluster: Key) -> bool:
+    entry = world.cache.get(cluster)
+    return entry is not None and entry.meta.deletionTimestamp is not None
 
 
-def _garbage_initial(world: World) -> Iterator[Key]:
-    yield from dict.fromkeys(world.cache.owned())
-    for group, resource in sorted(world.cache.counts()):
-        yield from (e.key for e in world.cache.list(group, resource) if _awaits_collector(e))
+def _cluster_named(cluster: str) -> Iterable[Key]:
+    return (Key(*CLUSTERS, "", cluster),)
 
 
-def _garbage_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    entry, previous = event.entry, event.previous
-    awaits = _awaits_collector(entry)
-    if event.type != "DELETED" and (awaits or (entry.meta.ownerReferences and not _uncollected(entry))):
-        yield entry.key
-    if event.type == "DELETED" or awaits:
-        yield from world.cache.dependents(entry.meta.uid)
-    if previous is not None and previous.meta.uid != entry.meta.uid:
-        yield from world.cache.dependents(previous.meta.uid)
-    if not _uncollected(entry):
-        yield from _leaving_owners(world, entry)
-        if previous is not None and previous.meta.ownerReferences != entry.meta.ownerReferences:
-            yield from _leaving_owners(world, previous)
-    if entry.key[:2] == DEFINITIONS and event.type != "DELETED":
-        yield from dict.fromkeys(world.cache.owned())  # an owner's kind may be known now
+def _of_session(world: World, cluster: Key) -> bool | None:
+    return world.fleet.whose(cluster.name)
 
 
-def _awaits_collector(entry: Entry) -> bool:
-    """Whether it is deleted with a policy that garbage collection has to carry out."""
-    waits = entry.meta.finalizers if entry.meta.deletionTimestamp else None
-    return waits is not None and (deletion.FOREGROUND in waits or deletion.ORPHAN in waits)
-
-
-def _uncollected(entry: Entry) -> bool:
-    return entry.key[:2] in UNCOLLECTED
-
-
-def _leaving_owners(world: World, dependent: Entry) -> Iterator[Key]:
-    for reference in dependent.meta.ownerReferences or ():
-        named = {"apiVersion": reference.apiVersion, "kind": reference.kind, "name": reference.name}
-        at = garbage.owner_key(world.snapshot, dependent.key, named)
-        owner = None if at is None else world.cache.get(at)
-        if owner is not None and owner.meta.deletionTimestamp:
-            yield owner.key
+def _of_reports(world: World, owner: Key) -> bool | None:
+    """Reports are where they came in, until they are stored; all else about their owner is the leader's."""
+    return True if world.works.reports_of(owner) else None
 
 
 def _is(resource: tuple[str, str]) -> Callable[[Key], Iterable[Key]]:
@@ -431,7 +407,16 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_bindings_initial,
         on_change=_aggregation_keys,
         on_report=lambda owner: (owner,) if bindings.is_binding(owner) else (),
+        whose=_of_reports,
         min_interval_seconds=0.25,
+    ),
+    Controller(
+        name="eviction",
+        decide=lambda world, key, now: evicting.decide(
+            world.snapshot, key, now, world.placing.at(now, key), world.fleet, world.doubt, world.turns
+        ),
+        initial=_bindings_initial,
+        on_change=lambda world, event: evicting.concerned(world.works, world.placing.members, event),
     ),
     Controller(
         name="userworks",
@@ -439,13 +424,14 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(WORKS),
         on_change=_userworks_keys,
         on_report=_is(WORKS),
+        whose=_of_reports,
         min_interval_seconds=0.25,
     ),
     Controller(
         name="garbage",
         decide=lambda world, key, now: garbage.decide(world.snapshot, key, now),
-        initial=_garbage_initial,
-        on_change=_garbage_keys,
+        initial=lambda world: collecting.everything(world.cache),
+        on_change=lambda world, event: collecting.concerned(world.cache, event),
     ),
     Controller(
         name="namespaces",
@@ -455,6 +441,15 @@ CONTROLLERS: tuple[Controller, ...] = (
         on_work=lambda world, cluster, owner: _is(NAMESPACES)(owner),
     ),
     Controller(
+        name="copies",
+        decide=lambda world, key, now: namespaces.noted(world.snapshot, key, world.works.let_go(key)),
+        initial=lambda world: (),
+        on_change=_namespaces_keys,
+        on_report=_is(NAMESPACES),
+        whose=lambda world, key: bool(world.works.let_go(key)),
+        min_interval_seconds=0.25,
+    ),
+    Controller(
         name="clusters",
         decide=lambda world, key, now: clusters.decide(
             world.snapshot, key, now, len(world.works.works_of(key.name))
@@ -462,6 +457,8 @@ CONTROLLERS: tuple[Controller, ...] = (
         initial=_listed(CLUSTERS),
         on_change=_clusters_keys,
         on_work=_leaving_cluster,
+        on_contact=_cluster_named,
+        whose=lambda world, key: _of_session(world, key) if _is_leaving(world, key) else None,
     ),
     Controller(
         name="detached",
@@ -475,8 +472,9 @@ CONTROLLERS: tuple[Controller, ...] = (
             world.snapshot, key, now, world.fleet.contact(key.name), world.fleet.started, world.fleet.limits
         ),
         initial=_listed(CLUSTERS),
-        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
-        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        on_change=lambda world, event: _is(CLUSTERS)(event.entry.key),
+        on_contact=_cluster_named,
+        whose=_of_session,
     ),
     Controller(
         name="doubt",
@@ -496,8 +494,9 @@ CONTROLLERS: tuple[Controller, ...] = (
         name="capacity",
         decide=_capacity_decide,
         initial=_listed(CLUSTERS),
-        on_change=lambda world, event: (event.entry.key,) if event.entry.key[:2] == CLUSTERS else (),
-        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        on_change=lambda world, event: _is(CLUSTERS)(event.entry.key),
+        on_contact=_cluster_named,
+        whose=_of_session,
         min_interval_seconds=CAPACITY_SECONDS,
     ),
     Controller(
@@ -505,7 +504,8 @@ CONTROLLERS: tuple[Controller, ...] = (
         decide=_descheduling_decide,
         initial=_listed(CLUSTERS),
         on_change=_no_keys,
-        on_contact=lambda cluster: (Key(*CLUSTERS, "", cluster),),
+        on_contact=_cluster_named,
+        whose=_of_session,
         min_interval_seconds=CAPACITY_SECONDS,
     ),
     Controller(

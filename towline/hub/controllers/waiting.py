@@ -2,13 +2,14 @@
 
 An item is here under its causes until one of them comes about. Then it is handed out, to be tried at once or when its backoff has passed, and
 is not handed out for the same again before that attempt: a thousand changes in between cost nothing. Whatever is of higher priority is
-tried no later, whoever's backoff is shorter: else the less important took the room while the other sits out its own.
+tried no later, whoever's backoff is shorter, and who is tried again stands back while the more important is at it or waits for answers:
+else the less important took the room meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item
 from towline.hub.decide.scheduling.request import CAPACITY
@@ -45,12 +46,18 @@ class Waiting:
         """What each item can still be handed out for."""
         self._items: dict[str, dict[Item, None]] = {}
         """The same by cause."""
-        self._handed: dict[Item, int] = {}
-        """Those to be tried again, now or after their backoff, and their priority."""
+        self._handed: set[Item] = set()
+        """Those to be tried again, now or after their backoff."""
         self._due: dict[int, dict[Item, float]] = {}
         """The same by priority, and when each is due."""
         self._asking: dict[Item, bool] = {}
         """Those that wait for answers, and whether something that helps them came about since they asked."""
+        self._asking_at: dict[int, dict[Item, None]] = {}
+        """The same by priority."""
+        self._behind: dict[int, dict[Item, None]] = {}
+        """By priority, those that stand back."""
+        self._forward: dict[Item, float] = {}
+        """Those to be tried earlier than was said, and after how many seconds."""
         self._credit = float(ATTEMPTS_A_SECOND)
         self._credit_at = now()
 
@@ -58,6 +65,7 @@ class Waiting:
         """`item` was decided, and `causes` can help it further; none when nothing is lacking. Answers after how many seconds it is to be
         tried again at the latest, if at all."""
         helped = self._asking.pop(item, False)
+        _drop(self._asking_at, item)
         self._take_back(item)
         self._take(item, self._causes.get(item, frozenset()))
         if not causes:
@@ -69,14 +77,36 @@ class Waiting:
             number = 1 if last is None else last.number + 1
             last = self._attempts[item] = Attempt(number, now + self._backoff(number))
         self._put(item, causes)
-        return max(0.0, last.next_at - now) if helped else RETRY_SECONDS
+        if not helped:
+            return RETRY_SECONDS
+        self._hand_out(item, max(now, last.next_at))
+        self._forward |= self._brought_forward(now)
+        return max(0.0, last.next_at - now)
 
     def asks(self, item: Item, causes: frozenset[str]) -> None:
         """`item` is decided when it has answers that may be of a time before any of `causes` comes about: then it is tried once
         more."""
         self._take(item, self._causes.get(item, frozenset()))
         self._asking.setdefault(item, False)
+        self._asking_at.setdefault(self._priority(item), {})[item] = None
         self._put(item, causes)
+
+    def stands_back(self, item: Item) -> bool:
+        """Whether `item` is to be tried when those of higher priority were: `released` hands it out then."""
+        if item not in self._attempts:
+            return False
+        level = self._priority(item)
+        if not self._more_important_than(level):
+            return False
+        self._behind.setdefault(level, {})[item] = None
+        return True
+
+    def released(self) -> dict[Item, float]:
+        """Those that need not stand back any more, or not wait as long as was said, and after how many seconds each may be tried."""
+        found, self._forward = self._forward, {}
+        for level in [level for level in self._behind if not self._more_important_than(level)]:
+            found |= dict.fromkeys(self._behind.pop(level), 0.0)
+        return found
 
     def helped(self, causes: Collection[str]) -> dict[Item, float]:
         """The items that any of `causes` can help, and after how many seconds each may be tried; with those of higher priority that
@@ -93,7 +123,7 @@ class Waiting:
                 found[item] = 0.0 if cause not in STEADY and seconds and self._spend(now) else seconds
         for item, seconds in found.items():
             self._hand_out(item, now + seconds)
-        return self._with_the_more_important(found, now)
+        return found | self._brought_forward(now, found)
 
     def __bool__(self) -> bool:
         """Whether anything can help anybody."""
@@ -111,31 +141,32 @@ class Waiting:
 
     def _hand_out(self, item: Item, due: float) -> None:
         self._take_back(item)
-        level = self._handed[item] = self._priority(item)
-        self._due.setdefault(level, {})[item] = due
+        self._handed.add(item)
+        self._due.setdefault(self._priority(item), {})[item] = due
 
     def _take_back(self, item: Item) -> None:
-        level = self._handed.pop(item, None)
-        if level is not None:
-            items = self._due[level]
-            del items[item]
-            if not items:
-                del self._due[level]
+        if item in self._handed:
+            self._handed.remove(item)
+            _drop(self._due, item)
 
-    def _with_the_more_important(self, found: dict[Item, float], now: float) -> dict[Item, float]:
-        if len(self._due) < 2:
-            return found
-        soonest: dict[int, float] = {}
-        for item, seconds in found.items():
-            level = self._handed[item]
-            soonest[level] = min(seconds, soonest.get(level, seconds))
+    def _brought_forward(self, now: float, fresh: Collection[Item] = ()) -> dict[Item, float]:
+        """Those that would be tried after somebody less important, and after how many seconds they are tried instead. Whose turn it is
+        already (and who is not `fresh`) brings nobody forward: what never fits may not starve the others."""
+        found: dict[Item, float] = {}
         first = float("inf")
-        for level in sorted(self._due):
+        for level in sorted(self._due) if len(self._due) > 1 else ():
             items = self._due[level]
-            for item in [item for item, due in items.items() if due > now + first]:
-                items[item], found[item] = now + first, first
-            first = min(first, soonest.get(level, first))
+            for item in [item for item, due in items.items() if due > first]:
+                items[item], found[item] = first, max(0.0, first - now)
+            first = min([first, *(due for item, due in items.items() if due > now or item in fresh)])
         return found
+
+    def _more_important_than(self, level: int) -> bool:
+        """Whether somebody of higher priority is due, or waits for answers."""
+        now = self._now()
+        return any(at > level for at in self._asking_at) or any(
+            due <= now for at, items in self._due.items() if at > level for due in items.values()
+        )
 
     def _backoff(self, number: int) -> float:
         seconds = min(BACKOFF_FIRST_SECONDS * (1 << min(number - 1, 30)), BACKOFF_LAST_SECONDS)
@@ -167,3 +198,11 @@ class Waiting:
             self._causes.pop(item, None)
         else:
             self._causes[item] = present - causes
+
+
+def _drop(levels: dict[int, Any], item: Item) -> None:
+    """Out of the level that it is in, whichever that is: a priority may have changed meanwhile."""
+    for level in [level for level, items in levels.items() if item in items]:
+        del levels[level][item]
+        if not levels[level]:
+            del levels[level]

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from towline.hub.decide.bindings import belongs_to, desired, observed, targets, template_key
-from towline.hub.decide.conditions import condition, with_condition
+from towline.hub.decide.conditions import condition, rfc3339, with_condition
 from towline.hub.decide.overrides import is_blocked, with_block
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.wire import Blocked, Phase, WorkReport
@@ -33,7 +33,7 @@ def decide(
     binding = snapshot.get(key)
     if binding is None:
         return NOTHING
-    entries = _entries(snapshot, binding, reports, blocked)
+    entries = _entries(snapshot, binding, reports, blocked, now)
     updated = _with_entries(binding, entries, now)
     writes: list[Put | Delete] = []
     events: list[EventNote] = []
@@ -113,6 +113,7 @@ def _entries(
     binding: Object,
     reports: Mapping[str, WorkReport],
     blocked: Mapping[str, Blocked],
+    now: float,
 ) -> dict[str, Mapping[str, Any]]:
     wanted = desired(binding)
     entries = dict(observed(binding))
@@ -124,7 +125,7 @@ def _entries(
             if cluster not in wanted:
                 del entries[cluster]
         elif report is not None and cluster in wanted:
-            entries[cluster] = entry_of(cluster, report)
+            entries[cluster] = _timed(entry_of(cluster, report), entries[cluster], now)
         elif (
             cluster not in wanted and snapshot.get(Key("cluster.karmada.io", "clusters", "", cluster)) is None
         ):
@@ -132,6 +133,13 @@ def _entries(
     for cluster in wanted:
         entries[cluster] = with_block(entries[cluster], blocked.get(cluster))
     return dict(sorted(entries.items()))
+
+
+def _timed(entry: Object, before: Mapping[str, Any], now: float) -> Object:
+    """`entry` with the time since which it is Unhealthy: what application failover counts from, also after a restart."""
+    if entry.get("health") != "Unhealthy":
+        return entry
+    return {**entry, "unhealthySince": before.get("unhealthySince") or rfc3339(now)}
 
 
 def entry_of(cluster: str, report: WorkReport) -> Object:

@@ -232,8 +232,8 @@ def _enablement_condition(facts: ClusterFacts) -> tuple[str, str, str]:
 
 
 def _breaker_condition(name: str, contact: Contact | None, status: Any) -> tuple[str, str, str] | None:
-    """Said from the first time that the breaker held something; None before."""
-    if contact is None:
+    """Said from the first time that the breaker held something; None before, and while the agent has said nothing to this hub."""
+    if contact is None or contact.facts is None:
         return None
     count, why = contact.deletions_held
     if count:

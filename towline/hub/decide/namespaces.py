@@ -18,12 +18,14 @@ from towline.kube import deletion, names
 from towline.kube.objects import (
     Key,
     Object,
+    annotations_of,
     finalizers_of,
     is_deleting,
     labels_of,
     name_of,
     revision_of,
     with_finalizer,
+    with_metadata,
     without_finalizer,
 )
 
@@ -84,6 +86,25 @@ def decide(snapshot: Snapshot, key: Key, now: float, holders: Collection[str]) -
     if left_over == namespace:
         return NOTHING
     return Plan(writes=(Put(key, left_over, revision_of(namespace)),))
+
+
+def noted(snapshot: Snapshot, key: Key, let_go: Collection[str]) -> Plan:
+    """`let_go` are the clusters whose agents told this hub that they hold the dying Namespace at `key` no more. Noted on it while others
+    hold it, for the hub that decides on its end, and for one that restarts."""
+    namespace = snapshot.get(key)
+    if namespace is None or not is_deleting(namespace):
+        return NOTHING
+    known = let_go_by(namespace)
+    if known.issuperset(let_go):
+        return NOTHING
+    listed = ",".join(sorted(known.union(let_go)))
+    noted = with_metadata(namespace, annotations={**annotations_of(namespace), names.LET_GO_BY: listed})
+    return Plan((Put(key, noted, revision_of(namespace)),))
+
+
+def let_go_by(namespace: Object) -> frozenset[str]:
+    """The clusters that are noted to hold it no more."""
+    return frozenset(filter(None, annotations_of(namespace).get(names.LET_GO_BY, "").split(",")))
 
 
 EMPTYING_WRITES = 100

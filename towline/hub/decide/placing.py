@@ -23,6 +23,7 @@ from towline.hub.decide.plan import EventNote
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
 from towline.hub.decide.scheduling.request import strategy_of
 from towline.hub.decide.scheduling.strategies import replicas_by_component
+from towline.hub.decide.tolerance import fails_over
 from towline.kube import names
 from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations, with_generation
 
@@ -213,6 +214,7 @@ def request_of(key: Key, binding: Object) -> Request:
         components=wanted.components,
         observed_affinity=str(status.get("schedulerObservingAffinityName") or ""),
         evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()),
+        fails_over=fails_over(spec),
         fresh=triggered is not None and (last is None or triggered > last),
         affinity_group=str(groups.get("affinityGroup") or ""),
         anti_affinity_group=str(groups.get("antiAffinityGroup") or ""),

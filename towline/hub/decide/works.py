@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from towline.hub.decide.bindings import derived_uuid, desired, observed
+from towline.hub.decide.graceful import purging
 from towline.hub.decide.overrides import (
     NO_OVERRIDES,
     OverrideFailed,
@@ -22,6 +23,7 @@ from towline.hub.decide.overrides import (
     is_blocked,
     rules_for,
 )
+from towline.hub.decide.preservation import state_for
 from towline.hub.decide.scheduling.division import divide
 from towline.hub.decide.wire import (
     Applied,
@@ -44,6 +46,7 @@ from towline.kube.objects import (
     name_of,
     namespace_of,
     uid_of,
+    with_labels,
 )
 from towline.proto.digest import EMPTY_DIGEST, work_hash
 
@@ -96,17 +99,18 @@ def of_binding(
     conflict = _conflict(
         annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
     )
-    suspended = _suspended(spec)
+    suspended = bool(purging(binding)) or _suspended(spec)
     rendered = {} if rendered is None else rendered
     completions = _completions(template, spec, wanted)
     for cluster, replicas in wanted.items():
         if only and cluster != only:
             continue
         rules, same = rules_for(overrides, cluster)
-        at = (replicas, completions.get(cluster), same)
+        state = state_for(spec, cluster)
+        at = (replicas, completions.get(cluster), same, bool(state))
         variant = rendered.get(at)
         if variant is None:
-            manifest = _revised(template, spec, replicas, completions.get(cluster))
+            manifest = with_labels(_revised(template, spec, replicas, completions.get(cluster)), state)
             labels, annotations = _owner_marks(key, binding, template)
             marks = labels, {**annotations, **_kept(preserve)}
             changed = _overridden(manifest, overrides, rules, cluster)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 PER_MINUTE_MIN = 10
 PER_MINUTE_SHARE = 0.2
 WINDOW_SECONDS = 60.0
+_ALL = 2**63
 
 EPOCH_REGRESSION = "EpochRegression"
 """The agent was synced by a later start of this store: the store was restored from an old copy."""
@@ -35,6 +36,10 @@ class Breaker:
         self.released = released
         if released:
             self.hold = ""
+
+    def spend_window(self, now: float) -> None:
+        """Nothing passes for one window: it is not known how much has passed already."""
+        self._window_began_at, self._used = now, _ALL
 
     def take(self, wanted: int, held_works: int, now: float) -> int:
         """How many of `wanted` removals may go to an agent that holds `held_works`; they count as done."""

@@ -98,6 +98,10 @@ class Answer(NamedTuple):
     body: Object
 
 
+async def is_latest() -> None:
+    """`catch_up` where no other hub can be on the store."""
+
+
 class Refusal(Exception):
     """Why a request is not granted, as a Kubernetes Status says it. `field` names the field of the body that is wrong."""
 
@@ -120,16 +124,17 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """`api_address` (host:port) goes into tokens, `gateways` into certificates' answers. `audit` takes one dict for each
-    decision; `now` is epoch seconds."""
+    """`apis()` (host:port of the hubs' APIs, this one's first) goes into tokens, `gateways()` into certificates' answers; `catch_up()`
+    waits until what other hubs committed before is seen here. `audit` takes one dict for each decision; `now` is epoch seconds."""
 
     authority: Issuer
     store: TokenStore
     clusters: Clusters
-    api_address: str
-    gateways: Sequence[str]
+    apis: Callable[[], Sequence[str]]
+    gateways: Callable[[], Sequence[str]]
     audit: Callable[[dict[str, Any]], None]
     now: Callable[[], float]
+    catch_up: Callable[[], Awaitable[None]] = is_latest
     new_secret: Callable[[], str] = field(default=tokens.new_secret)
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -197,7 +202,7 @@ class Enrolment:
         spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
         row = self.store.get(_token_key(name))
         await self._write_token(name, spec, row.revision if row is not None else 0, self._forgotten(name))
-        token = tokens.JoinToken(self.api_address, self.authority.fingerprint, name, secret)
+        token = tokens.JoinToken(",".join(self.apis()), self.authority.fingerprint, name, secret)
         return Answer(201, {"token": token.encode(), "name": name, "expires": expires})
 
     async def _revoke_token(self, body: Any, refused: str) -> Answer:
@@ -245,6 +250,7 @@ class Enrolment:
 
     async def _enroll(self, body: Any) -> Answer:
         name, secret = _text(body, "name"), _text(body, "secret")
+        await self.catch_up()  # the token may have been made, or redeemed, at another hub just now
         row = self._valid_token(name, secret)
         cluster_uid = _text(body, "clusterUID")
         try:
@@ -270,7 +276,7 @@ class Enrolment:
                 "cluster": name,
                 "certificate": certificate.decode(),
                 "ca": self.authority.bundle_pem.decode(),
-                "gateways": list(self.gateways),
+                "gateways": list(self.gateways()),
             },
         )
 

@@ -41,10 +41,12 @@ from towline.hub.gateway.effects import (
     UnknownHeld,
     Welcomed,
 )
+from towline.hub.gateway.enrolment import Answer
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.session import HELLO_SECONDS_MAX, HubSession
 from towline.hub.gateway.surroundings import Shown, Surroundings
+from towline.hub.store.contract import Unavailable
 from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, Object, annotations_of, uid_of
 from towline.kube.wishes import Wish
@@ -164,7 +166,7 @@ class Gateway:
         if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
             live.close(_REVOKED.format(name), reconnect=False)
             return
-        live.session.configure(settings_of(cluster, self.hub.unschedulable_seconds))
+        live.session.tell(settings_of(cluster, self.hub.unschedulable_seconds))
         self._release(live, cluster)
 
     def _release(self, live: _Live, cluster: Object) -> None:
@@ -177,6 +179,19 @@ class Gateway:
             live.urgent.set()
         breaker.release(released)
         live.wake.set()
+
+    def gateways_changed(self) -> None:
+        """Hubs came or went: agents are told where to go should this one die."""
+        for live in self._live.values():
+            live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
+            live.wake.set()
+
+    def moved(self, cluster: str) -> None:
+        """Another hub has a newer session of the cluster."""
+        self._breakers.pop(cluster, None)
+        live = self._live.get(cluster)
+        if live is not None:
+            live.close("the agent opened a newer session with another hub")
 
     def certificates_changed(self) -> None:
         """Authorities came or went: agents are told, and who stands on one that went has to leave."""
@@ -191,7 +206,7 @@ class Gateway:
     def _say_whom_to_trust(self, live: _Live) -> None:
         certificates = self._given.certificates
         renew = live.shown.issuer != certificates.issuing_key_id
-        live.session.trust(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
+        live.session.tell(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
         live.wake.set()
 
     def _cluster(self, name: str) -> Object | None:
@@ -261,6 +276,11 @@ class Gateway:
         return answer.SerializeToString()
 
     async def _session(self, requests: Any, context: Any) -> None:
+        try:
+            # Another hub may have told the agent what this one has not seen yet: nothing older may come after it.
+            await self._given.catch_up()
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         shown = await self._identity(context, detached=True)
         if shown.detached is not None:
             await self._part(shown.identity, shown.detached, context)
@@ -282,6 +302,7 @@ class Gateway:
             async with asyncio.timeout(HELLO_SECONDS_MAX):
                 frames = fleet.AgentBatch.FromString(await self._message(context) or b"").frames
                 hello = next((frame.hello for frame in frames), hello)
+        self._see_epoch()
         clusters = [row.object for row in self._given.clusters.list(*CLUSTERS)]
         said = farewell.farewell(gone, identity, hello, self.hub, clusters)
         batch = fleet.HubBatch(sequence=1, frames=[fleet.HubFrame(go_away=said)])
@@ -293,25 +314,41 @@ class Gateway:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, said.reason)
         raise AssertionError("abort raises")
 
+    def left(self, body: Any) -> Answer:
+        """The same to an agent whose certificate has ended, which asks in another way."""
+        self._see_epoch()
+        return farewell.asked(self._given.clusters, self.hub, body)
+
+    def _see_epoch(self) -> None:
+        """Another hub on the store may have raised it."""
+        if self._given.epoch is not None:
+            self.hub = replace(self.hub, epoch=self._given.epoch())
+
     def _admit(self, shown: Shown) -> _Live:
         """The cluster's one live session; an older one is shown out."""
         name = shown.identity.cluster
         older = self._live.get(name)
         if older is not None:
             older.close("the agent opened a newer session")
-        cluster = self._cluster(name) or {}
-        breaker = self._breakers.setdefault(name, Breaker(hold=_hold_of(cluster)))
+        cluster, now = self._cluster(name) or {}, self._given.now()
+        self._see_epoch()
+        breaker = self._breakers.get(name)
+        if breaker is None or self._given.came_from_another(name):
+            breaker = self._breakers[name] = Breaker(hold=_hold_of(cluster))
+            if self._given.came_from_another(name):
+                breaker.spend_window(now)  # what the other hub let through is not known here
         session = HubSession(
             name,
             self.hub,
             works=lambda: self._given.works.works_of(name),
             loaded=lambda: self._given.works.synced,
             breaker=breaker,
-            now=self._given.now(),
+            now=now,
             member_uid=str((cluster.get("spec") or {}).get("id") or ""),
         )
         live = self._live[name] = _Live(shown, session)
         self._say_whom_to_trust(live)
+        live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
         self._metrics.sessions.set(len(self._live))
         return live
 
@@ -389,7 +426,7 @@ class Gateway:
             live.session.tick(now)
             if live.raise_epoch_to:
                 epoch = await self._given.raise_epoch(live.raise_epoch_to)
-                self.hub = replace(self.hub, epoch=max(epoch, self.hub.epoch))
+                self.hub = replace(self.hub, epoch=epoch)
                 live.close("the hub's epoch was raised")
             self._carry_out(live)
             live.wake.set()

@@ -4,8 +4,7 @@
 table of Works and what its inventory says, and the outbox is a set of names, never a queue of events.
 
     session.receive(batch, now)       every batch of the agent
-    session.configure(settings)       what the Cluster says that the agent has to know, first and on change
-    session.trust(trust)              whom the agent is to trust, first and on change
+    session.tell(settings)            what the agent has to know: Settings, Trust, Hubs; first and on change
     session.works_changed(names)      whenever Works of this cluster were computed anew
     session.questions.ask(wish, now)  what the agent is to count, if its hello says that it does
     session.tick(now)                 at `session.deadline` or later
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from towline.hub.decide.wire import Phase, WireWork, WorkReport
 from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
@@ -50,6 +49,8 @@ HEARTBEATS_MISSED_MAX = 3
 _TRUSTS_MAX = 8
 _ASKED_REPORTS_MAX = 1000
 """How many reports one frame asks for; names are up to 253 bytes."""
+
+_WORDS: Mapping[type, str] = {fleet.Settings: "settings", fleet.Trust: "trust", fleet.Hubs: "hubs"}
 
 
 class _Violation(Exception):
@@ -133,13 +134,11 @@ class HubSession:
         if gap and self.hello is not None:
             self._ask_inventory()
 
-    def configure(self, settings: fleet.Settings) -> None:
-        """What the agent is to know; sent when it is another than before."""
-        self._standing.put("settings", fleet.HubFrame(settings=settings))
-
-    def trust(self, trust: fleet.Trust) -> None:
-        """Whom the agent is to trust; sent when it is another than before."""
-        self._standing.put("trust", fleet.HubFrame(trust=trust))
+    def tell(self, word: fleet.Settings | fleet.Trust | fleet.Hubs) -> None:
+        """What the agent is to know while it is connected; sent when it is another than before."""
+        kind = _WORDS[type(word)]
+        frame: dict[str, Any] = {kind: word}
+        self._standing.put(kind, fleet.HubFrame(**frame))
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""

@@ -12,6 +12,7 @@ from towline.certs.authority import AgentIdentity, Leaf
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.detached import Detached
 from towline.hub.decide.wire import WireWork, WorkReport
+from towline.hub.gateway.enrolment import is_latest
 from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key, Object
 from towline.proto import fleet_pb2 as fleet
@@ -103,7 +104,11 @@ def _nobody_cares(shown: Shown) -> None:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the gateway is given. `raise_epoch(n)` moves the store's epoch to at least n and answers it. `shown` is told who
-    an agent is when its session has begun."""
+    an agent is when its session has begun.
+
+    Of several hubs on one store: `catch_up` waits until this one has seen all that any of them committed before (raises Unavailable),
+    `epoch` is the store's as this hub sees it (None: that of `HubIdentity` for good), `came_from_another(cluster)` whether another
+    hub held the cluster's last session, and `gateways` where agents reach any of them."""
 
     works: Works
     clusters: Clusters
@@ -113,5 +118,9 @@ class Surroundings:
     audit: Callable[[dict[str, Any]], None]
     now: Callable[[], float]
     shown: Callable[[Shown], None] = _nobody_cares
+    catch_up: Callable[[], Awaitable[None]] = is_latest
+    epoch: Callable[[], int] | None = None
+    came_from_another: Callable[[str], bool] = lambda cluster: False
+    gateways: Callable[[], Sequence[str]] = tuple
     answers: AnswerTable = field(default_factory=AnswerTable)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)

@@ -1,6 +1,7 @@
 """The fleet as its sessions show it: who is connected, who was heard when, what the agents say of their clusters.
 
-Volatile: after a restart every agent says it all again. The gateway writes it, decisions on health read it.
+Volatile: after a restart every agent says it all again. The gateway writes it, decisions on health read it. Of a cluster whose
+session another hub holds it knows only that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Fleet:
         self.started = started
         self.limits = limits
         self._contacts: dict[str, Contact] = {}
+        self._elsewhere: set[str] = set()
         self._subscribers: dict[object, Subscriber] = {}
 
     def contact(self, cluster: str) -> Contact | None:
@@ -42,11 +44,34 @@ class Fleet:
     def audible(self, now: float) -> frozenset[str]:
         """The clusters that are connected and were heard of late: of any other nobody knows yet whether it is there."""
         silence = self.limits.monitor_grace_seconds / 2
-        return frozenset(
+        heard_here = (
             name
             for name, contact in self._contacts.items()
             if contact.connected and now - contact.heard <= silence
         )
+        return frozenset((*self._elsewhere, *heard_here))
+
+    def whose(self, cluster: str) -> bool | None:
+        """Whether this hub decides on what only sessions show of a cluster: True while it holds the session, False while another
+        hub does, None when nobody does: then whoever leads."""
+        if cluster in self._elsewhere:
+            return False  # also where a session that is dead has not ended yet
+        contact = self._contacts.get(cluster)
+        return True if contact is not None and contact.connected else None
+
+    def at_another_hub(self, cluster: str, there: bool, now: float) -> None:
+        """Another hub that lives holds the cluster's session, or (`there` False) not any more: until now it was heard there."""
+        if (cluster in self._elsewhere) == there:
+            return
+        contact = self._contacts.get(cluster)
+        if there:
+            self._elsewhere.add(cluster)
+        else:
+            self._elsewhere.discard(cluster)
+        if contact is None or not contact.connected:
+            # What was said here before is old by now.
+            contact = Contact(connected=False, since=now, heard=now)
+        self._set(cluster, contact, True)
 
     def connected(self, cluster: str, now: float) -> None:
         """A session began."""
@@ -93,6 +118,7 @@ class Fleet:
     def forget(self, cluster: str) -> None:
         """The cluster is no member any more."""
         self._contacts.pop(cluster, None)
+        self._elsewhere.discard(cluster)
 
     def _met(self, cluster: str, now: float) -> tuple[Contact, bool]:
         """The contact, now that a message came; and whether it may have been taken for lost before."""

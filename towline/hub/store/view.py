@@ -51,6 +51,11 @@ class FleetView:
         return replace(self._view, answers=self.answers.at(now, key))
 
     @property
+    def members(self) -> Members:
+        """The clusters as they are."""
+        return self._view.members
+
+    @property
     def standings(self) -> Collection[Standing]:
         """What doubts need to know of each cluster."""
         return self._standings.values()

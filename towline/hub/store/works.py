@@ -12,22 +12,21 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 from towline.hub.decide import bindings, works
-from towline.hub.decide.namespaces import holds_contents, needed_clusters, spreads
+from towline.hub.decide.namespaces import holds_contents, let_go_by, needed_clusters, spreads
 from towline.hub.decide.overrides import NO_OVERRIDES
 from towline.hub.decide.wire import Blocked, Phase, WireWork, WorkReport
 from towline.hub.store.cache import Cache, WatchEvent
 from towline.hub.store.leaving import CLUSTERS as CLUSTERS
 from towline.hub.store.leaving import Leaving
 from towline.hub.store.overridden import Overridden
+from towline.hub.store.subscribers import subscribe
 from towline.kube import names
 from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_of, uid_of
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 NamespaceSync = Literal["all", "needed"]
 Subscriber = Callable[[str, set[str]], None]
@@ -111,6 +110,11 @@ class WorkTable:
         """The clusters that may hold a copy of what `owner` sends."""
         return {cluster for cluster, _ in self._owned.get(owner, ())}
 
+    def let_go(self, key: Key) -> frozenset[str]:
+        """The clusters that told this hub that they hold the Namespace at `key` no more."""
+        uid = entry.meta.uid if (entry := self.cache.get(key)) is not None else ""
+        return frozenset(cluster for cluster, of in self._let_go if of == uid)
+
     def reports_of(self, owner: Key) -> dict[str, WorkReport]:
         """The reports about an owner's Works that are not stored yet, by cluster."""
         return {
@@ -133,19 +137,19 @@ class WorkTable:
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster, names)` after each recomputation that changed these Works (also their report_hash);
         names that `get` no longer finds are gone. Answers the function that ends it."""
-        return _subscribe(self._subscribers, callback)
+        return subscribe(self._subscribers, callback)
 
     def subscribe_reports(self, callback: ReportSubscriber) -> Callable[[], None]:
         """Call `callback(owners)` when reports came in that are to be stored, or what is blocked changed."""
-        return _subscribe(self._report_subscribers, callback)
+        return subscribe(self._report_subscribers, callback)
 
     def subscribe_drifts(self, callback: DriftSubscriber) -> Callable[[], None]:
         """Call `callback(owner, cluster, what)` when an agent put back what somebody changed in its member."""
-        return _subscribe(self._drift_subscribers, callback)
+        return subscribe(self._drift_subscribers, callback)
 
     def subscribe_records(self, callback: RecordSubscriber) -> Callable[[], None]:
         """Call `callback` with (cluster, name, before, after) of each change, for the API's view."""
-        return _subscribe(self._record_subscribers, callback)
+        return subscribe(self._record_subscribers, callback)
 
     # --- what agents say -------------------------------------------------------------------------------------
 
@@ -174,6 +178,10 @@ class WorkTable:
         if owners:
             for callback in list(self._report_subscribers.values()):
                 callback(owners)
+
+    def forget_reports(self, cluster: str) -> None:
+        """Another hub hears its agent now: what is not stored yet may be old already, and is asked for there."""
+        self._reports = {at: report for at, report in self._reports.items() if at[0] != cluster}
 
     def held(self, cluster: str, work_names: Iterable[str]) -> None:
         """The agent's inventory lists these. To be called before the gateway concludes that the hub does not know one:
@@ -370,6 +378,7 @@ class WorkTable:
         ending = is_deleting(namespace) and not holds_contents(self.cache.snapshot, key.name)
         overrides = self._overridden.of(key, namespace)
         render = works.namespace_renderer(namespace, self.cache.revision, overrides)
+        noted = let_go_by(namespace) if ending else frozenset[str]()
         allowed, name = spreads(namespace), names.work_name("", key.name, "Namespace")
         for cluster in clusters:
             known = self._of_owner(key, cluster)
@@ -379,7 +388,12 @@ class WorkTable:
                 if allowed or known is not None:  # one that must not spread any more stays where it is
                     self._let_go.discard((cluster, uid))
                     self._put(cluster, name, key, self._or_kept(key, cluster, render(cluster, known)))
-            elif not member or (cluster, uid) in self._let_go or not (allowed or known is not None):
+            elif (
+                not member
+                or cluster in noted
+                or not (allowed or known is not None)
+                or (cluster, uid) in self._let_go
+            ):
                 self._put(cluster, name, key, None)
             elif known is None or not known.removing:
                 # Who held it before a restart is not known, so all are told. An exit only lets go of namespaces: what else
@@ -477,13 +491,3 @@ class WorkTable:
         if blocked:
             for told in list(self._report_subscribers.values()):
                 told(blocked)
-
-
-def _subscribe(subscribers: dict[object, T], callback: T) -> Callable[[], None]:
-    ticket = object()
-    subscribers[ticket] = callback
-
-    def unsubscribe() -> None:
-        subscribers.pop(ticket, None)
-
-    return unsubscribe

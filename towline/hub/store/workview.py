@@ -248,8 +248,9 @@ class WorkView:
         return self._ring.undo(self.list(group, resource, namespace), namespace, revision)
 
     def watch(self, group: str, resource: str, after: int) -> Watch:
-        if after < self._ring.floor:
-            raise Gone(f"too old resource version: {after} ({self._ring.floor})")
+        if not self._ring.floor <= after <= self.revision:
+            # Another start, or another hub, counts in other numbers.
+            raise Gone(f"no resource version of this hub's: {after} ({self._ring.floor} to {self.revision})")
         return Watch(self, self._ring, after)
 
     async def wait(self, revision: int, timeout: float) -> bool:

@@ -72,7 +72,7 @@ def _promised(binding: Object, targets: Mapping[str, int]) -> tuple[tuple[str, A
         return ()
     promised = []
     for cluster, replicas in targets.items():
-        missing = (replicas or (1 if demand.components else 0)) - _shown(seen.get(cluster), replicas)
+        missing = (replicas or (1 if demand.components else 0)) - shown(seen.get(cluster), replicas)
         if missing > 0:
             promised.append((cluster, {PODS: pods * missing} | {r: n * missing for r, n in one.items()}))
     return tuple(promised)
@@ -94,7 +94,7 @@ def _needs(demand: bindings.Demand) -> tuple[Amounts, int]:
     return total, pods
 
 
-def _shown(entry: Mapping[str, Any] | None, replicas: int) -> int:
+def shown(entry: Mapping[str, Any] | None, replicas: int) -> int:
     """How many replicas the member has shown to be there."""
     if entry is None:
         return 0

@@ -6,14 +6,14 @@ earlier filter refused is not asked of a later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from towline.hub.decide.scheduling.affinity import Term, field_values
 from towline.hub.decide.scheduling.members import Members, encoded
 from towline.hub.decide.scheduling.request import API, EVICTION, GROUP, LABEL, TAINT, Request
 from towline.hub.decide.scheduling.view import View
-from towline.kube.taints import tolerates
+from towline.hub.decide.tolerance import welcomes
 
 
 class Refusal(NamedTuple):
@@ -55,23 +55,27 @@ def api_enablement(request: Request, term: Term, view: View) -> Iterator[Refusal
 
 
 def taint_toleration(request: Request, term: Term, view: View) -> Iterable[Refusal]:
-    """NoSchedule and NoExecute taints keep out what does not tolerate them. Present targets stay: eviction decides on them."""
+    """NoSchedule and NoExecute taints keep out what does not tolerate them, or not for as long as they last where they evict. Present
+    targets stay: eviction decides on them."""
     members = view.members
     if not members.tainted():
         return ()
     tolerations = request.placement.get("clusterTolerations")
     refusals = members.known(
-        ("tolerations", encoded(tolerations)), lambda: _untolerated(members, tolerations or ())
+        ("tolerations", encoded(tolerations), request.fails_over),
+        lambda: _untolerated(members, tolerations or (), request.fails_over),
     )
     stays = _staying(request, view)
     return [Refusal(message, mask & ~stays) for message, mask in refusals] if stays else refusals
 
 
-def _untolerated(members: Members, tolerations: Iterable[dict[str, str]]) -> list[Refusal]:
+def _untolerated(
+    members: Members, tolerations: Iterable[Mapping[str, Any]], fails_over: bool
+) -> list[Refusal]:
     return [
         Refusal(f"cluster(s) had untolerated taint {{{taint}}}", mask)
         for taint, mask in members.tainted().items()
-        if not tolerates(tolerations, taint)
+        if not welcomes(tolerations, taint, failing_over=fails_over)
     ]
 
 

@@ -15,6 +15,7 @@ import orjson
 
 from towline.hub.decide.scheduling.affinity import Affinity, Place, place_matcher, place_of
 from towline.hub.decide.scheduling.estimates import Room, room_of
+from towline.hub.decide.tolerance import Trouble, troubles_of
 from towline.kube.objects import Object, is_deleting
 from towline.kube.taints import Taint, repelling
 
@@ -39,9 +40,16 @@ class Member:
     apis: frozenset[Api]
     room: Room | None
     """None while it did not say what it has."""
+    troubles: tuple[Trouble, ...] = ()
+    """Why copies may have to leave it."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody can say how copies there do: it is not ready or not reachable."""
+        return any(trouble.lost for trouble in self.troubles)
 
     def stands_like(self, other: Member) -> bool:
-        """Whether all but the room is the same."""
+        """Whether all is the same that `Members.known` may depend on."""
         return (self.place, self.taints, self.terminating, self.apis) == (
             other.place,
             other.taints,
@@ -59,6 +67,7 @@ def member_of(cluster: Object) -> Member:
         terminating=is_deleting(cluster),
         apis=_apis(orjson.dumps((cluster.get("status") or {}).get("apiEnablements") or [])),
         room=room_of(cluster),
+        troubles=troubles_of(cluster),
     )
 
 

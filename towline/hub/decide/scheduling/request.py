@@ -37,6 +37,8 @@ class Request:
     evicting: frozenset[str] = frozenset()
     full: frozenset[str] = frozenset()
     """Clusters that just showed to have no room for more, whatever is estimated (descheduling)."""
+    fails_over: bool = False
+    """Taints evict it: it comes only to clusters where it may stay."""
     fresh: bool = False
     """Forget the present result (a reschedule was triggered)."""
     affinity_group: str = ""

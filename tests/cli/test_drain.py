@@ -1,0 +1,153 @@
+"""`towline drain`: how far each binding is, what is told, how it ends."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from towline.cli import drain
+from towline.cli.client import Client, Refused
+from towline.cli.cordon import CORDONED, DRAINED
+from towline.cli.drain import Stay, stay_of
+from towline.cli.main import cli
+
+TARGET = {"clusters": [{"name": "m1"}]}
+BLOCKED = {"type": "EvictionBlocked", "status": "True", "message": "m1 is being drained: no room"}
+
+
+def binding(spec: Any = None, status: Any = None, name: str = "web", **metadata: Any) -> dict[str, Any]:
+    resource = {"kind": "Deployment", "namespace": "shop", "name": name}
+    metadata = {"namespace": "shop", "name": f"{name}-deployment", "resourceVersion": "2", **metadata}
+    return {"kind": "ResourceBinding", "metadata": metadata, "spec": {"resource": resource, **(spec or {})}, "status": status or {}}  # fmt: skip
+
+
+def task(**more: Any) -> dict[str, Any]:
+    return {"gracefulEvictionTasks": [{"fromCluster": "m1", **more}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(binding(), None, id="never there"),
+        pytest.param(binding(TARGET), Stay("waiting"), id="not yet"),
+        pytest.param(binding({"clusters": [{"name": "m10"}]}), None, id="another cluster"),
+        pytest.param(
+            binding(TARGET | {"placement": {"clusterTolerations": [{"operator": "Exists"}]}}),
+            Stay("stuck", "its policy tolerates the taint towline.io/drain"), id="tolerated",
+        ),
+        pytest.param(binding(TARGET, {"conditions": [BLOCKED]}), Stay("stuck", "no room"), id="nowhere to go"),
+        pytest.param(
+            binding(TARGET, {"conditions": [BLOCKED | {"message": "m1 is unreachable: no room"}]}), Stay("waiting"),
+            id="what was said before it was drained does not count",
+        ),
+        pytest.param(binding(task()), Stay("moving"), id="on the move"),
+        pytest.param(
+            binding(task(suppressDeletion=True)), Stay("stuck", "its task keeps the copy (suppressDeletion)"), id="kept",
+        ),
+        pytest.param(
+            binding(None, {"aggregatedStatus": [{"clusterName": "m1"}]}), Stay("removing"), id="not acknowledged yet",
+        ),
+        pytest.param(
+            binding(TARGET, {"aggregatedStatus": [{"clusterName": "m1"}]}, deletionTimestamp="2026-01-01T00:00:00Z"),
+            Stay("removing"), id="on its way out altogether",
+        ),
+    ],
+)  # fmt: skip
+def test_how_far_it_is(given: dict[str, Any], expected: Stay | None) -> None:
+    assert stay_of(given, "m1") == expected
+
+
+class Hub:
+    """Two bindings, whose states come one after the other."""
+
+    def __init__(self, *rounds: list[dict[str, Any]]) -> None:
+        self.rounds = list(rounds)
+        self.cluster = {
+            "metadata": {"name": "m1", "resourceVersion": "1"},
+            "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
+        }
+        self.conflicts = 1
+
+    def get(self, path: str) -> Any:
+        if path.endswith("/clusters/m1"):
+            return copy.deepcopy(self.cluster)
+        if "/clusters/" in path:
+            raise Refused(404, "NotFound", "not found")
+        items = self.rounds.pop(0) if "/resourcebindings" in path else []
+        return {"kind": "ResourceBindingList", "metadata": {"resourceVersion": "1"}, "items": items}
+
+    def merge(self, path: str, patch: Any) -> Any:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise Refused(409, "Conflict", "somebody was faster")
+        assert patch["metadata"] == {"resourceVersion": "1"}
+        self.cluster["spec"] = patch["spec"]
+
+    def watch(self, path: str) -> Iterator[Any]:
+        if "/resourcebindings" in path and self.rounds:
+            for item in self.rounds.pop(0):
+                yield {"type": "MODIFIED", "object": item}
+
+    @property
+    def taints(self) -> list[str]:
+        return [taint["key"] for taint in self.cluster["spec"]["taints"]]
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
+        monkeypatch.setattr(Client, "from_kubeconfig", lambda path: self)
+        return CliRunner().invoke(cli, list(arguments))
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_it_follows_until_all_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub([binding(TARGET)], [binding(task())], [], [binding({"clusters": [{"name": "m2"}]})])
+    result = hub.run(monkeypatch, "drain", "m1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "1 wait, 0 move, 0 are removed, 0 cannot move",
+        "0 wait, 1 move, 0 are removed, 0 cannot move",
+        "Deployment shop/web has moved to m2",
+        "0 wait, 0 move, 0 are removed, 0 cannot move",
+        "m1 is drained. Nothing is placed there until `towline uncordon m1`.",
+    ]
+    assert hub.taints == ["a", "cluster.karmada.io/unschedulable"]
+
+
+def test_what_cannot_move_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(
+        [binding(TARGET, {"conditions": [BLOCKED]}), binding(task(), name="api")],
+        [],
+        [binding({}, name="api")],
+    )
+    result = hub.run(monkeypatch, "drain", "m1")
+    assert result.exit_code == 1
+    assert "Deployment shop/web cannot move: no room" in result.stderr
+    assert "towline: m1 is not drained: 1 cannot move, 0 are on their way. It goes on; `towline uncordon m1` stops it." in result.stderr  # fmt: skip
+    assert hub.taints == ["a", "cluster.karmada.io/unschedulable", "towline.io/drain"]
+
+
+def test_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain.time, "monotonic", iter(range(0, 100, 10)).__next__)
+    result = Hub([binding(TARGET)]).run(monkeypatch, "drain", "m1", "--timeout", "5")
+    assert result.exit_code == 1 and "0 cannot move, 1 are on their way" in result.stderr
+
+
+@pytest.mark.parametrize("places", [[CORDONED, DRAINED], [DRAINED], [CORDONED]])
+def test_uncordoning_ends_it(monkeypatch: pytest.MonkeyPatch, places: list[tuple[str, str]]) -> None:
+    hub = Hub()
+    hub.cluster["spec"]["taints"] += [{"key": key, "effect": effect} for key, effect in places]
+    assert hub.run(monkeypatch, "uncordon", "m1").stdout == "cluster/m1 uncordoned\n"
+    assert hub.taints == ["a"]
+
+
+def test_there_is_no_such_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = Hub().run(monkeypatch, "drain", "m9")
+    assert result.exit_code == 1 and "There is no cluster 'm9'." in result.stderr

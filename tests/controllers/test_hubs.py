@@ -1,0 +1,403 @@
+"""Who leads and who lives among the hubs of one store, with the clock turned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.controllers.turned import clock, turned
+from tests.decide.world import KINDS
+from towline.certs import authority
+from towline.certs.signing import SigningKeys
+from towline.hub import epoch, peers
+from towline.hub.agents import AGENTS, Agent
+from towline.hub.leading import LEADER, Leading
+from towline.hub.peers import PEERS, Peer, Peers
+from towline.hub.shared_keys import shared
+from towline.hub.store.cache import Cache
+from towline.hub.store.contract import Change, Fenced, Lease, Row, Unavailable, Write
+from towline.hub.store.memory import MemoryStore
+from towline.hub.whereabouts import Whereabouts, came_from_another
+from towline.kube.objects import Key
+
+TTL = 10.0
+TAKEOVER_SECONDS = 15.0
+A_ROW = "/towline/core/configmaps/shop/a"
+
+
+class Wire:
+    """A hub's way to the store: `cut` fails what is asked, `hung` leaves it without an answer."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.cut = self.hung = False
+        self.commits = 0
+
+    async def _pass(self) -> None:
+        if self.hung:
+            await asyncio.Event().wait()
+        if self.cut:
+            raise Unavailable("no answer")
+
+    def load(self) -> AsyncGenerator[tuple[int, list[Row]], None]:
+        return self.store.load()
+
+    async def changes(self, after: int) -> AsyncGenerator[list[Change], None]:
+        async for batch in self.store.changes(after):
+            while self.cut or self.hung:
+                await asyncio.sleep(0.5)
+            yield batch
+
+    async def commit(self, writes: Sequence[Write], *, fence: Lease | None = None) -> int:
+        await self._pass()
+        self.commits += 1
+        return await self.store.commit(writes, fence=fence)
+
+    async def acquire(self, name: str, holder: str, ttl_seconds: float) -> Lease | None:
+        await self._pass()
+        return await self.store.acquire(name, holder, ttl_seconds)
+
+    async def renew(self, lease: Lease, ttl_seconds: float) -> None:
+        await self._pass()
+        await self.store.renew(lease, ttl_seconds)
+
+    async def release(self, lease: Lease) -> None:
+        await self._pass()
+        await self.store.release(lease)
+
+
+class Hub:
+    """What a hub has to do with other hubs."""
+
+    def __init__(self, name: str, store: MemoryStore, group: asyncio.TaskGroup) -> None:
+        self.wire = Wire(store)
+        self.cache = Cache(self.wire, KINDS)  # type: ignore[arg-type]
+        mine = Peer((f"{name}:6443",), (f"{name}:7443",))
+        self.peers = Peers(self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock)
+        self.began: list[float] = []
+        self.leading = Leading(
+            self.wire, name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.peers.tell(self.leading.look)
+        self._group = group
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, leads: bool = True) -> Hub:
+        self._tasks = [self._group.create_task(self.cache.run())]
+        await self.cache.synced.wait()
+        self.peers.start()
+        self._tasks.append(self._group.create_task(self.peers.run()))
+        if leads:
+            self._tasks.append(self._group.create_task(self.leading.run()))
+        return self
+
+    async def stop(self) -> None:
+        """In order."""
+        if len(self._tasks) > 2:
+            self._tasks[2].cancel()
+            await asyncio.wait(self._tasks[2:])
+        await self.peers.stop()
+        self.kill()
+
+    def kill(self) -> None:
+        """As kill -9: nothing that it would say gets through any more."""
+        self.wire.cut = True
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def others(self) -> set[str]:
+        return set(self.peers.roll.others)
+
+
+@asynccontextmanager
+async def hubs(*names: str, leads: bool = True) -> AsyncIterator[tuple[Hub, ...]]:
+    store = MemoryStore(now=clock)
+    await store.open()
+    async with asyncio.TaskGroup() as group:
+        found = []
+        for name in names:
+            found.append(await Hub(name, store, group).start(leads))
+            await asyncio.sleep(0.01)
+        try:
+            yield tuple(found)
+        finally:
+            for hub in found:
+                hub.kill()
+
+
+async def leads_within(seconds_max: float, hub: Hub) -> float:
+    """How long it takes."""
+    began = clock()
+    while not hub.leading.leads:
+        assert clock() - began < seconds_max, f"not within {seconds_max} s"
+        await asyncio.sleep(0.05)
+    return clock() - began
+
+
+# --- who leads -----------------------------------------------------------------------------------------------
+
+
+@turned
+async def test_one_leads_and_goes_on() -> None:
+    async with hubs("a", "b") as (a, b):
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            assert a.leading.leads and not b.leading.leads
+        assert len(a.began) == 1
+
+
+@turned
+async def test_the_other_leads_within_15_s_after_a_kill_at_any_moment() -> None:
+    for moment in (0.0, 1.0, 2.5, 3.3, 3.4, 5.0):
+        async with hubs("a", "b") as (a, b):
+            await asyncio.sleep(20 + moment)
+            a.kill()
+            await leads_within(TAKEOVER_SECONDS, b)
+
+
+@turned
+async def test_a_hub_that_is_cut_off_stops_before_its_lease_ends() -> None:
+    for hangs in (False, True):
+        for moment in (0.0, 1.0, 3.2, 3.4, 6.0):
+            async with hubs("a", "b") as (a, b):
+                await asyncio.sleep(30 + moment)
+                a.wire.cut, a.wire.hung = not hangs, hangs
+                for _ in range(300):
+                    await asyncio.sleep(0.1)
+                    assert not (a.leading.leads and b.leading.leads)
+                assert b.leading.leads
+                a.wire.cut = a.wire.hung = False
+                await asyncio.sleep(30)
+                assert b.leading.leads and not a.leading.leads, "who comes back waits for its turn"
+
+
+@turned
+async def test_a_store_that_is_away_for_a_moment_ends_no_leadership() -> None:
+    async with hubs("a") as (a,):
+        await asyncio.sleep(20)
+        a.wire.cut = True
+        await asyncio.sleep(TTL / 2)
+        a.wire.cut = False
+        await asyncio.sleep(60)
+        assert len(a.began) == 1 and a.leading.leads
+
+
+@turned
+async def test_a_leader_that_stops_in_order_hands_over_at_once() -> None:
+    async with hubs("a", "b") as (a, b):
+        await asyncio.sleep(21)
+        await a.stop()
+        assert await leads_within(1.0, b) < 0.2
+
+
+@turned
+async def test_a_hub_that_does_not_see_the_latest_does_not_lead() -> None:
+    async with hubs("a") as (a,):
+        await asyncio.sleep(5)
+        assert a.leading.leads
+
+        async def behind() -> None:
+            raise Unavailable("not seen yet")
+
+        a.leading._catch_up = behind
+        lease = a.leading.lease
+        assert lease is not None
+        a.leading.fenced(lease)
+        await asyncio.sleep(30)
+        assert not a.leading.leads
+
+
+@turned
+async def test_a_commit_that_is_fenced_ends_leadership_at_once() -> None:
+    async with hubs("a") as (a,):
+        await asyncio.sleep(5)
+        lease = a.leading.lease
+        assert lease is not None
+        await a.wire.store.acquire(LEADER, "a", TTL)
+        with pytest.raises(Fenced):
+            await a.cache.commit([Write(A_ROW, b"{}", 0)], fence=lease)
+        a.leading.fenced(lease)
+        assert not a.leading.leads
+        a.leading.fenced(lease)  # a second commit of the same tenure
+        await asyncio.sleep(5)
+        assert a.leading.leads and a.leading.lease != lease
+
+
+# --- who lives -----------------------------------------------------------------------------------------------
+
+
+@turned
+async def test_a_hub_alone_writes_its_row_once() -> None:
+    async with hubs("a", leads=False) as (a,):
+        await asyncio.sleep(3 * 3600)
+        assert a.wire.commits == 1
+
+
+@turned
+async def test_hubs_see_each_other_and_that_one_died() -> None:
+    async with hubs("a", "b", "c", leads=False) as (a, b, c):
+        told: list[set[str]] = []
+        a.peers.tell(lambda: told.append(a.others))
+        for _ in range(600):
+            await asyncio.sleep(0.5)
+            assert (a.others, b.others, c.others) == ({"b", "c"}, {"a", "c"}, {"a", "b"})
+        assert told == []
+        b.kill()
+        await asyncio.sleep(TTL - 4)
+        assert a.others == {"b", "c"}
+        await asyncio.sleep(8)
+        assert (a.others, c.others) == ({"c"}, {"a"})
+        assert told == [{"c"}]
+        assert a.peers.roll.addresses(lambda peer: peer.gateways) == ("a:7443", "c:7443", "b:7443")
+
+
+@turned
+async def test_a_hub_that_was_cut_off_lives_again() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        await asyncio.sleep(20)
+        b.wire.cut = True
+        await asyncio.sleep(30)
+        assert a.others == set()
+        b.wire.cut = False
+        await asyncio.sleep(10)
+        assert a.others == {"b"} and b.others == {"a"}
+
+
+@turned
+async def test_who_stops_in_order_is_gone_at_once_and_keeps_its_addresses() -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peers, "FORGET_SECONDS", 600.0)
+        async with hubs("a", "b", leads=False) as (a, b):
+            await asyncio.sleep(20)
+            await b.stop()
+            await asyncio.sleep(0.1)
+            assert a.others == set()
+            assert a.peers.roll.addresses(lambda peer: peer.apis) == ("a:6443", "b:6443")
+            await asyncio.sleep(660)
+            assert a.peers.roll.addresses(lambda peer: peer.apis) == ("a:6443",)
+            assert a.cache.get(Key(*PEERS, "", "b")) is None
+
+
+@turned
+async def test_a_hub_that_caught_up_has_seen_what_another_committed_before() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        for number in range(20):
+            key = f"/towline/core/configmaps/shop/c{number}"
+            await a.cache.commit([Write(key, b'{"metadata":{}}', 0)])
+            await b.peers.catch_up()
+            assert b.cache.get(Key("", "configmaps", "shop", f"c{number}")) is not None
+
+
+@turned
+async def test_many_who_catch_up_at_once_cost_a_few_commits() -> None:
+    async with hubs("a", leads=False) as (a,):
+        await asyncio.sleep(1)
+        before = a.wire.commits
+        async with asyncio.TaskGroup() as group:
+            for _ in range(1000):
+                group.create_task(a.peers.catch_up())
+        assert a.wire.commits - before <= 2
+
+
+@turned
+async def test_nobody_catches_up_with_a_store_that_cannot_be_reached() -> None:
+    async with hubs("a", leads=False) as (a,):
+        await asyncio.sleep(1)
+        a.wire.cut = True
+        with pytest.raises(Unavailable):
+            await a.peers.catch_up()
+        a.wire.cut = False
+        await a.peers.catch_up()
+
+
+@turned
+async def test_a_hub_on_a_store_of_its_own_writes_no_row() -> None:
+    async with hubs("a", leads=False) as (a,):
+        own = Peers(a.cache, "x", Peer(("x:1",), ("x:2",)), shared=False, dead_seconds=TTL, elapsed=clock)
+        own.start()
+        before = a.wire.commits
+        running = asyncio.ensure_future(own.run())
+        await own.catch_up()
+        await asyncio.sleep(100)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await own.stop()
+        assert a.cache.get(Key(*PEERS, "", "x")) is None
+        assert a.wire.commits == before
+
+
+@turned
+async def test_all_hubs_have_the_stores_epoch() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        numbers = [(await epoch.raise_epoch(hub.cache, lambda: "store-1"))[1] for hub in (a, b)]
+        await a.peers.catch_up()
+        assert numbers == [1, 2]
+        assert epoch.current(a.cache) == epoch.current(b.cache) == 2
+
+
+@turned
+async def test_hubs_sign_and_verify_with_the_same_keys() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        files = [SigningKeys.of_pems([authority.key_pem(authority.new_key())]) for _ in range(2)]
+        first = await shared(a.cache, files[0], "https://a")
+        await b.peers.catch_up()
+        second = await shared(b.cache, files[1], "https://b")
+        await a.peers.catch_up()
+        assert first.issuer == second.issuer == "https://a"
+        for signs, verifies in ((first, second), (second, first)):
+            assert verifies.claims(signs.sign({"sub": "x"})) == {"sub": "x"}
+        assert files[0].claims(files[0].sign({"sub": "old"})) == first.claims(files[0].sign({"sub": "old"}))
+        assert first.jwks() == second.jwks() and len(first.jwks()["keys"]) == 2
+        revision = b.cache.revision
+        again = await shared(b.cache, files[1], "https://b")
+        assert b.cache.revision == revision, "a restart adds nothing"
+        for keys in (first, second, again):
+            keys.stop()
+
+
+# --- where sessions are --------------------------------------------------------------------------------------
+
+
+def row(hub: str, connected: bool = True) -> bytes:
+    return Agent("uid", 0, "1", (), "issuer", 0.0, hub, connected, 0.0).row("m1")
+
+
+@turned
+async def test_a_session_is_at_another_hub_while_the_row_says_so_and_that_hub_lives() -> None:
+    async with hubs("a", leads=False) as (a,):
+        living = {"b"}
+        told: list[tuple[str, bool]] = []
+        where = Whereabouts(
+            a.cache, "a", lambda name: name in living, lambda *moved: told.append((moved[0], moved[1]))
+        )
+        where.start()
+        path, revision = Key(*AGENTS, "", "m1").path(), 0
+        steps: list[tuple[bytes | None, bool]] = [
+            (row("a"), False),
+            (row("b"), True),
+            (row("b", connected=False), False),
+            (row("b"), True),
+            (row("a"), False),
+            (row("dead"), False),
+            (row("b"), True),
+            (None, False),
+        ]
+        there = False
+        for value, wanted in steps:
+            told.clear()
+            revision = await a.cache.commit([Write(path, value, revision)])
+            assert told == ([("m1", wanted)] if wanted != there else [])
+            there = wanted
+        revision = await a.cache.commit([Write(path, row("b"), 0)])
+        living.clear()
+        where.look()
+        assert told[-2:] == [("m1", True), ("m1", False)] and came_from_another(a.cache, "a", "m1")
+        living.add("b")
+        where.look()
+        assert told[-1] == ("m1", True)
+        where.stop()

@@ -1,0 +1,451 @@
+"""Cluster failover, application failover and draining: who leaves, when, how, and what is said (Karmada 1.4, 2.9, 2.10, 2.15)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.decide.failing import (
+    ONE_OF_ALL,
+    all_healthy,
+    blocked,
+    decide,
+    entries,
+    evict,
+    lose,
+    propagate,
+    recover,
+    report,
+    shop,
+    taint,
+    targets,
+    tasks,
+    works,
+)
+from tests.decide.test_propagation import BINDING, WEB
+from tests.decide.test_tolerance import tainted
+from tests.decide.world import World, cluster
+from towline.hub.decide import aggregation, eviction
+from towline.hub.decide.conditions import rfc3339
+from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
+from towline.kube.objects import Object
+
+DIVIDED: Object = {"replicaScheduling": {"replicaSchedulingType": "Divided"}}
+DRAIN = {"key": TAINT_DRAIN, "effect": "NoExecute"}
+APPLICATION = {"application": {"purgeMode": "Gracefully", "gracePeriodSeconds": 600}}
+
+
+def where(world: World) -> str:
+    (only,) = targets(world)
+    return only
+
+
+# --- cluster failover ----------------------------------------------------------------------------------------
+
+
+def test_a_lost_cluster_is_left_after_its_toleration() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    plan = evict(world, 299)[-1]
+    assert targets(world) == {"m1": 3} and tasks(world) == {} and plan.requeue_after_seconds == 1.0
+    (moved, at_rest) = evict(world, 1)
+    assert targets(world) == {"m2": 3}
+    lost_at = rfc3339(world.now - 300)
+    assert tasks(world) == {
+        "m1": {
+            "fromCluster": "m1",
+            "purgeMode": "Gracefully",
+            "reason": "TaintUntolerated",
+            "message": f"cluster m1 is unreachable since {lost_at}",
+            "producer": "TaintManager",
+            "creationTimestamp": rfc3339(world.now),
+            "replicas": 3,
+        }
+    }
+    assert list(entries(world)) == ["m1", "m2"], (
+        "whoever may hold a copy is written down before anything is sent"
+    )
+    assert at_rest.requeue_after_seconds == 600.0
+    told = [(note.regarding["kind"], note.reason) for note in moved.events if note.type == "Normal"]
+    assert told[:2] == [("ResourceBinding", "EvictWorkloadFromClusterSucceed"), ("Deployment", "EvictWorkloadFromClusterSucceed")]  # fmt: skip
+    assert moved.events[0].message == "Evict from cluster m1 succeed."
+    status = world.objects[BINDING]["status"]
+    assert status["schedulerObservedGeneration"] == world.objects[BINDING]["metadata"]["generation"]
+
+
+@pytest.mark.parametrize(
+    ("failover", "expected"),
+    [
+        ({"cluster": {}}, {"purgeMode": "Gracefully"}),
+        ({"cluster": {"purgeMode": "Gracefully"}}, {"purgeMode": "Gracefully"}),
+        ({"cluster": {"purgeMode": "Directly"}}, {"purgeMode": "Directly"}),
+    ],
+    ids=["default", "Gracefully", "Directly"],
+)
+def test_the_task_of_each_purge_mode(failover: Object, expected: Object) -> None:
+    world = shop(ONE_OF_ALL, failover=failover)
+    lose(world, "m1")
+    evict(world, 300)
+    task = tasks(world)["m1"]
+    assert {
+        f: task[f] for f in ("purgeMode", "gracePeriodSeconds", "suppressDeletion") if f in task
+    } == expected
+
+
+def test_a_cluster_that_is_back_in_time_is_not_left() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    evict(world, 200)
+    recover(world, "m1")
+    assert evict(world, 200)[-1].requeue_after_seconds is None
+    assert targets(world) == {"m1": 3}
+
+
+@pytest.mark.parametrize(
+    "failover", [{}, {"application": {"purgeMode": "Directly"}}], ids=["none", "another"]
+)
+def test_without_failover_nothing_leaves_by_itself(failover: Object) -> None:
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    lose(world, "m1")
+    taint(world, "m1", tainted())
+    evict(world, 10_000)
+    assert targets(world) == {"m1": 3} and blocked(world) == ""
+
+
+def test_divided_replicas_move_to_where_there_are_others() -> None:
+    world = shop(DIVIDED, replicas=6)
+    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2}
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3, "m3": 3} and tasks(world)["m2"]["replicas"] == 2
+
+
+def test_a_group_that_is_lost_moves_to_the_next() -> None:
+    groups = [
+        {"affinityName": "a", "clusterNames": ["m1", "m2"]},
+        {"affinityName": "b", "clusterNames": ["m3"]},
+    ]
+    world = shop({"clusterAffinities": groups})
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3, "m2": 3}, "the group lives, and each of it has its copy"
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3} and tasks(world).keys() == {"m1", "m2"}
+    assert blocked(world) == ""
+
+
+# --- nowhere to go -------------------------------------------------------------------------------------------
+
+
+def test_with_nowhere_to_go_nothing_leaves_and_the_condition_says_so() -> None:
+    world = shop({"clusterAffinity": {"clusterNames": ["m1"]}})
+    lose(world, "m1")
+    said, at_rest = evict(world, 300)
+    assert targets(world) == {"m1": 3} and tasks(world) == {}
+    assert blocked(world).startswith("NowhereToGo: m1 is unreachable since ")
+    assert "0/3 clusters are available: " in blocked(world)
+    assert [note.reason for note in said.events] == ["EvictWorkloadFromClusterFailed"] * 2
+    assert at_rest.waits, "it is looked at again when something could help"
+    recover(world, "m1")
+    evict(world)
+    assert blocked(world) == ""
+
+
+def test_it_leaves_when_a_place_comes() -> None:
+    world = shop(ONE_OF_ALL, clusters=("m1",))
+    lose(world, "m1")
+    evict(world, 300)
+    assert blocked(world)
+    world.put(cluster("m2"))
+    propagate(world)
+    evict(world)
+    assert blocked(world) == "" and targets(world) == {"m2": 3}
+
+
+def test_everywhere_else_has_its_copy_already() -> None:
+    """To leave would only delete the copy when the cluster is back."""
+    world = shop()
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3, "m2": 3, "m3": 3} and tasks(world) == {}
+    assert "every other cluster that may have a copy has one already" in blocked(world)
+
+
+def test_a_replacement_does_not_go_to_a_cluster_that_is_lost_itself() -> None:
+    world = shop(DIVIDED, clusters=("m1", "m2"), replicas=4)
+    lose(world, "m1")
+    world.now += 30
+    lose(world, "m2")
+    evict(world, 270)
+    assert targets(world) == {"m1": 2, "m2": 2} and "m2, which is lost itself" in blocked(world)
+    recover(world, "m2")
+    evict(world)
+    assert targets(world) == {"m2": 4}
+
+
+def test_of_two_that_are_lost_the_one_that_can_moves() -> None:
+    world = shop(
+        ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
+    )
+    assert targets(world) == {"m1": 3, "m2": 3}
+    lose(world, "m1")
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m2": 3, "m3": 3} and list(tasks(world)) == ["m1"]
+    assert "m2 is unreachable" in blocked(world)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"suspension": {"scheduling": True}}, "its scheduling is suspended"),
+        ({"suspension": {"dispatching": True}}, "its dispatching is suspended"),
+        ({"schedulerName": "mine"}, "scheduler mine places it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_not_placed_here_does_not_leave(change: Object, why: str) -> None:
+    world = shop(ONE_OF_ALL)
+    world.edit(BINDING, lambda obj: obj["spec"].update(change))
+    lose(world, "m1")
+    world.now += 300
+    world.settle(lambda w, k, n: decide(w), BINDING)
+    assert blocked(world).startswith("NotPlacedHere: ") and why in blocked(world)
+    assert targets(world) == {"m1": 3}
+
+
+def test_what_no_policy_governs_does_not_leave() -> None:
+    world = shop(ONE_OF_ALL)
+    at = next(key for key in world.objects if key.resource == "propagationpolicies")
+    del world.objects[at]
+    propagate(world)
+    lose(world, "m1")
+    evict(world, 300)
+    assert "no policy governs it any more" in blocked(world)
+
+
+def test_a_cluster_where_dispatching_is_suspended_is_no_place() -> None:
+    world = shop(ONE_OF_ALL, suspension={"dispatchingOnClusters": {"clusterNames": ["m2"]}})
+    lose(world, "m1")
+    evict(world, 300)
+    assert "m2, where dispatching is suspended" in blocked(world)
+
+
+# --- a hub in doubt ------------------------------------------------------------------------------------------
+
+
+def test_a_hub_in_doubt_evicts_nothing_but_what_is_drained() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    later = eviction.Plan(requeue_after_seconds=eviction.DOUBT_SECONDS)
+    assert evict(world, 1000, doubted=lambda: {"m1"})[-1] == later
+    taint(world, "m1", tainted())
+    assert evict(world, doubted=lambda: {"m1"})[-1] == later
+    taint(world, "m1", DRAIN)
+    evict(world, doubted=lambda: {"m1"})
+    assert targets(world) == {"m2": 3}
+
+
+def test_a_hub_that_just_started_waits_for_its_agents() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    plan = evict(world, 1000, settled_at=world.now + 1040)[-1]
+    assert targets(world) == {"m1": 3} and plan.requeue_after_seconds == 40.0
+
+
+def test_an_operators_word_counts_where_the_hub_waits() -> None:
+    world = shop(ONE_OF_ALL)
+    taint(world, "m1", DRAIN)
+    evict(world, settled_at=world.now + 40)
+    assert targets(world) == {"m2": 3}
+
+
+# --- taints and draining -------------------------------------------------------------------------------------
+
+
+def test_a_taint_makes_a_copy_leave_where_others_have_theirs() -> None:
+    """Whoever taints a cluster NoExecute wants it without the copy."""
+    world = shop()
+    taint(world, "m1", tainted())
+    evict(world)
+    assert targets(world) == {"m2": 3, "m3": 3}
+    assert tasks(world) == {}, "the others are healthy: the copy need not wait"
+    assert list(entries(world)) == ["m1", "m2", "m3"], "its removal is to be acknowledged"
+
+
+def test_the_only_place_is_kept_when_it_is_drained() -> None:
+    world = shop({"clusterAffinity": {"clusterNames": ["m1"]}}, failover={})
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert targets(world) == {"m1": 3} and blocked(world).startswith("NowhereToGo: m1 is being drained: 0/3 ")
+
+
+def test_the_last_copy_that_is_there_is_not_drained_away() -> None:
+    world = shop(clusters=("m1", "m2"), failover={})
+    lose(world, "m2")
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert targets(world) == {"m1": 3, "m2": 3} and "no other cluster that has a copy is there" in blocked(
+        world
+    )
+
+
+def test_draining_is_graceful_whatever_the_policy_says() -> None:
+    world = shop(ONE_OF_ALL, failover={"cluster": {"purgeMode": "Directly"}})
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert tasks(world)["m1"]["purgeMode"] == "Gracefully"
+
+
+def test_what_is_drained_comes_back_only_after_it_ended() -> None:
+    world = shop(failover={})
+    taint(world, "m1", DRAIN)
+    evict(world)
+    propagate(world)
+    assert targets(world) == {"m2": 3, "m3": 3}
+    taint(world, "m1")
+    propagate(world)
+    assert targets(world) == {"m1": 3, "m2": 3, "m3": 3}
+
+
+# --- application failover ------------------------------------------------------------------------------------
+
+
+def test_an_application_that_stays_unhealthy_moves() -> None:
+    world = shop(ONE_OF_ALL, failover=APPLICATION, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    assert entries(world)["m1"]["unhealthySince"] == rfc3339(world.now)
+    world.now += 100
+    report(world, m1=works(2, "Unhealthy"))
+    plan = evict(world, 100)[-1]
+    assert targets(world) == {"m1": 3} and plan.requeue_after_seconds == 100.0, "counted from when it began"
+    evict(world, 100)
+    assert targets(world) == {"m2": 3}
+    task = tasks(world)["m1"]
+    assert (task["reason"], task["producer"]) == (
+        "ApplicationFailure",
+        "resource-binding-application-failover-controller",
+    )
+    assert task["gracePeriodSeconds"] == 600
+
+
+def test_what_recovers_starts_anew() -> None:
+    world = shop(ONE_OF_ALL, failover=APPLICATION, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    world.now += 200
+    report(world, m1=works(3))
+    assert "unhealthySince" not in entries(world)["m1"]
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 200)
+    assert targets(world) == {"m1": 3}
+
+
+def test_an_application_that_is_unhealthy_everywhere_stays() -> None:
+    world = shop(failover=APPLICATION, propagateDeps=True)
+    report(world, **{name: works(0, "Unhealthy") for name in targets(world)})
+    evict(world, 300)
+    assert targets(world) == {"m1": 3, "m2": 3, "m3": 3} and blocked(world)
+
+
+def test_replicas_do_not_move_to_where_it_is_unhealthy_too() -> None:
+    world = shop(DIVIDED, clusters=("m1", "m2"), replicas=4, failover=APPLICATION, propagateDeps=True)
+    report(world, m1=works(0, "Unhealthy"))
+    world.now += 200
+    report(world, m2=works(1, "Unhealthy"))
+    evict(world, 100)
+    assert "m2, where the application is unhealthy too" in blocked(world)
+
+
+def test_never_keeps_the_copy_until_somebody_lets_go() -> None:
+    failover = {"application": {"purgeMode": "Never"}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    report(world, m2=works(3))
+    evict(world, 10_000)
+    assert tasks(world)["m1"]["suppressDeletion"] is True
+
+    def let_go(obj: Object) -> None:
+        obj["spec"]["gracefulEvictionTasks"][0]["suppressDeletion"] = False
+
+    world.edit(BINDING, let_go)
+    evict(world)
+    assert tasks(world) == {}
+
+
+# --- stateful failover ---------------------------------------------------------------------------------------
+
+RULES = [{"aliasLabelName": "state", "jsonPath": "{.replicas}"}]
+
+
+def stateful(purge: str = "Directly") -> Object:
+    return {"cluster": {"purgeMode": purge, "statePreservation": {"rules": RULES}}}
+
+
+def test_state_is_preserved_in_the_task() -> None:
+    world = shop(ONE_OF_ALL, failover=stateful())
+    lose(world, "m1")
+    evict(world, 300)
+    task = tasks(world)["m1"]
+    assert (task["preservedLabelState"], task["clustersBeforeFailover"]) == ({"state": "3"}, ["m1"])
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("{.absent}", "statePreservation finds nothing at {.absent}"),
+        ("{.conditions}", "is no label value"),
+        ("{.a[", "statePreservation cannot read {.a["),
+    ],
+)
+def test_without_its_state_nothing_leaves(path: str, why: str) -> None:
+    failover = {"cluster": {"statePreservation": {"rules": [{"aliasLabelName": "s", "jsonPath": path}]}}}
+    world = shop(ONE_OF_ALL, failover=failover)
+    report(world, m1=works(3, conditions=[{"type": "x"}]))
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3} and why in blocked(world)
+
+
+# --- small rules ---------------------------------------------------------------------------------------------
+
+
+def test_what_a_cluster_said_of_an_earlier_copy_is_not_the_replacements() -> None:
+    world = shop(ONE_OF_ALL)
+    binding = world.objects[BINDING]
+    old = {"clusterName": "m2", "applied": True, "health": "Healthy", "status": {"readyReplicas": 3}}
+    binding["status"]["aggregatedStatus"].append(old)
+    lose(world, "m1")
+    evict(world, 300)
+    assert where(world) == "m2" and entries(world)["m2"] == {"clusterName": "m2"}
+    assert tasks(world), "it is not taken for healthy"
+
+
+def test_a_lost_cluster_is_no_target_although_it_may_be_scheduled_to() -> None:
+    toleration = {"key": TAINT_UNREACHABLE, "operator": "Exists", "effect": "NoSchedule"}
+    world = shop(ONE_OF_ALL | {"clusterTolerations": [toleration]})
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world, 601)
+    assert targets(world) == {"m2": 3} and tasks(world) == {}, "it does not go back and forth"
+
+
+def test_only_who_is_evicted_by_taints_takes_a_turn() -> None:
+    world = shop(ONE_OF_ALL, failover=APPLICATION, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    world.now += 300
+    assert not eviction.moves(decide(world))
+    taint(world, "m1", DRAIN)
+    assert eviction.moves(decide(world))
+
+
+def test_the_end_of_a_binding_is_not_evictions_business() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    world.delete(WEB)
+    propagate(world)
+    assert evict(world, 300)[-1] == eviction.NOTHING
+    del world.objects[BINDING]
+    assert decide(world) == eviction.NOTHING
+    assert aggregation.decide(world, BINDING, world.now, {}).writes == ()

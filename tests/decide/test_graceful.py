@@ -1,0 +1,226 @@
+"""When an eviction task ends, and what is sent meanwhile (Karmada 1.4, 2.2, 2.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.decide.failing import (
+    ONE_OF_ALL,
+    REFUSED,
+    REMOVED,
+    blocked,
+    entries,
+    evict,
+    lose,
+    recover,
+    report,
+    shop,
+    targets,
+    tasks,
+    works,
+)
+from tests.decide.test_eviction import DIVIDED, stateful
+from tests.decide.test_propagation import BINDING, WEB
+from tests.decide.world import World
+from towline.hub.decide import works as rendering
+from towline.hub.decide.wire import WireWork
+from towline.kube.objects import Key, Object
+
+
+def moving(placement: Object = ONE_OF_ALL, failover: Object | None = None, **spec: Any) -> World:
+    """m1 was lost five minutes ago, and its copy is on the move."""
+    world = shop(placement, failover=failover, **spec)
+    lose(world, "m1")
+    evict(world, 300)
+    assert list(tasks(world)) == ["m1"]
+    return world
+
+
+def sent(world: World) -> dict[str, WireWork]:
+    binding = world.objects[BINDING]
+    return rendering.of_binding(BINDING, binding, world.objects[WEB], 1)
+
+
+def labels(work: WireWork) -> dict[str, str]:
+    found: dict[str, str] = orjson.loads(b"".join(work.pieces[0]))["metadata"]["labels"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        pytest.param(None, False, id="nothing yet"),
+        pytest.param(REFUSED, False, id="the replacement is refused"),
+        pytest.param(works(0, "Unhealthy"), False, id="it is unhealthy"),
+        pytest.param(works(2), False, id="it has too few replicas"),
+        pytest.param(works(3, "Unknown"), False, id="nobody knows"),
+        pytest.param(works(3), True, id="it is healthy"),
+    ],
+)
+def test_the_old_copy_leaves_when_its_replacement_is_healthy(said: Any, ends: bool) -> None:
+    world = moving()
+    if said is not None:
+        report(world, m2=said)
+    evict(world, 599)
+    assert (tasks(world) == {}) is ends
+    work = sent(world)["m1"]
+    assert work.removing is ends
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        pytest.param(None, False, id="there is none"),
+        pytest.param(REFUSED, False, id="it is refused"),
+        pytest.param(works(0, "Unhealthy"), True, id="it is there, and unhealthy"),
+    ],
+)
+def test_after_its_grace_the_replacement_has_to_be_there(said: Any, ends: bool) -> None:
+    world = moving()
+    if said is not None:
+        report(world, m2=said)
+    plan = evict(world, 599)[-1]
+    assert tasks(world) and plan.requeue_after_seconds == 1.0
+    evict(world, 1)
+    assert (tasks(world) == {}) is ends
+
+
+def test_its_grace_is_the_policys() -> None:
+    failover = {"application": {"purgeMode": "Gracefully", "gracePeriodSeconds": 30}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    report(world, m2=works(0, "Unhealthy"))
+    assert evict(world, 29)[-1].requeue_after_seconds == 1.0
+    evict(world, 1)
+    assert tasks(world) == {}
+
+
+def test_a_replacement_that_is_lost_itself_is_none() -> None:
+    world = moving()
+    report(world, m2=works(3, "Unhealthy"))
+    lose(world, "m2")
+    report(world, m2=works(3))
+    world.now += 299
+    assert tasks(world).keys() == {"m1"}, "its last word was before"
+    evict(world, 1)
+    assert targets(world) == {"m3": 3} and tasks(world).keys() == {"m1", "m2"}
+
+
+def test_replicas_that_were_there_before_are_not_the_replacement() -> None:
+    world = moving(DIVIDED, replicas=6)
+    assert targets(world) == {"m2": 3, "m3": 3}
+    evict(world)
+    assert tasks(world), "both are healthy, with the two replicas that they had"
+    report(world, m2=works(3))
+    evict(world)
+    assert tasks(world)
+    report(world, m3=works(3))
+    evict(world)
+    assert tasks(world) == {}
+
+
+def test_with_no_targets_nothing_is_healthy() -> None:
+    """In Karmada the old copy goes as soon as scheduling was observed."""
+    world = moving()
+    world.edit(BINDING, lambda obj: obj["spec"].update(clusters=[]))
+    evict(world, 10_000)
+    assert list(tasks(world)) == ["m1"]
+
+
+def test_a_cluster_that_comes_back_first_keeps_its_copy_until_then() -> None:
+    world = moving()
+    recover(world, "m1")
+    evict(world, 100)
+    assert list(tasks(world)) == ["m1"] and targets(world) == {"m2": 3}
+    assert not sent(world)["m1"].removing
+    report(world, m2=works(3))
+    evict(world)
+    assert sent(world)["m1"].removing and list(entries(world)) == ["m1", "m2"]
+    report(world, m1=REMOVED)
+    assert list(entries(world)) == ["m2"]
+
+
+def test_a_cluster_that_is_no_more_needs_no_task() -> None:
+    world = moving()
+    del world.objects[Key("cluster.karmada.io", "clusters", "", "m1")]
+    evict(world)
+    assert tasks(world) == {}
+
+
+def test_a_task_that_somebody_wrote_gets_its_time() -> None:
+    world = moving()
+    world.edit(BINDING, lambda obj: obj["spec"]["gracefulEvictionTasks"][0].pop("creationTimestamp"))
+    evict(world)
+    assert tasks(world)["m1"]["creationTimestamp"]
+
+
+# --- Directly ------------------------------------------------------------------------------------------------
+
+
+def test_directly_the_old_copy_goes_first() -> None:
+    world = moving(failover={"cluster": {"purgeMode": "Directly"}})
+    works_now = sent(world)
+    assert works_now["m1"].removing and works_now["m2"].suspended
+    evict(world, 10_000)
+    assert list(tasks(world)) == ["m1"]
+    assert blocked(world).startswith(
+        "PurgeUnconfirmed: the copy in m1 is to be gone before its replacement starts"
+    )
+    recover(world, "m1")
+    evict(world)
+    assert blocked(world) == ""
+    report(world, m1=REMOVED)
+    assert not sent(world)["m2"].suspended
+    report(world, m2=works(3))
+    evict(world)
+    assert tasks(world) == {}
+
+
+def test_directly_nothing_else_is_sent_meanwhile() -> None:
+    """Replicas that move to a cluster with a copy wait too."""
+    world = moving(DIVIDED, failover={"cluster": {"purgeMode": "Directly"}}, replicas=6)
+    assert {name: work.suspended for name, work in sent(world).items()} == {
+        "m1": False,
+        "m2": True,
+        "m3": True,
+    }
+
+
+def test_a_copy_that_others_need_is_not_purged() -> None:
+    world = moving(failover={"cluster": {"purgeMode": "Directly"}})
+    needed = [{"name": "other", "namespace": "shop", "clusters": [{"name": "m1"}]}]
+    world.edit(BINDING, lambda obj: obj["spec"].update(requiredBy=needed))
+    assert not sent(world)["m1"].removing and not sent(world)["m2"].suspended
+
+
+# --- stateful failover ---------------------------------------------------------------------------------------
+
+
+def test_the_only_new_copy_gets_the_state() -> None:
+    world = moving(failover=stateful())
+    assert labels(sent(world)["m2"])["state"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("failover", "change"),
+    [
+        pytest.param(stateful("Gracefully"), {}, id="not purged directly"),
+        pytest.param(stateful(), {"clusters": [{"name": "m2"}, {"name": "m3"}]}, id="not the only one"),
+        pytest.param(stateful(), {"clusters": [{"name": "m1"}]}, id="it was there before"),
+    ],
+)
+def test_others_get_none(failover: Object, change: Object) -> None:
+    world = moving(failover=failover)
+    world.edit(BINDING, lambda obj: obj["spec"].update(change))
+    assert all("state" not in labels(work) for work in sent(world).values() if not work.removing)
+
+
+def test_who_needs_a_copy_as_well_gets_it_without_state() -> None:
+    world = moving(failover=stateful())
+    needed = [{"name": "other", "clusters": [{"name": "m3", "replicas": 3}]}]
+    world.edit(BINDING, lambda obj: obj["spec"].update(requiredBy=needed))
+    assert "state" in labels(sent(world)["m2"]) and "state" not in labels(sent(world)["m3"])

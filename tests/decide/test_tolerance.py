@@ -1,0 +1,120 @@
+"""How long a placement tolerates what is wrong with a cluster (Karmada 2.9; Kubernetes' default tolerations)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.decide.world import cluster
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.tolerance import LOST_SECONDS, leaves, troubles_of, welcomes
+from towline.kube.names import TAINT_DRAIN, TAINT_NOT_READY, TAINT_UNREACHABLE
+from towline.kube.taints import Taint
+
+T0 = 1_000_000.0
+ASKED = {"cluster": {}}
+
+
+def tainted(key: str = "k", seconds: float = 0.0, **more: str) -> dict[str, str]:
+    return {"key": key, "effect": "NoExecute", "timeAdded": rfc3339(T0 + seconds), **more}
+
+
+def tolerating(key: str, seconds: int | None = None, **more: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"key": key, "operator": "Exists", "effect": "NoExecute", **more}
+    return found if seconds is None else {**found, "tolerationSeconds": seconds}
+
+
+def ready(status: str) -> dict[str, str]:
+    return {"type": "Ready", "status": status, "lastTransitionTime": rfc3339(T0)}
+
+
+def at(taints: Any = (), tolerations: Any = (), failover: Any = ASKED, status: str = "True") -> float | None:
+    """When it leaves, in seconds after T0; None for never."""
+    obj = cluster("m1", taints=list(taints))
+    obj["status"] = {"conditions": [ready(status)]}
+    spec = {"failover": failover, "placement": {"clusterTolerations": list(tolerations)}}
+    times = [leave.at - T0 for leave in leaves(spec, troubles_of(obj))]
+    return min(times, default=None)
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        pytest.param(None, {}, id="nothing is wrong"),
+        pytest.param(0, {"taints": [tainted()]}, id="an untolerated taint counts at once"),
+        pytest.param(None, {"taints": [{"key": "k", "effect": "NoSchedule"}]}, id="NoSchedule evicts nothing"),
+        pytest.param(None, {"taints": [tainted()], "tolerations": [tolerating("k")]}, id="tolerated for ever"),
+        pytest.param(30, {"taints": [tainted()], "tolerations": [tolerating("k", 30)]}, id="tolerated for 30 s"),
+        pytest.param(0, {"taints": [tainted()], "tolerations": [tolerating("k", -5)]}, id="less than nothing is nothing"),
+        pytest.param(
+            30, {"taints": [tainted("a"), tainted("b", 20)], "tolerations": [tolerating("a", 40), tolerating("b", 10)]},
+            id="each taint from its own time, the least counts",
+        ),
+        pytest.param(
+            5, {"taints": [tainted("a"), tainted("b", 5)], "tolerations": [tolerating("a", 40)]},
+            id="one that nothing tolerates counts at once",
+        ),
+        pytest.param(
+            None, {"taints": [tainted()], "tolerations": [tolerating("k"), tolerating("k", 30)]},
+            id="of two tolerations the first counts",
+        ),
+        pytest.param(LOST_SECONDS, {"status": "Unknown"}, id="unreachable for five minutes"),
+        pytest.param(LOST_SECONDS, {"status": "False"}, id="not ready for five minutes"),
+        pytest.param(
+            60, {"status": "Unknown", "tolerations": [tolerating(TAINT_UNREACHABLE, 60)]}, id="unreachable for a minute",
+        ),
+        pytest.param(
+            LOST_SECONDS, {"status": "False", "tolerations": [tolerating(TAINT_UNREACHABLE, 60)]},
+            id="not ready is not unreachable",
+        ),
+        pytest.param(
+            None, {"status": "Unknown", "tolerations": [tolerating(TAINT_UNREACHABLE)]}, id="unreachable for ever",
+        ),
+        pytest.param(
+            LOST_SECONDS, {"status": "Unknown", "tolerations": [tolerating(TAINT_UNREACHABLE, effect="NoSchedule")]},
+            id="to be placed there is not to stay there",
+        ),
+        pytest.param(None, {"taints": [tainted()], "failover": None}, id="without failover.cluster taints evict nothing"),
+        pytest.param(
+            None, {"taints": [tainted()], "failover": {"application": {}}}, id="application failover alone is none",
+        ),
+        pytest.param(None, {"status": "Unknown", "failover": None}, id="without failover.cluster loss evicts nothing"),
+        pytest.param(0, {"taints": [tainted(TAINT_DRAIN)], "failover": None}, id="draining needs no policy"),
+        pytest.param(
+            None, {"taints": [tainted(TAINT_DRAIN)], "tolerations": [{"operator": "Exists"}]}, id="drained and tolerated",
+        ),
+    ],
+)  # fmt: skip
+def test_when_a_copy_leaves(expected: float | None, given: dict[str, Any]) -> None:
+    assert at(**given) == expected
+
+
+def test_nobody_knows_since_when() -> None:
+    obj = cluster("m1", taints=[{"key": "k", "effect": "NoExecute"}])
+    obj["status"] = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    spec = {"failover": ASKED, "placement": {"clusterTolerations": [tolerating("k", 30)]}}
+    assert leaves(spec, troubles_of(obj)) == []
+
+
+@pytest.mark.parametrize(
+    ("welcome", "taint", "tolerations", "failing_over"),
+    [
+        pytest.param(False, Taint("k", "", "NoSchedule"), [], False, id="untolerated"),
+        pytest.param(True, Taint("k", "", "NoSchedule"), [{"operator": "Exists"}], True, id="tolerated"),
+        pytest.param(True, Taint("k", "", "NoExecute"), [tolerating("k", 9)], False, id="for a time, where nothing evicts"),
+        pytest.param(False, Taint("k", "", "NoExecute"), [tolerating("k", 9)], True, id="for a time, where it would leave again"),
+        pytest.param(False, Taint(TAINT_DRAIN, "", "NoExecute"), [tolerating(TAINT_DRAIN, 9)], False, id="drained, for a time"),
+        pytest.param(
+            False, Taint(TAINT_NOT_READY, "", "NoSchedule"),
+            [tolerating(TAINT_NOT_READY, effect="NoSchedule"), tolerating(TAINT_NOT_READY, 9)], True,
+            id="lost, where it would leave again",
+        ),
+        pytest.param(
+            True, Taint(TAINT_NOT_READY, "", "NoSchedule"), [tolerating(TAINT_NOT_READY, effect="NoSchedule")], False,
+            id="lost, and nothing evicts",
+        ),
+    ],
+)  # fmt: skip
+def test_who_may_come(welcome: bool, taint: Taint, tolerations: Any, failing_over: bool) -> None:
+    assert welcomes(tolerations, taint, failing_over=failing_over) is welcome

@@ -1,0 +1,322 @@
+"""Eviction: copies leave clusters that are lost, tainted or drained, and clusters where the application fails (Karmada 2.9, 2.10).
+
+A copy leaves a cluster by moving from `spec.clusters` into a task, in the commit that also says where its replacement goes. With nowhere to
+go nothing moves, and the condition EvictionBlocked says why. All times derive from what is stored, so a restart changes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from towline.hub.decide import policies
+from towline.hub.decide.bindings import (
+    DEFAULT_SCHEDULER,
+    desired,
+    is_workload,
+    observed,
+    targets,
+    template_key,
+)
+from towline.hub.decide.conditions import condition, rfc3339, with_condition, without_condition
+from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
+from towline.hub.decide.placing import place
+from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
+from towline.hub.decide.preservation import NotPreserved, preserved_state
+from towline.hub.decide.scheduling import View
+from towline.hub.decide.scheduling.members import Members
+from towline.hub.decide.scheduling.request import API, CLUSTER, LABEL, TAINT, strategy_of
+from towline.kube.names import TAINT_DRAIN
+from towline.kube.objects import Key, Object, is_deleting, revision_of
+
+BLOCKED = "EvictionBlocked"
+"""The condition of a binding that is to leave clusters and cannot; its reason is one of the next three."""
+NOWHERE_TO_GO = "NowhereToGo"
+NOT_PLACED_HERE = "NotPlacedHere"
+PURGE_UNCONFIRMED = "PurgeUnconfirmed"
+TAINT_MANAGER = "TaintManager"
+_PRODUCERS = {
+    "ResourceBinding": "resource-binding-application-failover-controller",
+    "ClusterResourceBinding": "cluster-resource-binding-application-failover-controller",
+}
+DOUBT_SECONDS = 10.0
+"""What a doubt held back is looked at again after so long: a doubt may pass without a trace."""
+MESSAGE_LENGTH_MAX = 1024
+
+
+class Moved(NamedTuple):
+    """A binding whose copies left, with their replacements placed."""
+
+    binding: Object
+    events: Sequence[EventNote]
+
+
+class Stuck(NamedTuple):
+    """Why they cannot leave, and what could change that."""
+
+    why: str
+    waits: frozenset[str] = frozenset((CLUSTER, LABEL, TAINT, API))
+    asks: tuple[Ask, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What one decision is about."""
+
+    snapshot: Snapshot
+    key: Key
+    binding: Object
+    view: View
+    now: float
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        spec: Mapping[str, Any] = self.binding.get("spec") or {}
+        return spec
+
+
+def decide(
+    snapshot: Snapshot,
+    key: Key,
+    now: float,
+    view: View,
+    *,
+    doubted: Callable[[], Collection[str]] = tuple,
+    settled_at: float = 0.0,
+) -> Plan:
+    """The eviction tasks of the binding at `key`: those that are over end, those that are due are made.
+
+    `doubted` answers the clusters of which the hub does not believe that they are lost. `settled_at`: when agents have had the time to
+    come back to a hub that just started; until then nothing leaves but what is drained."""
+    binding = snapshot.get(key)
+    if binding is None or is_deleting(binding):
+        return NOTHING
+    rest = ended(view.members, binding, now)
+    if rest.binding is not binding:
+        return Plan((Put(key, rest.binding, revision_of(binding)),), reasons={"eviction": "a task changed"})
+    case = _Case(snapshot, key, binding, view, now)
+    leaving = list(departures(binding, view.members, settled_at))
+    wakes = [departure.at - now for departure in leaving if departure.at > now]
+    wakes += [] if rest.wake_seconds is None else [rest.wake_seconds]
+    due = [departure for departure in leaving if departure.at <= now]
+    if not all(departure.at_once for departure in due) and (held := doubted()):
+        wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
+        due = [departure for departure in due if departure.at_once or departure.cluster not in held]
+    plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
+    return replace(plan, requeue_after_seconds=min(wakes, default=None))
+
+
+def draining(members: Members) -> bool:
+    """Whether any cluster is drained: bindings leave it that no policy lets leave otherwise."""
+    drained: bool = members.known(
+        "drained", lambda: any(t.key == TAINT_DRAIN for member in members.all for t in member.taints)
+    )
+    return drained
+
+
+def moves(plan: Plan) -> bool:
+    """Whether `plan` makes copies leave because of taints: those take turns (Karmada's resource-eviction-rate)."""
+    return UNTOLERATED in plan.reasons.get("evicted", {}).values()
+
+
+# --- leaving -------------------------------------------------------------------------------------------------
+
+
+def _evict(case: _Case, due: Sequence[Departure]) -> Plan:
+    """All of them together if they can be replaced, else the first that can alone; else all for fewer new copies; else none."""
+    if why := _unplaceable(case):
+        return _blocked(case, NOT_PLACED_HERE, [(departure, Stuck(why, frozenset())) for departure in due])
+    stuck: list[tuple[Departure, Stuck]] = []
+    tries = [(due, False), *(([departure], False) for departure in due), (due, True)]
+    for leaving, fewer in tries if len(due) > 1 else [(due, False)]:
+        result = _leave(case, leaving, fewer=fewer)
+        if isinstance(result, Moved):
+            return _moved(case, leaving, result)
+        if result.asks:
+            return Plan(asks=result.asks)
+        if len(leaving) == 1:
+            stuck.append((leaving[0], result))
+    return _blocked(case, NOWHERE_TO_GO, stuck)
+
+
+def _unplaceable(case: _Case) -> str | None:
+    """Why the binding cannot be placed anew here."""
+    suspension = case.spec.get("suspension") or {}
+    if policies.claim_of(case.binding) is None:
+        return "no policy governs it any more"
+    if suspension.get("scheduling"):
+        return "its scheduling is suspended"
+    if suspension.get("dispatching"):
+        return "its dispatching is suspended"
+    scheduler = case.spec.get("schedulerName") or DEFAULT_SCHEDULER
+    return None if scheduler == DEFAULT_SCHEDULER else f"scheduler {scheduler} places it"
+
+
+def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved | Stuck:
+    """The binding without these copies and with their replacements. `fewer`: with no copy left, a single new one will do."""
+    try:
+        tasks = [_task(case, departure) for departure in leaving]
+    except NotPreserved as missing:
+        return Stuck(str(missing), frozenset())
+    gone = {departure.cluster for departure in leaving}
+    spec = {**case.spec, "gracefulEvictionTasks": [*tasks_of(case.binding), *tasks]}
+    spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
+    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now)
+    outcome = placed.outcome
+    if outcome is not None and not outcome.success:
+        return Stuck(outcome.message, outcome.waits, outcome.asks)
+    after = targets(placed.binding)
+    if why := _lacking(case, leaving, after, fewer):
+        return Stuck(why)
+    binding = _without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
+    return Moved(binding, placed.events)
+
+
+def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int], fewer: bool) -> str | None:
+    """Why the targets `after` do not replace the copies that leave; None if they do.
+
+    What is not divided needs as many new copies as old ones leave: otherwise to leave would only delete copies."""
+    before, members = targets(case.binding), case.view.members
+    failing = any(departure.reason == APPLICATION_FAILURE for departure in leaving)
+    for name in sorted(after):
+        if after[name] > before.get(name, -1) and (why := _unfit(case, name, failing)):
+            return f"its replacement would go to {name}, {why}"
+    if all(departure.wished for departure in leaving):
+        standing = any((member := members.get(name)) is not None and not member.lost for name in after)
+        return None if standing else "no other cluster that has a copy is there"
+    new, staying = after.keys() - before.keys(), after.keys() & before.keys()
+    if _divides(case.spec) or len(new) >= len(leaving) or (fewer and new and not staying):
+        return None
+    return "every other cluster that may have a copy has one already"
+
+
+def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
+    """Why more replicas in `cluster` replace nothing."""
+    member = case.view.members.get(cluster)
+    suspended = (case.spec.get("suspension") or {}).get("dispatchingOnClusters") or {}
+    if member is None or member.lost:
+        return "which is lost itself"
+    if cluster in (suspended.get("clusterNames") or ()):
+        return "where dispatching is suspended"
+    if failing and (observed(case.binding).get(cluster) or {}).get("health") == "Unhealthy":
+        return "where the application is unhealthy too"
+    return None
+
+
+def _divides(spec: Mapping[str, Any]) -> bool:
+    """Whether its replicas are divided among clusters: then all of them have a place when scheduling succeeds."""
+    several = len(spec.get("components") or ()) > 1
+    return is_workload(spec) and not several and strategy_of(spec.get("placement") or {}) != "Duplicated"
+
+
+def _without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
+    """`binding` whose entries of these clusters say nothing yet: what they said of a copy of long ago is not the replacement's."""
+    if not clusters:
+        return binding
+    entries = [
+        {"clusterName": name} if name in clusters else entry for name, entry in observed(binding).items()
+    ]
+    return {**binding, "status": {**binding["status"], "aggregatedStatus": entries}}
+
+
+def _task(case: _Case, departure: Departure) -> Object:
+    """A GracefulEvictionTask (Karmada 1.4). Raises NotPreserved."""
+    cluster, rule = departure.cluster, departure.rule
+    application = departure.reason == APPLICATION_FAILURE
+    mode = rule.get("purgeMode") or "Gracefully"
+    task: Object = {
+        "fromCluster": cluster,
+        "purgeMode": mode,
+        "reason": departure.reason,
+        "message": f"cluster {cluster} {departure.why}"[:MESSAGE_LENGTH_MAX],
+        "producer": _PRODUCERS[str(case.binding["kind"])] if application else TAINT_MANAGER,
+        "creationTimestamp": rfc3339(case.now),
+    }
+    if replicas := targets(case.binding)[cluster]:
+        task["replicas"] = replicas
+    if mode == "Never":
+        task["suppressDeletion"] = True
+    elif application and mode == "Gracefully":
+        task["gracePeriodSeconds"] = rule.get("gracePeriodSeconds") or int(GRACE_SECONDS)
+    state = preserved_state(rule, (observed(case.binding).get(cluster) or {}).get("status"))
+    if state:
+        task |= {"preservedLabelState": state, "clustersBeforeFailover": sorted(targets(case.binding))}
+    return task
+
+
+# --- what is written and told --------------------------------------------------------------------------------
+
+
+def _moved(case: _Case, leaving: Sequence[Departure], moved: Moved) -> Plan:
+    notes = [("Normal", "Succeed", f"Evict from cluster {d.cluster} succeed.") for d in leaving]
+    binding = _without_block(moved.binding)
+    events = _told(case, notes)
+    events += [said for note in moved.events for said in (note, *_about_template(case, note))]
+    evicted = {departure.cluster: departure.reason for departure in leaving}
+    return Plan(
+        (Put(case.key, binding, revision_of(case.binding)),), tuple(events), reasons={"evicted": evicted}
+    )
+
+
+def _blocked(case: _Case, reason: str, stuck: Sequence[tuple[Departure, Stuck]]) -> Plan:
+    """Nothing leaves; the condition says what is in the way."""
+    message = "; ".join(f"{departure.cluster} {departure.why}: {found.why}" for departure, found in stuck)
+    waits = frozenset[str]().union(*(found.waits for _, found in stuck))
+    notes = [("Warning", "Failed", f"Evict from cluster {d.cluster} failed: {f.why}") for d, f in stuck]
+    return _says(case, reason, message, waits, notes)
+
+
+def _at_rest(case: _Case) -> Plan:
+    """Nothing is to leave. A replacement may have to wait for a copy in a cluster that does not answer."""
+    members = case.view.members
+    silent = [name for name in purging(case.binding) if (member := members.get(name)) is None or member.lost]
+    if silent:
+        which = ", ".join(silent)
+        message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
+        return _says(case, PURGE_UNCONFIRMED, message)
+    free = _without_block(case.binding)
+    return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))
+
+
+def _says(
+    case: _Case,
+    reason: str,
+    message: str,
+    waits: frozenset[str] = frozenset(),
+    notes: Iterable[tuple[str, str, str]] = (),
+) -> Plan:
+    """The condition EvictionBlocked, and the events when it is news."""
+    message = message[:MESSAGE_LENGTH_MAX]
+    status = case.binding.get("status") or {}
+    before = condition(status, BLOCKED) or {}
+    reasons = {"eviction": f"{reason}: {message}"}
+    if (before.get("reason"), before.get("message")) == (reason, message):
+        return Plan(reasons=reasons, waits=waits)
+    conditions = with_condition(status.get("conditions"), BLOCKED, "True", reason, message, case.now)
+    written = {**case.binding, "status": {**status, "conditions": conditions}}
+    put = Put(case.key, written, revision_of(case.binding))
+    return Plan((put,), tuple(_told(case, notes)), reasons=reasons, waits=waits)
+
+
+def _without_block(binding: Object) -> Object:
+    status = binding.get("status") or {}
+    if condition(status, BLOCKED) is None:
+        return binding
+    return {**binding, "status": without_condition(status, BLOCKED)}
+
+
+def _told(case: _Case, notes: Iterable[tuple[str, str, str]]) -> list[EventNote]:
+    """Events about the binding and its template (Karmada 2.15)."""
+    events = []
+    for kind, outcome, message in notes:
+        note = EventNote(case.binding, kind, f"EvictWorkloadFromCluster{outcome}", message)
+        events += [note, *_about_template(case, note)]
+    return events
+
+
+def _about_template(case: _Case, note: EventNote) -> list[EventNote]:
+    at = template_key(case.snapshot.kinds, case.binding)
+    template = case.snapshot.get(at) if at else None
+    return [] if template is None else [EventNote(template, note.type, note.reason, note.message)]

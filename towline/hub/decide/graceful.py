@@ -1,0 +1,121 @@
+"""When a graceful eviction task ends, and with it the copy that it kept (Karmada 1.4, 2.9).
+
+The old copy leaves when its replacement is healthy, or when its grace ended and the replacement is there. With nothing to replace it, it
+stays: in Karmada an empty result counts as healthy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from towline.hub.decide.bindings import desired, observed, targets
+from towline.hub.decide.conditions import epoch, rfc3339
+from towline.hub.decide.scheduling.assigned import shown
+from towline.hub.decide.scheduling.members import Members
+from towline.kube.objects import Object, generation_of, with_generation
+
+GRACE_SECONDS = 600.0
+"""How long a replacement may take that is there and does not become healthy."""
+
+Task = Mapping[str, Any]
+
+
+class Rest(NamedTuple):
+    """What is left of a binding's tasks at a moment."""
+
+    binding: Object
+    """The same object when nothing ended."""
+    wake_seconds: float | None
+    """Until the next grace ends."""
+
+
+def tasks_of(binding: Object) -> Sequence[Task]:
+    found: Sequence[Task] = (binding.get("spec") or {}).get("gracefulEvictionTasks") or ()
+    return found
+
+
+def ended(members: Members, binding: Object, now: float) -> Rest:
+    """`binding` without the tasks that are over. A task that somebody wrote by hand gets its creationTimestamp."""
+    tasks = tasks_of(binding)
+    if not tasks:
+        return Rest(binding, None)
+    there = _replacement(members, binding)
+    left: list[Task] = []
+    wakes: list[float] = []
+    for task in tasks:
+        if _is_over(members, binding, task, there, now):
+            continue
+        left.append(task if task.get("creationTimestamp") else {**task, "creationTimestamp": rfc3339(now)})
+        grace_left = _grace_end(left[-1]) - now
+        if grace_left > 0 and task.get("suppressDeletion") is None:
+            wakes.append(grace_left)
+    wake = min(wakes, default=None)
+    return Rest(binding if left == list(tasks) else with_tasks(binding, left), wake)
+
+
+def purging(binding: Object) -> list[str]:
+    """The clusters whose copy is to be purged directly and may be there still: nothing is sent elsewhere before it is gone
+    (Karmada 2.2)."""
+    direct = [
+        str(task.get("fromCluster")) for task in tasks_of(binding) if task.get("purgeMode") == "Directly"
+    ]
+    leaving = observed(binding).keys() - desired(binding).keys() if direct else ()
+    return [name for name in direct if name in leaving]
+
+
+def with_tasks(binding: Object, tasks: Sequence[Task]) -> Object:
+    """`binding` with these tasks, the generation that follows, and what scheduling observed: nothing is to be scheduled anew."""
+    spec = {field: value for field, value in binding["spec"].items() if field != "gracefulEvictionTasks"}
+    if tasks:
+        spec["gracefulEvictionTasks"] = list(tasks)
+    changed = with_generation({**binding, "spec": spec}, binding)
+    status = binding.get("status") or {}
+    if status.get("schedulerObservedGeneration") != generation_of(binding):
+        return changed
+    return {**changed, "status": {**status, "schedulerObservedGeneration": generation_of(changed)}}
+
+
+class _There(NamedTuple):
+    """How far the targets are."""
+
+    applied: bool
+    """All of them have the copy, as far as anybody knows, and there is at least one."""
+    healthy: bool
+    """And it works in all of them, with all its replicas."""
+
+
+def _replacement(members: Members, binding: Object) -> _There:
+    wanted, entries = targets(binding), observed(binding)
+    applied = bool(wanted) and all(
+        (entries.get(name) or {}).get("applied") and _answers(members, name) for name in wanted
+    )
+    healthy = applied and all(
+        entries[name].get("health") == "Healthy" and shown(entries[name], replicas) >= replicas
+        for name, replicas in wanted.items()
+    )
+    return _There(applied, healthy)
+
+
+def _is_over(members: Members, binding: Object, task: Task, there: _There, now: float) -> bool:
+    cluster = str(task.get("fromCluster") or "")
+    if members.get(cluster) is None:
+        return True  # nobody could remove the copy any more
+    if task.get("suppressDeletion") is not None:
+        return not task["suppressDeletion"]
+    if cluster in purging(binding):
+        return False  # so the replacement has not begun
+    return there.healthy or (there.applied and now >= _grace_end(task))
+
+
+def _grace_end(task: Task) -> float:
+    seconds = task.get("gracePeriodSeconds")
+    created = epoch(task.get("creationTimestamp"))
+    return (created if created is not None else float("inf")) + (
+        GRACE_SECONDS if seconds is None else seconds
+    )
+
+
+def _answers(members: Members, name: str) -> bool:
+    member = members.get(name)
+    return member is not None and not member.lost
