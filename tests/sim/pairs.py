@@ -44,7 +44,8 @@ class PairSimulation(Simulation):
 
     def _came(self, name: str, hub: Hub, connection: Connection) -> None:
         if self.known.get(name) not in (None, hub):
-            hub.breakers[name].spend_window(self.now)
+            if name in hub.breakers:  # not where an agent only hears that its cluster left
+                hub.breakers[name].spend_window(self.now)
 
     async def _pump(self) -> None:
         for hub in self._hubs:
