@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from towline.hub.decide.health import DELETIONS_HELD
+from towline.kube.objects import Object
+
 PER_MINUTE_MIN = 10
 PER_MINUTE_SHARE = 0.2
 WINDOW_SECONDS = 60.0
@@ -66,3 +69,12 @@ class Breaker:
 def limit(held_works: int) -> int:
     """Removals a minute for an agent with so many Works."""
     return max(PER_MINUTE_MIN, int(held_works * PER_MINUTE_SHARE))
+
+
+def hold_of(cluster: Object) -> str:
+    """The hold that an earlier hub put on a cluster's deletions and nobody has released."""
+    for condition in (cluster.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == DELETIONS_HELD and condition.get("status") == "True":
+            reason = str(condition.get("reason") or "")
+            return reason if reason in (EPOCH_REGRESSION, STORE_REPLACED) else ""
+    return ""

@@ -24,10 +24,9 @@ from towline.certs.authority import (
     public_key_of_request,
 )
 from towline.hub.decide.detached import Detached
-from towline.hub.decide.health import DELETIONS_HELD
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.gateway import farewell
-from towline.hub.gateway.breaker import EPOCH_REGRESSION, STORE_REPLACED, Breaker
+from towline.hub.gateway.breaker import EPOCH_REGRESSION, Breaker, hold_of
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
     Answered,
@@ -334,7 +333,7 @@ class Gateway:
         self._see_epoch()
         breaker = self._breakers.get(name)
         if breaker is None or self._given.came_from_another(name):
-            breaker = self._breakers[name] = Breaker(hold=_hold_of(cluster))
+            breaker = self._breakers[name] = Breaker(hold=hold_of(cluster))
             if self._given.came_from_another(name):
                 breaker.spend_window(now)  # what the other hub let through is not known here
         session = HubSession(
@@ -491,12 +490,3 @@ class _Live:
         self.session.close(reason, reconnect=reconnect, detached=detached)
         self.wake.set()
         self.urgent.set()
-
-
-def _hold_of(cluster: Object) -> str:
-    """The hold that an earlier hub put on a cluster's deletions and nobody has released."""
-    for condition in (cluster.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == DELETIONS_HELD and condition.get("status") == "True":
-            reason = str(condition.get("reason") or "")
-            return reason if reason in (EPOCH_REGRESSION, STORE_REPLACED) else ""
-    return ""
