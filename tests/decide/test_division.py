@@ -140,10 +140,10 @@ def test_fresh(placement: Any, replicas: int, clusters: Fleet, expected: dict[st
 @pytest.mark.parametrize(
     ("clusters", "fresh", "message"),
     [
-        pytest.param(fleet(2, 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule.", id="first"),
-        pytest.param(fleet(Room(2, 2), 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule.", id="more"),
-        pytest.param(fleet(Room(2, 2), 3), True, "failed to do fresh scale: Clusters available replicas 7 are not enough to schedule.", id="fresh"),
-        pytest.param(fleet(2, Room(2, 1, tier=1)), False, "failed to scale up: Clusters available replicas 4 are not enough to schedule.", id="all tiers together"),
+        pytest.param(fleet(2, 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 8 more are wanted.", id="first"),
+        pytest.param(fleet(Room(2, 2), 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 6 more are wanted.", id="more"),
+        pytest.param(fleet(Room(2, 2), 3), True, "failed to do fresh scale: Clusters available replicas 7 are not enough to schedule. 8 are wanted.", id="fresh"),
+        pytest.param(fleet(2, Room(2, 1, tier=1)), False, "failed to scale up: Clusters available replicas 4 are not enough to schedule. 7 more are wanted.", id="all tiers together"),
     ],
 )  # fmt: skip
 def test_too_little_room(placement: Any, clusters: Fleet, fresh: bool, message: str) -> None:

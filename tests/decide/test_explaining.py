@@ -265,7 +265,7 @@ def test_what_only_agents_can_know_is_not_foretold() -> None:
     dynamic = {**DIVIDED["replicaScheduling"], "weightPreference": {"dynamicWeight": "AvailableReplicas"}}
     world = fleet(policy("web", [selector(deployment())], {**DIVIDED, "replicaScheduling": dynamic}))
     recorded = settled(world)
-    short = "failed to scale up: Clusters available replicas 0 are not enough to schedule."
+    short = "failed to scale up: Clusters available replicas 0 are not enough to schedule. 3 more are wanted."
     assert explained(world, recorded)["summary"] == f"Deployment web cannot be placed: {short}"
     for name in ("m1", "m2"):
         summary = {"allocatable": {"cpu": "40", "pods": "30"}}

@@ -163,7 +163,10 @@ def test_room_is_divided_and_too_little_of_it_says_so() -> None:
     assert schedule(request(dynamic), roomy).targets == {"m1": 4, "m2": 2}
     outcome = schedule(request(dynamic, 13), roomy)
     assert (outcome.reason, outcome.targets) == ("Unschedulable", None)
-    assert outcome.message == "failed to scale up: Clusters available replicas 12 are not enough to schedule."
+    assert (
+        outcome.message
+        == "failed to scale up: Clusters available replicas 12 are not enough to schedule. 13 more are wanted."
+    )
 
 
 def with_pods(obj: Any, pods: int) -> Any:

@@ -329,7 +329,7 @@ def test_room_is_divided_and_when_there_is_none_it_is_waited_for(
     fleet.apply(needing("next", space, 3))
     placed(fleet, space, {"member1": 1, "member2": 2}, "next")
     fleet.apply(needing("late", space, 2))
-    told = "failed to scale up: Clusters available replicas 0 are not enough to schedule."
+    told = "failed to scale up: Clusters available replicas 0 are not enough to schedule. 2 more are wanted."
     assert unscheduled(fleet, space, "late") == ("Unschedulable", told)
     assert explain(fleet, space, "late")[0] == f"Deployment late cannot be placed: {told}"
     assert running(fleet, space, "late") == {}

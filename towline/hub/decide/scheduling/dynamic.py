@@ -51,8 +51,14 @@ _tier = attrgetter("tier")
 def _require_room(replicas: int, room: int, assigned: int, fresh: bool) -> None:
     if room + assigned >= replicas:
         return
-    doing, room = ("do fresh scale", room + assigned) if fresh else ("scale up", room)
-    raise Unschedulable(f"failed to {doing}: Clusters available replicas {room} are not enough to schedule.")
+    doing, room, wanted = (
+        ("do fresh scale", room + assigned, replicas) if fresh else ("scale up", room, replicas - assigned)
+    )
+    # Karmada's words, and then what they leave open.
+    raise Unschedulable(
+        f"failed to {doing}: Clusters available replicas {room} are not enough to schedule. "
+        f"{wanted} {'are' if fresh else 'more are'} wanted."
+    )
 
 
 def _divide_tier(
