@@ -14,7 +14,6 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from tests.agent.member import SECONDS
-from towline.agent.applier import _problem_of
 from towline.agent.desired import Ref
 from towline.agent.facts import Facts
 from towline.agent.kubernetes import (
@@ -28,6 +27,7 @@ from towline.agent.kubernetes import (
 )
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.watcher import Record, Watcher, record_of
+from towline.agent.writer import problem_of
 
 RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
 
@@ -337,7 +337,7 @@ def test_the_deletion_budget_refills_with_time() -> None:
 def test_an_overloaded_member_says_when_to_come_back() -> None:
     body = orjson.dumps({"kind": "Status", "reason": "TooManyRequests", "message": "slow down"})
     refused = _refusal(Answer(429, body, {"Retry-After": "7"}))
-    problem = _problem_of(ref("a"), refused)
+    problem = problem_of(ref("a"), refused)
     assert problem.retry_after_seconds == 7.0 and problem.message == "ConfigMap default/a: slow down"
     page_of_a_proxy = _refusal(Answer(502, b"<html>bad gateway</html>", {}))
     assert "502" in str(page_of_a_proxy) and page_of_a_proxy.code == 502

@@ -259,12 +259,34 @@ async def test_hubs_see_each_other_and_that_one_died() -> None:
 async def test_a_hub_that_was_cut_off_lives_again() -> None:
     async with hubs("a", "b", leads=False) as (a, b):
         await asyncio.sleep(20)
+        told: list[bool] = []
+        b.peers.tell(lambda: told.append(b.peers.is_cut_off))
         b.wire.cut = True
+        await asyncio.sleep(TTL + 4)
+        assert a.others == set() and not a.peers.is_cut_off
+        assert b.peers.is_cut_off and told[-1], "it knows that others take it for dead"
         await asyncio.sleep(30)
-        assert a.others == set()
         b.wire.cut = False
         await asyncio.sleep(10)
         assert a.others == {"b"} and b.others == {"a"}
+        assert not b.peers.is_cut_off and not told[-1]
+
+
+@turned
+async def test_a_store_that_hangs_cuts_a_hub_off_as_well() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        await asyncio.sleep(20)
+        b.wire.hung = True
+        await asyncio.sleep(TTL + 4)
+        assert b.peers.is_cut_off and not a.peers.is_cut_off
+
+
+@turned
+async def test_a_hub_alone_is_never_cut_off() -> None:
+    async with hubs("a", leads=False) as (a,):
+        a.wire.cut = True
+        await asyncio.sleep(100)
+        assert not a.peers.is_cut_off
 
 
 @turned

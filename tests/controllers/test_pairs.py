@@ -145,6 +145,18 @@ async def test_the_clusters_of_a_hub_that_died_have_their_grace_from_then_on() -
         assert ready(both.a, M1)["status"] == "True"
 
 
+async def test_a_hub_that_was_cut_off_counts_its_own_absence_against_nobody() -> None:
+    async with pair() as both:
+        both.a.fleet.disconnected("m1", both.a.now())
+        both.a.users.now += 600
+        both.b.users.now += 600
+        both.a.fleet.away(both.a.now())
+        await both.settle()
+        assert ready(both.a, M1)["status"] == "True"
+        await both.later(both.a.fleet.limits.monitor_grace_seconds + 1)
+        assert ready(both.a, M1)["status"] == "Unknown"
+
+
 async def test_an_agent_that_moves_in_time_is_never_taken_for_lost() -> None:
     async with pair() as both:
         both.a.fleet.at_another_hub("m2", False, both.a.now())

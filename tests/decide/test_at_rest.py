@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.decide.spreading import by
@@ -154,6 +154,13 @@ _selectors = st.lists(
 
 
 @settings(max_examples=100, deadline=None)
+@example(
+    {
+        "a": ({"b"}, [{"matchLabels": {"a": "true"}}], []),
+        "b": ({"a"}, [{"matchLabels": {"a": "true"}}], ["a"]),
+        "c": ({"a"}, [{"matchLabels": {"b": "true"}}], ["b"]),
+    }
+)
 @given(
     st.dictionaries(_names, st.tuples(st.sets(_names), st.none() | _selectors, st.lists(_names, max_size=2)))
 )

@@ -52,6 +52,7 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         try:
             server = socket.create_connection(self.target, 5)
+            server.settimeout(None)  # who says nothing for a while is not gone
         except OSError:
             client.close()
             return

@@ -172,10 +172,8 @@ def test_overrides_show_in_the_members(fleet: Fleet, space: str) -> None:
         assert [row["policyName"] for row in own] == ["images"]
         assert sorted(own[0]["overriders"]) == ["imageOverrider", "plaintext"]
         assert [row["policyName"] for row in cluster] == [space]
-        assert (
-            f"Apply override policy({space}/images) for cluster(member1) succeed."
-            in fleet.kubectl("describe", "deployment/web", "-n", space).stdout
-        )
+        told = f"Apply override policy({space}/images) for cluster(member1) succeed."
+        eventually(lambda: told in fleet.kubectl("describe", "deployment/web", "-n", space).stdout)
         fleet.kubectl("label", "cluster", "member2", "name=renamed", "--overwrite")
         eventually(
             lambda: seen(fleet, space)["member2"] == (*plain[:3], "overseas"), what="labels count at once"

@@ -92,6 +92,12 @@ class Pair:
     def leads(self, hub: str) -> bool:
         return b"towline_leads 1.0" in self.api(hub).request("GET", "/metrics", raw=True)[1]
 
+    def sessions(self, hub: str) -> int:
+        text = self.api(hub).request("GET", "/metrics", raw=True)[1].decode()
+        return next(
+            int(float(line.split()[1])) for line in text.splitlines() if line.startswith("towline_sessions ")
+        )
+
     def ready(self, cluster: str, hub: str) -> bool:
         return condition(self.api(hub).get(f"{CLUSTERS}/{cluster}"), "Ready") == "True"
 
@@ -266,11 +272,12 @@ def test_a_leader_that_loses_its_store_does_not_lead_any_more(pair: Pair) -> Non
     etcd.send_signal(signal.SIGSTOP)
     try:
         eventually(lambda: not pair.leads(leader) and not pair.leads(other), 10, "nobody leads")
+        eventually(lambda: not any(map(pair.sessions, "ab")), 15, "agents look for a hub that has its store")
     finally:
         etcd.send_signal(signal.SIGCONT)
     leader_of(pair)
     eventually(lambda: pair.api(other).apply(f"{MAPS}/after", configmap("after", SPACE)), 10)
-    eventually(lambda: everywhere(pair, {"after"}), 20)
+    eventually(lambda: everywhere(pair, {"after"}), 30)
     assert all(pair.ready(name, "a") and pair.ready(name, "b") for name in MEMBERS)
 
 

@@ -41,6 +41,14 @@ def failing(**application: Any) -> Object:
     return {"propagateDeps": True, "failover": {"application": rule}}
 
 
+def returning(**failback: Any) -> Object:
+    return {"failover": {"cluster": {"failback": failback}}}
+
+
+def stopping(**cluster: Any) -> Object:
+    return {"failover": {"cluster": {"purgeMode": "Directly", "stopAfterSeconds": 30, **cluster}}}
+
+
 def weighted(**weight: Any) -> Object:
     return placement(replicaScheduling={**DIVIDED, "weightPreference": {"staticWeightList": [weight]}})
 
@@ -121,6 +129,12 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("tolerated for no negative time", failing(decisionConditions={"tolerationSeconds": -1}), "failover.application.decisionConditions.tolerationSeconds", "greater than or equal to 0"),
     ("ways to purge", failing(purgeMode="Immediately"), "failover.application.purgeMode", "Unsupported value"),
     ("ways to purge in a cluster failover", {"failover": {"cluster": {"purgeMode": "Never"}}}, "failover.cluster.purgeMode", "Unsupported value"),
+    ("time enough to be heard", stopping(stopAfterSeconds=29), "failover.cluster.stopAfterSeconds", "greater than or equal to 30"),
+    ("what must never run twice leaves directly", stopping(purgeMode="Gracefully"), "failover.cluster.purgeMode", "must be Directly"),
+    ("also where the application fails", {**stopping(), "propagateDeps": True, "failover": {**stopping()["failover"], "application": {"decisionConditions": {}, "purgeMode": "Never"}}}, "failover.application.purgeMode", "must be Directly"),
+    ("ways to come back", returning(mode="Perhaps"), "failover.cluster.failback.mode", "Unsupported value"),
+    ("well for no negative time", returning(mode="Return", stabilizationSeconds=-1), "failover.cluster.failback.stabilizationSeconds", "greater than or equal to 0"),
+    ("at least one comes back at a time", returning(mode="Return", maxConcurrent=0), "failover.cluster.failback.maxConcurrent", "greater than or equal to 1"),
     ("grace only when purged gracefully", failing(purgeMode="Never", gracePeriodSeconds=3), "failover.application.gracePeriodSeconds", "only takes effect"),
     ("grace of some time", failing(gracePeriodSeconds=0), "failover.application.gracePeriodSeconds", "must be greater than 0"),
     ("labels for an application's state", failing(**STATE), "failover.application.statePreservation.rules[0].aliasLabelName", "must consist of alphanumeric"),
@@ -153,6 +167,8 @@ ACCEPTED: list[tuple[str, Object]] = [
     ("no dispatching at all", {"suspension": {"dispatching": True}}),
     ("dispatching but to some", {"suspension": {"dispatching": False, "dispatchingOnClusters": {"clusterNames": ["a"]}}}),
     ("failover after no time", failing(decisionConditions={"tolerationSeconds": 0}, purgeMode="Directly")),
+    ("what must never run twice", stopping()),
+    ("back at once", returning(mode="Return", stabilizationSeconds=0, maxConcurrent=1)),
 ]  # fmt: skip
 
 

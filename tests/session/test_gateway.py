@@ -303,6 +303,31 @@ async def test_tls_is_1_3(hub: Hub, tmp_path: Path, version: ssl.TLSVersion, tak
     assert connected is taken
 
 
+async def test_grpc_gets_certificates_only_when_they_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It frees what it had while other handshakes read it: a storm of agents would end the hub."""
+    given: list[bytes] = []
+    configuration = grpc.ssl_server_certificate_configuration
+
+    def counted(chains: Any, root_certificates: bytes) -> Any:
+        given.append(root_certificates)
+        return configuration(chains, root_certificates)
+
+    monkeypatch.setattr(grpc, "ssl_server_certificate_configuration", counted)
+    hub = Hub()
+    hub.clusters.add("member1", id="uid-1")
+    hub.port = await hub.gateway.start("127.0.0.1:0")
+    for _ in range(3):
+        async with agent_of(hub) as agent:
+            await agent.synced()
+    assert given == [CA.bundle_pem]
+    hub.certificates.authorities = rotation.begun(hub.certificates.authorities, OTHER_CA)
+    for _ in range(3):
+        async with agent_of(hub) as agent:
+            await agent.synced()
+    assert given == [CA.bundle_pem, CA.bundle_pem + OTHER_CA.bundle_pem]
+    await hub.gateway.stop()
+
+
 async def test_an_administrators_certificate_is_no_agents(hub: Hub) -> None:
     async with channel_of(hub, CA.issue_admin(time.time())) as channel:
         assert (await code_of(channel.stream_stream(SESSION)()))[0] == DENIED

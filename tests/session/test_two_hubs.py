@@ -118,6 +118,14 @@ async def test_a_session_that_is_newer_at_another_hub_ends_the_one_here(hub: Sha
         assert agent.closed == Closed("the agent opened a newer session with another hub", True)
 
 
+async def test_a_hub_that_is_cut_off_lets_its_agents_go_to_another(hub: Shared) -> None:
+    async with agent_of(hub) as agent:
+        await agent.synced()
+        hub.gateway.cut_off()
+        await until(lambda: agent.closed)
+        assert agent.closed == Closed("this hub is cut off from its store", True)
+
+
 async def test_agents_learn_where_hubs_are_and_that_it_changed(hub: Shared) -> None:
     def told(agent: Any) -> list[HubsAt]:
         return [effect for effect in agent.effects if isinstance(effect, HubsAt)]

@@ -11,9 +11,10 @@ import orjson
 from tests.sim.member import Member, Refused, Unreachable
 from tests.sim.network import Connection
 from towline.agent import execution
+from towline.agent.cutoff import Cutoff
 from towline.agent.desired import Changed, Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
 from towline.agent.execution import ABSENT, UNKNOWN, Applied, Mode, Observation, Owner, Seen
-from towline.agent.session import AgentSession, Closed, Configure, Detached, Effect, Estimate
+from towline.agent.session import AgentSession, Closed, Configure, Detached, Effect, Estimate, NotCutOff
 from towline.hub.decide.wire import canonical
 from towline.kube import interpreter, names
 from towline.kube.objects import Object
@@ -33,6 +34,7 @@ class Disk:
     rows: dict[str, HeldWork] = field(default_factory=dict)
     hub: HubSeen = field(default_factory=HubSeen)
     applied: dict[str, dict[Ref, Applied]] = field(default_factory=dict)
+    heard_at: float | None = None
 
 
 class Agent:
@@ -45,11 +47,13 @@ class Agent:
         self.cluster = member.cluster
         self.namespace = names.execution_namespace(member.cluster)
         self.disk = Disk()
+        self.clock_rate = 1.0
+        """How much faster than the hub's its clock runs."""
         self.running = False
         self.object_uid = ""
         """Of the Cluster object that its certificate is for."""
         self.unwelcome = False
-        self._rng, self._now, self._die = rng, now, die
+        self._rng, self._now, self._die = rng, lambda: now() * self.clock_rate, die
         self.connection: Connection | None = None
         self.session: AgentSession | None = None
         self.start()
@@ -60,6 +64,8 @@ class Agent:
         """From what is on disk: look at every Work again, watch everything again."""
         self.running = True
         self.desired = Desired(self.disk.rows.values(), self.disk.hub)
+        self.cutoff = Cutoff(self.disk.heard_at, self._now(), self._now())
+        self.stopped: set[str] = set()
         self.applied = {name: dict(refs) for name, refs in self.disk.applied.items()}
         self.unwritten: list[tuple[Effect, AgentSession | None]] = []
         self.queue: dict[str, float] = {row.name: 0.0 for row in self.desired}
@@ -130,6 +136,8 @@ class Agent:
             if isinstance(effect, Estimate) and self.session is not None:
                 for question in effect.questions:
                     self.session.answer(fleet.Answer(id=question.id, room=len(self.member.objects)))
+            if isinstance(effect, NotCutOff) and self.cutoff.heard(effect.since):
+                self.disk.heard_at = effect.since
             if isinstance(effect, Persist | Reconcile):
                 self.unwritten.append((effect, self.session))
 
@@ -216,6 +224,9 @@ class Agent:
     def reconcile(self, most: int = 1000) -> None:
         """Work through the queue."""
         now = self._now()
+        stopped = self.cutoff.stopped(self.desired, now)
+        self.queue |= dict.fromkeys(stopped ^ self.stopped, 0.0)
+        self.stopped = stopped
         due = [name for name, at in self.queue.items() if at <= now][:most]
         for name in due:
             del self.queue[name]
@@ -230,8 +241,10 @@ class Agent:
     def _reconcile(self, row: HeldWork) -> None:
         owner = self._owner(row)
         problems: list[str] = []
+        stops = self.cutoff.stops(row, self._now())
         for manifest in row.manifests:
             body = execution.prepared(orjson.loads(manifest), owner)
+            body = execution.stopped(body) if stops else body
             problem = self._apply(execution.ref_of(body), body, owner, row)
             problems += [problem] if problem else []
         mine = self.applied.setdefault(row.name, {})
@@ -245,7 +258,12 @@ class Agent:
                 cleared.append(ref)
         if (persist := self.desired.cleared(row.name, cleared)) is not None:
             self.unwritten.append((persist, None))
-        if problems:
+        if stops and not problems:
+            self.settled.pop(row.name, None)
+            self._tell(fleet.Report(
+                name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.FAILED, message="stopped"
+            ))  # fmt: skip
+        elif problems:
             self.queue[row.name] = self._now() + RETRY_SECONDS
             self._tell(fleet.Report(
                 name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.FAILED, message="; ".join(problems)

@@ -1,7 +1,14 @@
 """The same system with members that are lost for a while, and Deployments whose policies ask for failover.
 
-Everything of the simulation goes wrong here too, but what would delete copies on purpose: what is deleted here, eviction moved away. The
-rule that is added: a copy is deleted only when as many replicas as are wanted are ready elsewhere.
+Everything of the simulation goes wrong here too, but what would delete copies on purpose: what is deleted here, eviction moved away, or
+failback moved back. The rules that are added:
+
+- A copy that leaves gracefully is deleted only when as many replicas as are wanted are ready elsewhere. An agent that comes back finds
+  the Work of what moved away still wanted until then, whatever it missed.
+- A copy that leaves directly is gone before another is there: of `direct` there are never two.
+- `once` has to stop by itself where its agent is cut off: it never runs in two members, whatever the clocks, wherever there is somebody who
+  could stop it: an agent that runs and has its disk, and an API server that it reaches.
+- What is to return is home in the end.
 """
 
 from __future__ import annotations
@@ -9,9 +16,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.decide import world
-from tests.sim.simulation import MEMBERS, Simulation
+from tests.sim.member import Violation
+from tests.sim.simulation import CONVERGENCE_SECONDS, MEMBERS, Simulation
 from tests.sim.truth import SHOP
 from towline.agent.desired import Ref
+from towline.hub.decide import bindings
 from towline.kube import names
 from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.objects import is_deleting
@@ -26,7 +35,25 @@ SOON = [
 PLACEMENTS: dict[str, Any] = {
     "single": {"clusterAffinities": GROUPS},
     "spread": {"replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted"}},
+    "home": {"clusterAffinities": GROUPS},
+    "direct": {"clusterAffinities": GROUPS},
+    "once": {"clusterAffinities": GROUPS},
 }  # fmt: skip
+RETURN = {"mode": "Return", "stabilizationSeconds": 20}
+FAILOVERS: dict[str, Any] = {
+    "home": {"failback": RETURN},
+    "direct": {"failback": RETURN, "purgeMode": "Directly"},
+    "once": {"failback": RETURN, "purgeMode": "Directly", "stopAfterSeconds": 30},
+}
+"""What the policy says of failover, where it says anything."""
+STOPPED_STEPS = 50
+"""So many, until what must never run twice may run elsewhere."""
+CLOCK_RATES = {"member1": 0.98, "member2": 1.02}
+ABLE_SECONDS = 20.0
+"""Who could not act has so long to do what is overdue."""
+HOMING_STEPS = 300
+SETTLING_STEPS = 16
+"""Of five seconds: until a hub that just started believes what it sees, and what is due has left."""
 LOST_STEPS = 14
 """So many steps of a few seconds are enough to be taken for lost, and left."""
 
@@ -36,13 +63,23 @@ class FailingSimulation(Simulation):
 
     fault_steps = 25
 
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        for name, rate in CLOCK_RATES.items():
+            self.agents[name].clock_rate = rate
+            self.agents[name].start()
+        self.moves = 0
+        """How often `once` came to run elsewhere."""
+        self._unable_at: dict[str, float] = {}
+        self._once_in = set[str]()
+
     async def _begin(self) -> None:
         await super()._begin()
         for name, placement in PLACEMENTS.items():
             template = world.deployment(name, SHOP, replicas=REPLICAS)
             rule = world.policy(
                 name, [world.selector(template, name=name)], {**placement, "clusterTolerations": SOON}, SHOP,
-                failover={"cluster": {}},
+                failover={"cluster": FAILOVERS.get(name, {})},
             )  # fmt: skip
             await self._hub.put(rule)
             await self._hub.put(template)
@@ -57,26 +94,87 @@ class FailingSimulation(Simulation):
             return super()._may_delete(cluster, ref, born)
         self._look()
         binding = self.truth.bindings.get(names.binding_name(ref.name, ref.kind))
-        if binding is None or cluster in self._desired(binding):
+        if binding is None:
             return False
+        if cluster in self._desired(
+            binding
+        ):  # wanted again and not confirmed since: its earlier removal may be under way
+            return "applied" not in bindings.observed(binding).get(cluster, {})
+        if ref.name in ("direct", "once"):
+            return True
         others = [member.objects.get(ref) for name, member in self.members.items() if name != cluster]
         ready = sum(((copy or {}).get("status") or {}).get("readyReplicas", 0) for copy in others)
         return ready >= REPLICAS
 
+    def _look_at(self, name: str) -> None:
+        super()._look_at(name)
+        direct = Ref("apps/v1", "Deployment", SHOP, "direct")
+        holders = [at for at, member in self.members.items() if direct in member.objects]
+        if len(holders) > 1:
+            raise Violation(f"{direct} leaves directly and is in {holders}")
+        self._check_once()
+
+    def _check_once(self) -> None:
+        once = Ref("apps/v1", "Deployment", SHOP, "once")
+        running = set[str]()
+        for at, member in self.members.items():
+            agent = self.agents[at]
+            if not (member.up and agent.running and agent.disk.heard_at is not None):
+                self._unable_at[at] = self.now
+            copy = member.objects.get(once)
+            if (
+                copy is not None
+                and copy["spec"].get("replicas")
+                and self.now - self._unable_at.get(at, 0.0) > ABLE_SECONDS
+            ):
+                running.add(at)
+        if len(running) > 1:
+            raise Violation(f"{once} must never run twice and runs in {running}")
+        self.moves += bool(self._once_in - running and running - self._once_in)
+        self._once_in = running or self._once_in
+
+    async def _converge(self) -> None:
+        """What is away has to be well for a time, and may be the second to try."""
+        for connection in self.connections.values():
+            connection.open = False  # what agents said of their members when these were down is said anew
+        for _ in range(SETTLING_STEPS):
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+        for _ in range(HOMING_STEPS):
+            await super()._converge()
+            if not any(
+                names.FAILBACK in binding["metadata"]["labels"] for binding in self.truth.bindings.values()
+            ):
+                return
+        raise Violation("something never comes home")
+
+    async def _rest(self) -> None:
+        await super()._rest()
+        for name in FAILOVERS:
+            binding = self.truth.bindings[names.binding_name(name, "Deployment")]
+            there = [target["name"] for target in binding["spec"]["clusters"]]
+            assert there == [MEMBERS[0]], f"{name} is in {there} in the end"
+
     def _desired(self, binding: Any) -> set[str]:
         spec = binding["spec"]
-        tasks = {task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()}
+        leaving = spec.get("gracefulEvictionTasks") or ()
+        tasks = {task["fromCluster"] for task in leaving if task["purgeMode"] != "Directly"}
         return tasks | {target["name"] for target in spec.get("clusters") or ()}
 
     async def _lose(self) -> None:
         """A member is away, with its agent or without, for longer than it is tolerated."""
         name = self.rng.choice(MEMBERS)
         agent, member = self.agents[name], self.members[name]
-        if self.rng.random() < 0.5:
+        fate = self.rng.random()
+        if fate < 0.3:
             agent.crash()
-        else:
+        elif fate < 0.6:
             member.up = False
-        for _ in range(self.rng.randint(1, LOST_STEPS)):
+        elif (connection := self.connections.get(name)) is not None:
+            connection.cut(True)
+            self.holes[name] = self.now + self.rng.choice((20, 100, 250))
+        longest = LOST_STEPS if self.rng.random() < 0.6 else STOPPED_STEPS
+        for _ in range(self.rng.randint(1, longest)):
             self.now += self.rng.uniform(1, 8)
             await self._pump()
         if self.rng.random() < 0.8:
@@ -102,6 +200,10 @@ class FailingSimulation(Simulation):
         await self.hub.put({**cluster, "spec": {**cluster["spec"], "taints": others + taints}})
 
     async def _heal(self) -> None:
+        for name in self.holes:
+            self.connections[name].cut(False)
+            self.connections[name].open = False
+        self.holes.clear()
         await super()._heal()
         await self._untaint()
 

@@ -56,6 +56,19 @@ class FlakyStore:
         return revision
 
 
+class Gated:
+    """The store as one hub sees it: its changes come only while the gate is open."""
+
+    def __init__(self, store: FlakyStore, gate: asyncio.Event) -> None:
+        self.load, self.commit = store.load, store.commit
+        self._store, self._gate = store, gate
+
+    async def changes(self, after: int) -> AsyncGenerator[list[Change], None]:
+        async for batch in self._store.changes(after):
+            await self._gate.wait()
+            yield batch
+
+
 class NoEvents:
     """Events are not what is looked at here."""
 
@@ -83,7 +96,10 @@ class Hub:
         self.asked: set[object] = set()
         """Who asked for room and was not told yet that the answers are there."""
         self._store, self._group, self._now, self._new_uid = store, group, now, new_uid
-        self.cache = Cache(store, KINDS)  # type: ignore[arg-type]
+        self.sees = asyncio.Event()
+        """Whether it sees what happens in the store."""
+        self.sees.set()
+        self.cache = Cache(Gated(store, self.sees), KINDS)  # type: ignore[arg-type]
         self.works = WorkTable(self.cache, first_revision=epoch * 1_000_000)
         self.fleet = Fleet(now())
         self.placing = FleetView(self.cache, now)
@@ -124,7 +140,7 @@ class Hub:
 
     async def decide(self) -> None:
         """Carry out all that is to be decided now."""
-        if self.loaded:
+        if self.loaded and self.sees.is_set():
             await self.loop.settle()
 
     # --- sessions ------------------------------------------------------------------------------------------------

@@ -89,7 +89,21 @@ class PairSimulation(Simulation):
     async def _fault_step(self) -> None:
         if self.rng.random() < 0.1:
             await self._change_leader()
+        if self.other is not None and self.other.loaded and self.rng.random() < 0.2:
+            await self._lag(self.other)
         await super()._fault_step()
+
+    async def _lag(self, hub: Hub) -> None:
+        """It stops to see what happens, or sees it again."""
+        self.trace.append("the other " + ("is blind" if hub.sees.is_set() else "sees again"))
+        if hub.sees.is_set():
+            hub.sees.clear()
+        else:
+            await self._see(hub)
+
+    async def _see(self, hub: Hub) -> None:
+        hub.sees.set()
+        await hub.cache.wait(self.store.store._log.revision, 5)
 
     async def _change_leader(self) -> None:
         """The lease goes to the other hub."""
@@ -101,7 +115,7 @@ class PairSimulation(Simulation):
         await self._lead(self.hub)
 
     async def _lead(self, hub: Hub) -> None:
-        await hub.cache.wait(self.store.store._log.revision, 5)
+        await self._see(hub)
         hub.leads = True
         hub.loop.enqueue_all()
 
@@ -128,3 +142,5 @@ class PairSimulation(Simulation):
             await self._second_hub()
         elif not self.other.loaded:
             self.other.load()
+        for hub in self._hubs:
+            await self._see(hub)

@@ -153,6 +153,10 @@ def differences(truth: Truth, members: Mapping[str, Member]) -> Iterator[str]:
             yield from _wrong_content(truth, members, cluster, ref)
     for kind, name in truth.templates:
         yield from _wrong_status(truth, members, kind, name)
+    for name, binding in truth.bindings.items():
+        of = binding["spec"]["resource"]
+        if (of["kind"], of["name"]) not in truth.templates:
+            yield f"{name} is still there, and its template is not"
     for cluster, obj in truth.clusters.items():
         if is_deleting(obj):
             yield f"{cluster} is still being detached"

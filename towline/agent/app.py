@@ -25,7 +25,8 @@ from towline.agent.capacity import Capacity
 from towline.agent.census import Census
 from towline.agent.config import AgentConfig
 from towline.agent.connection import Connection
-from towline.agent.desired import Changed, Desired
+from towline.agent.cutoff import Cutoff
+from towline.agent.desired import Changed, Desired, Persist
 from towline.agent.disk import Disk, Kept
 from towline.agent.exit import AGENT, Exit, remove_agent
 from towline.agent.facts import Facts, cluster_uid
@@ -48,6 +49,7 @@ log = logging.getLogger("towline.agent")
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RETRY_SECONDS = (0.5, 30.0)
 _DRAIN_SECONDS = 5.0
+_STOP_LOOK_SECONDS = 1.0
 
 
 _T = TypeVar("_T")
@@ -104,6 +106,7 @@ class _Agent:
         self._identity = identity
         self._secret = secret
         self._desired = Desired(kept.works, kept.hub)
+        self._cutoff = Cutoff(kept.heard_at, _steady(), time.time())
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
@@ -138,6 +141,7 @@ class _Agent:
             now=time.monotonic,
             jitter=random.random,
             concurrency=config.write_concurrency,
+            stopped=lambda row: self._cutoff.stops(row, _steady()),
         )
         capacity = Capacity()
         answering = Answering(capacity, lambda: census.estimates)
@@ -148,10 +152,11 @@ class _Agent:
             group,
             lambda settings: census.settings(settings),
             answering,
+            self._heard,
             lambda trust: renewal.told(trust),
             lambda detached: exit_.told(detached),
             lambda gateways, reached: renewal.hubs_at(gateways, reached),
-            clock=time.monotonic,
+            clock=_steady,
             jitter=random.random,
         )
         home = _pods_namespace(config)
@@ -196,6 +201,7 @@ class _Agent:
         group.create_task(self._enforce(applier), name="begin to enforce")
         group.create_task(renewal.run(), name="renewal")
         group.create_task(exit_.run(), name="exit")
+        group.create_task(self._stop_in_time(applier), name="stop in time")
         return applier
 
     def _is_ours(self, workload: Workload) -> bool:
@@ -244,6 +250,21 @@ class _Agent:
         # What lives from here on is small; what was loaded need not be walked by each collection.
         gc.collect()
         gc.freeze()
+
+    def _heard(self, since: float) -> None:
+        """The hub heard what was sent at `since`, so what was stopped may run again, and does within the second."""
+        if self._cutoff.heard(since) and self._desired.bounded:
+            self._disk.persist(Persist(heard_at=time.time() - (_steady() - since)))
+
+    async def _stop_in_time(self, applier: Applier) -> None:
+        """What must not run while the agent is cut off is looked at every second: to write is the applier's."""
+        stopped: set[str] = set()
+        while True:
+            now = self._cutoff.stopped(self._desired, _steady())
+            for name in now ^ stopped:
+                applier.reconcile(name)
+            stopped = now
+            await asyncio.sleep(_STOP_LOOK_SECONDS)
 
 
 # --- getting an identity -----------------------------------------------------------------------------------------
@@ -344,6 +365,11 @@ def _pods_namespace(config: AgentConfig) -> str:
         return os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
     except OSError:
         return ""
+
+
+def _steady() -> float:
+    """Seconds that go on while the machine sleeps: containers on other machines do not sleep with it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------

@@ -16,16 +16,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import orjson
-
 from towline.agent import execution
 from towline.agent.desired import Desired, HeldWork, Persist, Ref
 from towline.agent.execution import Applied, Mode, Owner, shown
 from towline.agent.kubernetes import MemberUnreachable, Refused
 from towline.agent.watcher import Record, Watcher
-from towline.agent.writer import Done, Problem, Writer
+from towline.agent.writer import Done, Problem, Writer, parsed, problem_of
 from towline.kube import names
-from towline.kube.objects import Object
 from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.applier")
@@ -36,6 +33,7 @@ _DRIFT_FREE = 3
 """So many times in a row drift is put back at once; then it looks like a fight and is put back ever more slowly."""
 _DRIFT_CALM_SECONDS = 60.0
 _RANK_REMOVAL = 8
+STOPPED = "stopped, because the agent was cut off from the hub for longer than stopAfterSeconds ({} s)"
 
 
 class AppliedStore(Protocol):
@@ -75,7 +73,7 @@ class Applier:
     """Reconciles Works with the member. Callers stay on its event loop; tasks live in `group`.
 
     `persist` keeps what the desired table hands back, and calls back when it is durable; `outbox` is called when there is something new to send;
-    `now` is monotonic seconds, `jitter` gives 0..1."""
+    `now` is monotonic seconds, `jitter` gives 0..1; `stopped` says of which Works nothing may run now."""
 
     def __init__(
         self,
@@ -89,6 +87,7 @@ class Applier:
         now: Callable[[], float],
         jitter: Callable[[], float],
         concurrency: int,
+        stopped: Callable[[HeldWork], bool] = lambda row: False,
     ) -> None:
         self._desired = desired
         self._namespace = names.execution_namespace(cluster)
@@ -99,6 +98,7 @@ class Applier:
         self._now = now
         self._jitter = jitter
         self._concurrency = concurrency
+        self._is_stopped = stopped
         self._works: dict[str, _Work] = {}
         self._by_ref: dict[Ref, tuple[str, ...]] = {}
         self._queue: list[tuple[int, int, _Work]] = []
@@ -300,7 +300,10 @@ class Applier:
     async def _reconcile(self, work: _Work, row: HeldWork) -> float | None:
         """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
         owner = Owner(self._namespace, row.name)
-        manifests, problems = _parsed(row, owner)
+        manifests, problems = parsed(row, owner)
+        stopped = self._is_stopped(row)
+        if stopped:
+            manifests = [(ref, execution.stopped(body)) for ref, body in manifests]
         # What cannot be read may be what looks left out: then nothing is let go of.
         readable = not problems
         applied = 0
@@ -310,7 +313,7 @@ class Applier:
                     ref, body, owner, Mode(row.conflict), work.applied.get(ref)
                 )
             except (MemberUnreachable, Refused) as error:
-                outcome = _problem_of(ref, error)
+                outcome = problem_of(ref, error)
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -320,6 +323,12 @@ class Applier:
         if readable:
             cleared, left = await self._let_go(work, row, owner)
             problems += left
+        if self._is_stopped(row) != stopped:
+            work.again = True  # what was just applied is not what is wanted any more
+            return None
+        if stopped and not problems:
+            self._stopped_as_told(work, row, cleared)
+            return None
         return self._conclude(work, row, applied, cleared, problems)
 
     async def _let_go(self, work: _Work, row: HeldWork, owner: Owner) -> tuple[list[Ref], list[Problem]]:
@@ -335,7 +344,7 @@ class Applier:
             try:
                 problem = await self._writer.remove(ref, owner, row.preserve, was_applied=ref in work.applied)
             except (MemberUnreachable, Refused) as error:
-                problem = _problem_of(ref, error)
+                problem = problem_of(ref, error)
             if problem is None:
                 cleared.append(ref)
                 work.applied.pop(ref, None)
@@ -400,6 +409,14 @@ class Applier:
         pause = self._backoff(work.attempts)
         work.attempts += 1
         return max(pause, *(problem.retry_after_seconds for problem in problems))
+
+    def _stopped_as_told(self, work: _Work, row: HeldWork, cleared: list[Ref]) -> None:
+        """Nothing of it runs; the hub learns that when there is one again."""
+        if cleared and (persist := self._desired.cleared(row.name, cleared)) is not None:
+            self._persist(persist, None)
+        work.attempts, work.settled = 0, None
+        log.warning("Work %s is stopped: %s", row.name, STOPPED.format(row.stop_after_seconds))
+        self._failed(row, len(row.manifests), STOPPED.format(row.stop_after_seconds))
 
     # --- reports -------------------------------------------------------------------------------------------------
 
@@ -470,30 +487,3 @@ class Applier:
     def _forgotten(self, persist: Persist) -> None:
         self._desired.durable(persist)
         self._outbox()
-
-
-def _parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[Problem]]:
-    """The manifests of a Work as they are applied, what others need first; and those that are no objects."""
-    bodies: list[tuple[Ref, Object]] = []
-    bad: list[Problem] = []
-    for ordinal, manifest in enumerate(row.manifests):
-        try:
-            obj = orjson.loads(manifest)
-            body = execution.prepared(obj, owner)
-            ref = execution.ref_of(body)
-        except (ValueError, AttributeError, TypeError):
-            bad.append(Problem(f"manifest {ordinal} is not an object"))
-            continue
-        if ref.api_version and ref.kind and ref.name:
-            bodies.append((ref, body))
-        else:
-            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name"))
-    bodies.sort(key=lambda pair: execution.rank(pair[0]))
-    return bodies, bad
-
-
-def _problem_of(ref: Ref, error: MemberUnreachable | Refused) -> Problem:
-    if isinstance(error, MemberUnreachable):
-        return Problem(str(error), unreachable=True)
-    lacks_base = error.code == 404 and error.details.get("kind") in (None, "", "namespaces")
-    return Problem(f"{shown(ref)}: {error}", lacks_base, retry_after_seconds=error.retry_after_seconds or 0.0)

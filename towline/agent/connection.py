@@ -28,6 +28,7 @@ from towline.agent.session import (
     Effect,
     Estimate,
     HubsAt,
+    NotCutOff,
     Synced,
     Trusting,
     parting,
@@ -73,7 +74,8 @@ class State:
 
 
 class Connection:
-    """The way to the hub. `configure` is told what the hub wants counted, `answering` what it asks; `clock` is monotonic, `jitter` gives 0..1."""
+    """The way to the hub. `configure` is told what the hub wants counted, `answering` what it asks, `heard` that it heard
+    what was sent at a moment; `clock` is monotonic, `jitter` gives 0..1."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Connection:
         group: asyncio.TaskGroup,
         configure: Callable[[fleet.Settings], None],
         answering: Answering,
+        heard: Callable[[float], None],
         trusting: Callable[[fleet.Trust], None],
         detached: Callable[[Detached], None],
         hubs_at: Callable[[Sequence[str], str], None],
@@ -96,6 +99,7 @@ class Connection:
         self._group = group
         self._configure = configure
         self._answering = answering
+        self._heard = heard
         self._trusting = trusting
         self._detached = detached
         self._is_detached = False
@@ -272,6 +276,8 @@ class Connection:
                 self._detached(effect)
             elif isinstance(effect, Estimate) and session is not None:
                 self._answering.ask(effect.questions, partial(self._answered, session))
+            elif isinstance(effect, NotCutOff):
+                self._heard(effect.since)
             elif isinstance(effect, Synced):
                 if not self.state.synced:
                     log.info("in sync with the hub: %d Works", len(self._desired))

@@ -51,6 +51,8 @@ class HeldWork:
     report: bytes = b""
     """The last Report made of it, encoded; empty while there is none."""
     report_hash: bytes = b""
+    stop_after_seconds: int = 0
+    """It is stopped when the agent is cut off longer than this; 0: never."""
 
     @property
     def refs(self) -> tuple[Ref, ...]:
@@ -77,6 +79,8 @@ class Persist:
     deleted: tuple[str, ...] = ()
     sequence: int = 0
     hub: HubSeen | None = None
+    heard_at: float | None = None
+    """Wall clock: up to then the agent was not cut off. May be lazy: an earlier moment only makes it stop earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class Desired:
         self.digests = Digests()
         self._rows: dict[str, HeldWork] = {}
         self._outbox: dict[str, bytes] = {}
+        self.bounded: dict[str, int] = {}
+        """What is stopped when the agent is cut off longer than so many seconds, by name."""
         self._forgotten: dict[str, bytes] = {}
         """REMOVED reports that wait for the disk."""
         for row in rows:
@@ -130,7 +136,8 @@ class Desired:
             return
         manifests = tuple(work.manifests)
         row = HeldWork(
-            work.name, work.uid, work.revision, epoch, store_id, work.hash, manifests, work.conflict, work.preserve
+            work.name, work.uid, work.revision, epoch, store_id, work.hash, manifests, work.conflict, work.preserve,
+            stop_after_seconds=work.stop_after_seconds,
         )  # fmt: skip
         if held is not None and not held.removing and held.uid == row.uid:
             row = replace(row, report=held.report, report_hash=held.report_hash)
@@ -279,6 +286,9 @@ class Desired:
 
     def _keep(self, row: HeldWork) -> None:
         self._rows[row.name] = row
+        self.bounded.pop(row.name, None)
+        if row.stop_after_seconds:
+            self.bounded[row.name] = row.stop_after_seconds
         if row.removing:
             self.digests.remove(row.name)
         else:
@@ -293,6 +303,7 @@ class Desired:
 
     def _removed(self, held: HeldWork, report: fleet.Report) -> Persist:
         del self._rows[held.name]
+        self.bounded.pop(held.name, None)
         self.digests.remove(held.name)
         self._unsay(held.name)
         self._forgotten[held.name] = _encoded(held, report)

@@ -57,6 +57,8 @@ class Kept:
     works: list[HeldWork]
     hub: HubSeen
     applied: dict[str, dict[Ref, Applied]]
+    heard_at: float | None = None
+    """See Persist."""
 
 
 Statement = tuple[str, tuple[Any, ...]]
@@ -115,6 +117,8 @@ class Disk:
         if change.hub is not None:
             self._put("INSERT OR REPLACE INTO meta VALUES ('store_id', ?)", change.hub.store_id)
             self._put("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", str(change.hub.epoch))
+        if change.heard_at is not None:
+            self._put("INSERT OR REPLACE INTO meta VALUES ('heard_at', ?)", repr(change.heard_at))
         if durable is not None:
             self._callbacks.append(durable)
             self._wake.set()
@@ -189,7 +193,8 @@ class Disk:
         applied: dict[str, dict[Ref, Applied]] = {}
         for work, *ref, manifest, uid, entry in connection.execute("SELECT * FROM applied"):
             applied.setdefault(work, {})[Ref(*ref)] = Applied(manifest, uid, entry)
-        return Kept(works, HubSeen(meta.get("store_id", ""), int(meta.get("epoch", "0"))), applied)
+        heard = float(meta["heard_at"]) if "heard_at" in meta else None
+        return Kept(works, HubSeen(meta.get("store_id", ""), int(meta.get("epoch", "0"))), applied, heard)
 
     def _write(self, statements: list[Statement]) -> None:
         connection = self._connection

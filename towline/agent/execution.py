@@ -233,6 +233,18 @@ def prepared(manifest: Object, owner: Owner) -> Object:
     )
 
 
+def stopped(body: Object) -> Object:
+    """`body` so that nothing of it runs: no replicas, Jobs and CronJobs suspended. Itself for kinds that have neither."""
+    if (str(body.get("apiVersion")).partition("/")[0], body.get("kind")) in _SUSPENDED:
+        return {**body, "spec": {**(body.get("spec") or {}), "suspend": True}}
+    scaled = interpreter.revise_replicas(body, 0)
+    # Otherwise the member's own number of replicas would be kept.
+    return scaled if scaled is body else with_labels(scaled, remove=(names.RETAIN_REPLICAS,))
+
+
+_SUSPENDED = (("batch", "Job"), ("batch", "CronJob"))
+
+
 def body_hash(body: Object) -> bytes:
     return content_hash(body)
 

@@ -27,6 +27,8 @@ WELCOME_SECONDS_MAX = 30.0
 """How long a hub may take to answer Hello."""
 SYNC_SECONDS_MAX = 60.0
 """How long an exchange may take before it is begun again."""
+HEARTBEATS_OPEN_MAX = 16
+"""Heartbeats whose answers are waited for; older ones count for nothing."""
 _BATCH_BYTES_MAX = 256 * 1024
 _ENTRY_OVERHEAD_BYTES = 64
 _HUBS_MAX = 16
@@ -37,6 +39,13 @@ _OTHER_FRAMES_BYTES = 8 * 1024
 @dataclass(frozen=True, slots=True)
 class Synced:
     """The hub has sent all differences: what the table holds is what it wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotCutOff:
+    """The hub heard what we sent at `since` (the clock of `receive`), and had told us all differences before."""
+
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,9 @@ class HubsAt:
     gateways: tuple[str, ...]
 
 
-Effect = Persist | Reconcile | Configure | Estimate | Trusting | HubsAt | Synced | Detached | Closed
+Effect = (
+    Persist | Reconcile | Configure | Estimate | Trusting | HubsAt | Synced | NotCutOff | Detached | Closed
+)
 
 
 @dataclass(slots=True)
@@ -127,6 +138,9 @@ class AgentSession:
         self._ready = True
         self._opened_at = self._heartbeat_at = self._exchange_at = 0.0
         self._in_exchange = False
+        self._beats = 0
+        self._beaten: dict[int, float] = {}
+        """When each heartbeat was sent that is not answered."""
 
     def open(self, now: float) -> None:
         """The stream is there: say who we are."""
@@ -167,6 +181,8 @@ class AgentSession:
                 effects.append(Estimate(tuple(frame.questions.questions)))
             elif kind == "synced":
                 effects += self._exchanged()
+            elif kind == "heard":
+                effects += self._heard(frame.heard.number)
             if self.closed is not None:
                 break
         if works:
@@ -217,7 +233,7 @@ class AgentSession:
             self.closed = Closed("the hub did not answer", True)
             return [self.closed]
         if now >= self._heartbeat_at:
-            self._out.heartbeat = True
+            self._beat(now)
             self._heartbeat_at = now + self._welcome.heartbeat_seconds
         if now >= self._exchange_at:
             self._begin_exchange(now)
@@ -268,13 +284,27 @@ class AgentSession:
             )
         self.desired.ask(ask.reports)
 
+    def _beat(self, now: float) -> None:
+        """A heartbeat, which is answered if what was sent before is not any more."""
+        self._out.heartbeat = True
+        self._beats += 1
+        self._beaten[self._beats] = now
+        self._beaten.pop(self._beats - HEARTBEATS_OPEN_MAX, None)
+
+    def _heard(self, number: int) -> list[Effect]:
+        """Before the first Synced it proves nothing: what went to another cluster meanwhile may not have been taken back here yet."""
+        since = self._beaten.pop(number, None)
+        return [NotCutOff(since)] if since is not None and self.synced else []
+
     def _exchanged(self) -> list[Effect]:
         assert self._welcome is not None
+        # That it heard our Hello is proven by the Welcome; the heartbeats come later.
+        heard = [] if self.synced else [NotCutOff(self._opened_at)]
         self._in_exchange = False
         self.synced = True
         self._exchange_at = self._exchange_at - SYNC_SECONDS_MAX + self._resync_seconds()
         hub = self.desired.synced(self._welcome.epoch, self._welcome.store_id)
-        return [Synced()] if hub is None else [Persist(hub=hub), Synced()]
+        return [*heard, Synced()] if hub is None else [*heard, Persist(hub=hub), Synced()]
 
     # --- exchange ------------------------------------------------------------------------------------------------
 
@@ -344,7 +374,9 @@ class AgentSession:
             frames.append(fleet.AgentFrame(ack=fleet.Ack(sequence=self._stored)))
         if out.heartbeat:
             out.heartbeat = False
-            frames.append(fleet.AgentFrame(heartbeat=fleet.Heartbeat(api_server_ready=self._ready)))
+            frames.append(
+                fleet.AgentFrame(heartbeat=fleet.Heartbeat(api_server_ready=self._ready, number=self._beats))
+            )
         if self.desired.has_reports:
             reports = self.desired.take_reports(self._batch_bytes_max - _OTHER_FRAMES_BYTES)
             frames.append(fleet.AgentFrame(reports=fleet.Reports(reports=reports)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from towline.agent import drift, execution
-from towline.agent.desired import Ref
+from towline.agent.desired import HeldWork, Ref
 from towline.agent.execution import (
     ABSENT,
     UNKNOWN,
@@ -35,6 +35,7 @@ from towline.agent.kubernetes import (
     MERGE_PATCH,
     Discovery,
     Member,
+    MemberUnreachable,
     Refused,
     Resource,
     missing_path,
@@ -271,3 +272,30 @@ def _overtaken(refused: Refused) -> bool:
     return refused.code == 409 or (
         refused.code == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
     )
+
+
+def parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[Problem]]:
+    """The manifests of a Work as they are applied, what others need first; and those that are no objects."""
+    bodies: list[tuple[Ref, Object]] = []
+    bad: list[Problem] = []
+    for ordinal, manifest in enumerate(row.manifests):
+        try:
+            obj = orjson.loads(manifest)
+            body = execution.prepared(obj, owner)
+            ref = execution.ref_of(body)
+        except (ValueError, AttributeError, TypeError):
+            bad.append(Problem(f"manifest {ordinal} is not an object"))
+            continue
+        if ref.api_version and ref.kind and ref.name:
+            bodies.append((ref, body))
+        else:
+            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name"))
+    bodies.sort(key=lambda pair: execution.rank(pair[0]))
+    return bodies, bad
+
+
+def problem_of(ref: Ref, error: MemberUnreachable | Refused) -> Problem:
+    if isinstance(error, MemberUnreachable):
+        return Problem(str(error), unreachable=True)
+    lacks_base = error.code == 404 and error.details.get("kind") in (None, "", "namespaces")
+    return Problem(f"{shown(ref)}: {error}", lacks_base, retry_after_seconds=error.retry_after_seconds or 0.0)

@@ -216,7 +216,7 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
 def _whereabouts(
     cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway, stack: contextlib.AsyncExitStack
 ) -> Callable[[], None]:  # fmt: skip
-    """Follows which sessions other hubs hold; answers what to call when hubs came or died."""
+    """Follows which sessions other hubs hold; answers what to call when hubs came or died, or this one is cut off or back."""
 
     def moved(cluster: str, there: bool) -> None:
         fleet.at_another_hub(cluster, there, time.time())
@@ -224,10 +224,21 @@ def _whereabouts(
             works.forget_reports(cluster)
             gateway.moved(cluster)
 
+    was_cut_off = False
+
+    def look() -> None:
+        nonlocal was_cut_off
+        if peers.is_cut_off:
+            gateway.cut_off()
+        elif was_cut_off:
+            fleet.away(time.time())
+        was_cut_off = peers.is_cut_off
+        found.look()
+
     found = Whereabouts(cache, me, peers.roll.lives, moved)
     found.start()
     stack.callback(found.stop)
-    return found.look
+    return look
 
 
 def _shares_its_store(config: HubConfig) -> bool:
@@ -351,7 +362,13 @@ class _Api:
             now=time.time,
             new_uid=_new_uid,
             extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac, parting),
-            ready=lambda: "" if works.synced else "the Works are not computed yet",
+            ready=lambda: (
+                "this hub is cut off from its store"
+                if peers.is_cut_off
+                else ""
+                if works.synced
+                else "the Works are not computed yet"
+            ),
             metrics=metrics,
             plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),
             actions={**tokens.actions(others), **reviews.actions()},

@@ -102,25 +102,32 @@ class Peers:
         self._cache = cache
         self._me = me
         self._shared = shared
+        self._dead_seconds = dead_seconds
         self._period_seconds = dead_seconds / _RENEWALS
         self._elapsed = elapsed
         self._due = True
-        self._written = 0.0
+        self._written = self._proved = elapsed()
+        """When its row was written last, or was to be; and when that came through."""
         self._wake = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._told: list[Callable[[], None]] = []
-        self._living: frozenset[str] = frozenset()
+        self._looked: tuple[frozenset[str], bool] = (frozenset(), False)
         self._unsubscribe: Callable[[], None] = lambda: None
         self.roll = Roll(me, mine, dead_seconds, elapsed)
 
     def start(self) -> None:
         for entry in self._cache.list(*PEERS):
             self.roll.seen(entry.key.name, _peer(entry.object["spec"]))
-        self._living = self.roll.others
+        self._looked = self.roll.others, False
         self._unsubscribe = self._cache.subscribe(self._rows_changed)
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Others take this hub for dead by now: it cannot write to the store. Never of a hub that is alone."""
+        return not self.roll.is_alone and self._elapsed() - self._proved >= self._dead_seconds
+
     def tell(self, *callbacks: Callable[[], None]) -> None:
-        """Call these when a hub came, died or is reached elsewhere."""
+        """Call these when a hub came, died or is reached elsewhere, and when this one is cut off or back."""
         self._told.extend(callbacks)
 
     def apis(self) -> tuple[str, ...]:
@@ -165,18 +172,22 @@ class Peers:
         """For all who wait by now. Whoever comes while the commit is under way waits for the next."""
         waiting, self._waiting = self._waiting, []
         failure: Unavailable | None = None
+        began = self._elapsed()
         try:
-            await self._write(self.roll.mine)
-            self._due = False
+            async with asyncio.timeout(self._period_seconds):
+                await self._write(self.roll.mine)
+            self._due, self._proved = False, began
         except Conflict:
             # An earlier write came through after all, and is not seen here yet.
             self._waiting[:0] = waiting
             await asyncio.sleep(_AGAIN_SECONDS)
             self._wake.set()
             return
-        except StoreError as error:
+        except (StoreError, TimeoutError) as error:
             log.debug("the hub's row is written later: %s", error)
-            failure = Unavailable(f"this hub does not see the latest of its store: {error}")
+            failure = Unavailable(
+                f"this hub does not see the latest of its store: {error or 'no answer in time'}"
+            )
         self._answer(waiting, failure)
 
     async def _write(self, peer: Peer) -> None:
@@ -221,9 +232,11 @@ class Peers:
             self._look(moved=addresses != self.roll.addresses(_all_addresses))
 
     def _look(self, moved: bool = False) -> None:
-        living = self.roll.others
-        if moved or living != self._living:
-            self._living = living
+        seen = self.roll.others, self.is_cut_off
+        if moved or seen != self._looked:
+            if seen[1] != self._looked[1]:
+                log.warning("this hub is %s", "cut off from its store" if seen[1] else "back")
+            self._looked = seen
             for callback in list(self._told):
                 callback()
 

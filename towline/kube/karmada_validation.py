@@ -77,6 +77,8 @@ def _failover(spec: Mapping[str, Any]) -> list[FieldError]:
                 rule.get("aliasLabelName"),
             )
             found += [errors.invalid(path, label, m) for m in names.validate_qualified_name(str(label or ""))]
+    found += _stop_after(spec)
+    found += _failback(at(spec, "failover", "cluster", "failback"), "spec.failover.cluster.failback")
     application, path = at(spec, "failover", "application"), "spec.failover.application"
     if not isinstance(application, Mapping):
         return found
@@ -99,6 +101,39 @@ def _failover(spec: Mapping[str, Any]) -> list[FieldError]:
     elif isinstance(grace, int) and grace <= 0:
         found.append(errors.invalid(where, grace, "must be greater than 0"))
     return found
+
+
+STOP_AFTER_SECONDS_MIN = 30
+"""Agents are heard every ten seconds: one that is slow for a moment must not stop anything."""
+
+
+def _stop_after(spec: Mapping[str, Any]) -> list[FieldError]:
+    """What must never run twice leaves directly, for whatever reason it leaves."""
+    path, found = "spec.failover", list[FieldError]()
+    seconds = at(spec, "failover", "cluster", "stopAfterSeconds")
+    if not isinstance(seconds, int):
+        return found
+    if seconds < STOP_AFTER_SECONDS_MIN:
+        message = f"must be greater than or equal to {STOP_AFTER_SECONDS_MIN}"
+        found.append(errors.invalid(f"{path}.cluster.stopAfterSeconds", seconds, message))
+    for part in ("cluster", "application"):
+        rule = at(spec, "failover", part)
+        if isinstance(rule, Mapping) and rule.get("purgeMode") != "Directly":
+            message = "must be Directly when stopAfterSeconds is set: otherwise two copies run for a while"
+            found.append(errors.invalid(f"{path}.{part}.purgeMode", rule.get("purgeMode"), message))
+    return found
+
+
+def _failback(failback: Any, path: str) -> list[FieldError]:
+    """A time of at least 0 s, and at least one at a time: to have nothing return, say Keep."""
+    if not isinstance(failback, Mapping):
+        return []
+    bounds = (("stabilizationSeconds", 0), ("maxConcurrent", 1))
+    return [
+        errors.invalid(f"{path}.{field}", value, f"must be greater than or equal to {least}")
+        for field, least in bounds
+        if isinstance(value := failback.get(field), int) and value < least
+    ]
 
 
 def _suspension(suspension: Any, path: str) -> list[FieldError]:

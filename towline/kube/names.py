@@ -41,6 +41,8 @@ SKIP_AUTO_PROPAGATION = "namespace.karmada.io/skip-auto-propagation"
 RETAIN_REPLICAS = "resourcetemplate.karmada.io/retain-replicas"
 DELETION_PROTECTED = "resourcetemplate.karmada.io/deletion-protected"
 CLAIMED_BY = "resourcetemplate.karmada.io/claimed-by"
+FAILBACK = "towline.io/failback"
+"""On bindings: `waiting` for the cluster that they came from, or `returning` to it."""
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 # --- annotations ---------------------------------------------------------------------------------------------
@@ -63,6 +65,11 @@ TEMPLATE_UID = "resourcetemplate.karmada.io/uid"
 TEMPLATE_GENERATION = "resourcetemplate.karmada.io/generation"
 MANAGED_LABELS = "resourcetemplate.karmada.io/managed-labels"
 MANAGED_ANNOTATIONS = "resourcetemplate.karmada.io/managed-annotations"
+
+MOVED_FROM = "towline.io/moved-from"
+"""On bindings: what failed over from which cluster to where, and is to return (hub/decide/origins.py)."""
+WELL_SINCE = "towline.io/well-since"
+"""On Clusters that something is to return to: since when they are well."""
 
 # --- finalizers ----------------------------------------------------------------------------------------------
 

@@ -22,9 +22,12 @@ def hash_parts(*parts: bytes) -> bytes:
     return digest.digest()[:HASH_BYTES]
 
 
-def work_hash(manifests: Sequence[bytes], conflict: int, preserve: bool) -> bytes:
-    """What a Work says, whatever its uid and revision."""
-    return hash_parts(bytes([conflict, preserve]), *manifests)
+def work_hash(
+    manifests: Sequence[bytes], conflict: int, preserve: bool, stop_after_seconds: int = 0
+) -> bytes:
+    """What a Work says, whatever its uid and revision. One that is never stopped hashes as before there was such a thing."""
+    stop = stop_after_seconds.to_bytes(4, "big") if stop_after_seconds else b""
+    return hash_parts(bytes([conflict, preserve]) + stop, *manifests)
 
 
 def report_hash(phase: int, message: str, statuses: Iterable[tuple[str, bytes]]) -> bytes:

@@ -224,6 +224,7 @@ class HubFrame(_message.Message):
     GO_AWAY_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     QUESTIONS_FIELD_NUMBER: _builtins.int
+    HEARD_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
     HUBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -241,6 +242,8 @@ class HubFrame(_message.Message):
     @_builtins.property
     def questions(self) -> Global___Questions: ...
     @_builtins.property
+    def heard(self) -> Global___Heard: ...
+    @_builtins.property
     def trust(self) -> Global___Trust: ...
     @_builtins.property
     def hubs(self) -> Global___Hubs: ...
@@ -254,14 +257,15 @@ class HubFrame(_message.Message):
         go_away: Global___GoAway | None = ...,
         settings: Global___Settings | None = ...,
         questions: Global___Questions | None = ...,
+        heard: Global___Heard | None = ...,
         trust: Global___Trust | None = ...,
         hubs: Global___Hubs | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "heard", b"heard", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "frame", b"frame", "go_away", b"go_away", "heard", b"heard", "hubs", b"hubs", "questions", b"questions", "settings", b"settings", "synced", b"synced", "trust", b"trust", "welcome", b"welcome", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions", "trust", "hubs"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "works", "synced", "ask", "go_away", "settings", "questions", "heard", "trust", "hubs"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -659,6 +663,7 @@ class Work(_message.Message):
     MANIFESTS_FIELD_NUMBER: _builtins.int
     CONFLICT_FIELD_NUMBER: _builtins.int
     PRESERVE_FIELD_NUMBER: _builtins.int
+    STOP_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name of the Work in karmada-es-<cluster>"""
     uid: _builtins.str
@@ -669,6 +674,8 @@ class Work(_message.Message):
     conflict: Global___Conflict.ValueType
     preserve: _builtins.bool
     """on removal leave the member's objects and only let go of them"""
+    stop_after_seconds: _builtins.int
+    """0: never; otherwise the agent stops it by itself when it is cut off longer than that, see Heard"""
     @_builtins.property
     def manifests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """JSON"""
@@ -683,10 +690,11 @@ class Work(_message.Message):
         manifests: _abc.Iterable[_builtins.bytes] | None = ...,
         conflict: Global___Conflict.ValueType = ...,
         preserve: _builtins.bool = ...,
+        stop_after_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "hash", b"hash", "manifests", b"manifests", "name", b"name", "preserve", b"preserve", "revision", b"revision", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "hash", b"hash", "manifests", b"manifests", "name", b"name", "preserve", b"preserve", "revision", b"revision", "stop_after_seconds", b"stop_after_seconds", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1322,19 +1330,51 @@ class Heartbeat(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     API_SERVER_READY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     api_server_ready: _builtins.bool
+    number: _builtins.int
+    """grows in a session; 0 asks for no answer"""
     def __init__(
         self,
         *,
         api_server_ready: _builtins.bool = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_server_ready", b"api_server_ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_server_ready", b"api_server_ready", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class Heard(_message.Message):
+    """The answer to a Heartbeat with a number, at once. What it proves to the agent: when it sent that heartbeat, it was not cut off (the first
+    Synced of a session proves that of its Hello). An agent that was in sync then may run what has `stop_after_seconds` for so long from that moment on, by a clock that only goes forward; then it
+    scales it to nothing by itself (replicas 0, Jobs and CronJobs suspended; other kinds stay), reports it FAILED, and brings it back only
+    after the next Synced or Heard of a session that is in sync: until then the hub may have given the copy to another cluster, and its removal
+    comes before Synced. Between restarts the moment is kept as wall clock time; a clock that went back counts as cut off for ever.
+    The hub counts from the last frame that it heard, which cannot be earlier. A Heard that is lost or late makes the agent stop too early, never too late;
+    one that comes twice or to no heartbeat of this session says nothing new.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heard: _TypeAlias = Heard  # noqa: Y015
 
 @_typing.final
 class GoAway(_message.Message):

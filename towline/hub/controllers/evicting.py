@@ -43,6 +43,7 @@ def decide(
         view,
         doubted=lambda: found.clusters if (found := doubt(now)) else (),
         settled_at=fleet.started + fleet.limits.monitor_grace_seconds,
+        heard=fleet.last_heard,
     )
     return _in_turn(plan, turns, key, now)
 
@@ -54,7 +55,7 @@ def concerned(works: WorkTable, members: Members, event: WatchEvent) -> Iterator
         marked = any(mark in event.entry.value for mark in _EVICTABLE)
         if event.type != "DELETED" and (marked or eviction.draining(members)):
             yield key
-    elif key[:2] == CLUSTERS and _turned(event):
+    elif key[:2] == CLUSTERS and turned(event):
         yield from _holding(works, key.name)
 
 
@@ -79,7 +80,7 @@ def _holding(works: WorkTable, cluster: str) -> Iterator[Key]:
             yield record.owner
 
 
-def _turned(event: WatchEvent) -> bool:
+def turned(event: WatchEvent) -> bool:
     """Whether a Cluster's taints or conditions changed, or it came or went."""
     if event.previous is None or event.type == "DELETED":
         return True

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import CONTROLLERS, Controller, World, helping
-from towline.hub.controllers.waiting import Waiting
+from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.controllers.waiting import Waiting, helping
 from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.explaining import Recorded

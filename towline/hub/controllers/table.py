@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from towline.hub.controllers import collecting, evicting, fleet, placed
+from towline.hub.controllers import collecting, evicting, fleet, placed, returning
 from towline.hub.controllers.turns import Turns
+from towline.hub.controllers.waiting import helping
 from towline.hub.decide import (
     aggregation,
     bindings,
@@ -30,7 +31,6 @@ from towline.hub.decide import (
     taint_policies,
     token_secrets,
     userworks,
-    wakes,
 )
 from towline.hub.decide.doubt import FLEET, Doubt
 from towline.hub.decide.plan import NOTHING, Plan, Snapshot
@@ -218,18 +218,6 @@ def _selected(world: World, policy: Object) -> Iterator[Key]:
                 yield entry.key
 
 
-def helping(event: WatchEvent) -> frozenset[str]:
-    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
-    after, before = None if event.type == "DELETED" else event.entry, event.previous
-    if event.entry.key[:2] == CLUSTERS:
-        judge = wakes.helps
-    elif bindings.is_binding(event.entry.key):
-        judge = wakes.frees
-    else:
-        return frozenset()
-    return judge(before.object if before else None, after.object if after else None)
-
-
 # --- policies: keys are policies -----------------------------------------------------------------------------
 
 
@@ -387,6 +375,15 @@ CONTROLLERS: tuple[Controller, ...] = (
         ),
         initial=_bindings_initial,
         on_change=lambda world, event: evicting.concerned(world.works, world.placing.members, event),
+    ),
+    Controller(
+        name="failback",
+        decide=lambda world, key, now: returning.decide(
+            world.snapshot, now, world.placing.at(now, key), world.fleet
+        ),
+        initial=lambda world: (returning.FLEET,),
+        on_change=lambda world, event: returning.concerned(event),
+        min_interval_seconds=0.25,
     ),
     Controller(
         name="userworks",

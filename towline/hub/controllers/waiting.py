@@ -12,7 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item
+from towline.hub.decide import bindings, wakes
 from towline.hub.decide.scheduling.request import CAPACITY
+from towline.hub.store.cache import WatchEvent
+from towline.hub.store.works import CLUSTERS
 
 STEADY = frozenset((CAPACITY,))
 """Causes that come about all the time somewhere in a fleet: for these alone items wait out their backoff. What else happens is rare and somebody's
@@ -206,3 +209,15 @@ def _drop(levels: dict[int, Any], item: Item) -> None:
         del levels[level][item]
         if not levels[level]:
             del levels[level]
+
+
+def helping(event: WatchEvent) -> frozenset[str]:
+    """What of `Plan.waits` a change of a Cluster or a binding brings about."""
+    after, before = None if event.type == "DELETED" else event.entry, event.previous
+    if event.entry.key[:2] == CLUSTERS:
+        judge = wakes.helps
+    elif bindings.is_binding(event.entry.key):
+        judge = wakes.frees
+    else:
+        return frozenset()
+    return judge(before.object if before else None, after.object if after else None)

@@ -93,7 +93,7 @@ def is_about(binding: Object, template: Object) -> bool:
 
 def desired(binding: Object) -> dict[str, int]:
     """Replicas by cluster that shall hold a copy: targets, then clusters that dependants need, then those still being
-    evicted from. Empty while the binding is being deleted."""
+    evicted from. A target with a task keeps until it ends what it gives up. Empty while the binding is being deleted."""
     if is_deleting(binding):
         return {}
     spec = binding.get("spec") or {}
@@ -103,7 +103,8 @@ def desired(binding: Object) -> dict[str, int]:
             wanted.setdefault(cluster["name"], int(cluster.get("replicas") or 0))
     for task in spec.get("gracefulEvictionTasks") or ():
         if task.get("purgeMode") != "Directly":
-            wanted.setdefault(task["fromCluster"], int(task.get("replicas") or 0))
+            cluster, replicas = task["fromCluster"], int(task.get("replicas") or 0)
+            wanted[cluster] = max(wanted.get(cluster, 0), replicas)
     return wanted
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from towline.hub.decide.bindings import observed, targets
 from towline.hub.decide.conditions import epoch, rfc3339
+from towline.hub.decide.graceful import stop_after_seconds
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.tolerance import leaves
 from towline.kube.objects import Object
@@ -28,7 +29,8 @@ class Departure(NamedTuple):
     wished: bool
     """See tolerance.Leave."""
     rule: Mapping[str, Any]
-    """How: the part of the policy's `failover` that asks for it. Of a drained cluster empty, whatever the policy says."""
+    """How: the part of the policy's `failover` that asks for it. Of a drained cluster empty, whatever the policy says; but what must
+    never run twice is purged directly."""
     at_once: bool = False
     """See tolerance.Leave."""
 
@@ -41,13 +43,14 @@ def departures(binding: Object, members: Members, settled_at: float) -> Iterator
     entries: Mapping[str, Mapping[str, Any]] | None = None
     failover = spec.get("failover") or {}
     application = failover.get("application")
+    drained = {"purgeMode": "Directly"} if stop_after_seconds(spec) else {}
     for cluster in targets(binding):
         member = members.get(cluster)
         if member is None or member.terminating:
             continue  # scheduling leaves it by itself
         for leave in leaves(spec, member.troubles):
             at = leave.at if leave.at_once else max(leave.at, settled_at)
-            rule = {} if leave.at_once else failover["cluster"]
+            rule = drained if leave.at_once else failover["cluster"]
             yield Departure(cluster, at, leave.why, UNTOLERATED, leave.wished, rule, leave.at_once)
         if application is None:
             continue

@@ -10,24 +10,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.decide import policies
-from towline.hub.decide.bindings import (
-    DEFAULT_SCHEDULER,
-    desired,
-    is_workload,
-    observed,
-    targets,
-    template_key,
-)
+from towline.hub.decide import origins, stopping
+from towline.hub.decide.bindings import desired, observed, targets, template_key
 from towline.hub.decide.conditions import condition, rfc3339, with_condition, without_condition
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
 from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
-from towline.hub.decide.placing import place
+from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.members import Members
-from towline.hub.decide.scheduling.request import API, CLUSTER, LABEL, TAINT, strategy_of
+from towline.hub.decide.scheduling.request import API, CLUSTER, LABEL, TAINT
 from towline.kube.names import TAINT_DRAIN
 from towline.kube.objects import Key, Object, is_deleting, revision_of
 
@@ -85,21 +78,28 @@ def decide(
     *,
     doubted: Callable[[], Collection[str]] = tuple,
     settled_at: float = 0.0,
+    heard: Callable[[str], float] = lambda cluster: 0.0,
 ) -> Plan:
     """The eviction tasks of the binding at `key`: those that are over end, those that are due are made.
 
     `doubted` answers the clusters of which the hub does not believe that they are lost. `settled_at`: when agents have had the time to
-    come back to a hub that just started; until then nothing leaves but what is drained."""
+    come back to a hub that just started; until then nothing leaves but what is drained. `heard`: when a cluster may have been heard last
+    that is not known to be lost since."""
     binding = snapshot.get(key)
     if binding is None or is_deleting(binding):
         return NOTHING
     rest = ended(view.members, binding, now)
     if rest.binding is not binding:
         return Plan((Put(key, rest.binding, revision_of(binding)),), reasons={"eviction": "a task changed"})
+    stops = stopping.stopped(snapshot, view.members, binding, heard, now)
+    if stops.binding is not binding:
+        return Plan(
+            (Put(key, stops.binding, revision_of(binding)),), reasons={"eviction": "a copy has stopped"}
+        )
     case = _Case(snapshot, key, binding, view, now)
     leaving = list(departures(binding, view.members, settled_at))
     wakes = [departure.at - now for departure in leaving if departure.at > now]
-    wakes += [] if rest.wake_seconds is None else [rest.wake_seconds]
+    wakes += [seconds for seconds in (rest.wake_seconds, stops.wake_seconds) if seconds is not None]
     due = [departure for departure in leaving if departure.at <= now]
     if not all(departure.at_once for departure in due) and (held := doubted()):
         wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
@@ -126,7 +126,7 @@ def moves(plan: Plan) -> bool:
 
 def _evict(case: _Case, due: Sequence[Departure]) -> Plan:
     """All of them together if they can be replaced, else the first that can alone; else all for fewer new copies; else none."""
-    if why := _unplaceable(case):
+    if why := unplaceable(case.binding):
         return _blocked(case, NOT_PLACED_HERE, [(departure, Stuck(why, frozenset())) for departure in due])
     stuck: list[tuple[Departure, Stuck]] = []
     tries = [(due, False), *(([departure], False) for departure in due), (due, True)]
@@ -141,19 +141,6 @@ def _evict(case: _Case, due: Sequence[Departure]) -> Plan:
     return _blocked(case, NOWHERE_TO_GO, stuck)
 
 
-def _unplaceable(case: _Case) -> str | None:
-    """Why the binding cannot be placed anew here."""
-    suspension = case.spec.get("suspension") or {}
-    if policies.claim_of(case.binding) is None:
-        return "no policy governs it any more"
-    if suspension.get("scheduling"):
-        return "its scheduling is suspended"
-    if suspension.get("dispatching"):
-        return "its dispatching is suspended"
-    scheduler = case.spec.get("schedulerName") or DEFAULT_SCHEDULER
-    return None if scheduler == DEFAULT_SCHEDULER else f"scheduler {scheduler} places it"
-
-
 def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved | Stuck:
     """The binding without these copies and with their replacements. `fewer`: with no copy left, a single new one will do."""
     try:
@@ -161,7 +148,11 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     except NotPreserved as missing:
         return Stuck(str(missing), frozenset())
     gone = {departure.cluster for departure in leaving}
-    spec = {**case.spec, "gracefulEvictionTasks": [*tasks_of(case.binding), *tasks]}
+    standing = origins.taken_back(
+        case.binding
+    )  # with a home that is left again, who stood in for it does so again
+    staying = [task for task in tasks_of(standing) if task.get("fromCluster") not in gone]
+    spec = {**standing["spec"], "gracefulEvictionTasks": [*staying, *tasks]}
     spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
     placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now)
     outcome = placed.outcome
@@ -170,8 +161,10 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     after = targets(placed.binding)
     if why := _lacking(case, leaving, after, fewer):
         return Stuck(why)
-    binding = _without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
-    return Moved(binding, placed.events)
+    binding = without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
+    back = {departure.cluster for departure in leaving if departure.rule.get("failback")}
+    back = back if origins.rule_of(case.spec) is not None else set()
+    return Moved(origins.after_eviction(case.binding, binding, gone, back, case.now), placed.events)
 
 
 def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int], fewer: bool) -> str | None:
@@ -187,7 +180,7 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
         standing = any((member := members.get(name)) is not None and not member.lost for name in after)
         return None if standing else "no other cluster that has a copy is there"
     new, staying = after.keys() - before.keys(), after.keys() & before.keys()
-    if _divides(case.spec) or len(new) >= len(leaving) or (fewer and new and not staying):
+    if divides(case.spec) or len(new) >= len(leaving) or (fewer and new and not staying):
         return None
     return "every other cluster that may have a copy has one already"
 
@@ -195,30 +188,13 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
 def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
     """Why more replicas in `cluster` replace nothing."""
     member = case.view.members.get(cluster)
-    suspended = (case.spec.get("suspension") or {}).get("dispatchingOnClusters") or {}
     if member is None or member.lost:
         return "which is lost itself"
-    if cluster in (suspended.get("clusterNames") or ()):
+    if suspended_in(case.spec, cluster):
         return "where dispatching is suspended"
     if failing and (observed(case.binding).get(cluster) or {}).get("health") == "Unhealthy":
         return "where the application is unhealthy too"
     return None
-
-
-def _divides(spec: Mapping[str, Any]) -> bool:
-    """Whether its replicas are divided among clusters: then all of them have a place when scheduling succeeds."""
-    several = len(spec.get("components") or ()) > 1
-    return is_workload(spec) and not several and strategy_of(spec.get("placement") or {}) != "Duplicated"
-
-
-def _without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
-    """`binding` whose entries of these clusters say nothing yet: what they said of a copy of long ago is not the replacement's."""
-    if not clusters:
-        return binding
-    entries = [
-        {"clusterName": name} if name in clusters else entry for name, entry in observed(binding).items()
-    ]
-    return {**binding, "status": {**binding["status"], "aggregatedStatus": entries}}
 
 
 def _task(case: _Case, departure: Departure) -> Object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from towline.hub.decide import origins
 from towline.hub.decide.bindings import desired, observed, targets
 from towline.hub.decide.conditions import epoch, rfc3339
 from towline.hub.decide.scheduling.assigned import shown
@@ -55,13 +56,21 @@ def ended(members: Members, binding: Object, now: float) -> Rest:
 
 
 def purging(binding: Object) -> list[str]:
-    """The clusters whose copy is to be purged directly and may be there still: nothing is sent elsewhere before it is gone
-    (Karmada 2.2)."""
-    direct = [
-        str(task.get("fromCluster")) for task in tasks_of(binding) if task.get("purgeMode") == "Directly"
-    ]
-    leaving = observed(binding).keys() - desired(binding).keys() if direct else ()
-    return [name for name in direct if name in leaving]
+    """The clusters whose copy is to be purged directly and may run there still: nothing is sent elsewhere before it is gone
+    (Karmada 2.2). What has to stop by itself when it is cut off must never run twice: none of its copies leaves otherwise, and one that
+    certainly stopped is as good as gone."""
+    exclusive = stop_after_seconds(binding.get("spec") or {}) > 0
+    direct = {str(t.get("fromCluster")): t for t in tasks_of(binding) if t.get("purgeMode") == "Directly"}
+    if not direct and not exclusive:
+        return []
+    leaving = observed(binding).keys() - desired(binding).keys()
+    waited_for = leaving if exclusive else leaving & direct.keys()
+    return sorted(name for name in waited_for if not (direct.get(name) or {}).get("stoppedAt"))
+
+
+def stop_after_seconds(spec: Mapping[str, Any]) -> int:
+    """`failover.cluster.stopAfterSeconds` of a binding's `spec`; 0: its agents never stop it by themselves."""
+    return int(((spec.get("failover") or {}).get("cluster") or {}).get("stopAfterSeconds") or 0)
 
 
 def with_tasks(binding: Object, tasks: Sequence[Task]) -> Object:
@@ -70,6 +79,7 @@ def with_tasks(binding: Object, tasks: Sequence[Task]) -> Object:
     if tasks:
         spec["gracefulEvictionTasks"] = list(tasks)
     changed = with_generation({**binding, "spec": spec}, binding)
+    changed = origins.with_origins(changed, origins.origins_of(changed))
     status = binding.get("status") or {}
     if status.get("schedulerObservedGeneration") != generation_of(binding):
         return changed
@@ -105,6 +115,10 @@ def _is_over(members: Members, binding: Object, task: Task, there: _There, now: 
         return not task["suppressDeletion"]
     if cluster in purging(binding):
         return False  # so the replacement has not begun
+    if task.get("stoppedAt") and cluster in observed(binding).keys() - desired(binding).keys():
+        return False  # it only stopped: it is still to be removed when its cluster is back
+    if origins.is_return(task):
+        return there.healthy  # a copy that works is not given up for one that does not
     return there.healthy or (there.applied and now >= _grace_end(task))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from towline.hub.decide.bindings import (
 )
 from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
 from towline.hub.decide.plan import EventNote
+from towline.hub.decide.policies import claim_of
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
 from towline.hub.decide.scheduling.request import strategy_of
 from towline.hub.decide.scheduling.strategies import replicas_by_component
@@ -213,13 +214,53 @@ def request_of(key: Key, binding: Object) -> Request:
         requirements=wanted.requirements,
         components=wanted.components,
         observed_affinity=str(status.get("schedulerObservingAffinityName") or ""),
-        evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ()),
+        evicting=frozenset(task["fromCluster"] for task in spec.get("gracefulEvictionTasks") or ())
+        - targets(binding).keys(),
         fails_over=fails_over(spec),
         fresh=triggered is not None and (last is None or triggered > last),
         affinity_group=str(groups.get("affinityGroup") or ""),
         anti_affinity_group=str(groups.get("antiAffinityGroup") or ""),
         binding=key,
     )
+
+
+# --- moving --------------------------------------------------------------------------------------------------
+
+
+def unplaceable(binding: Object) -> str | None:
+    """Why a binding cannot be placed anew here, so that no copy of it can move."""
+    spec = binding.get("spec") or {}
+    suspension = spec.get("suspension") or {}
+    if claim_of(binding) is None:
+        return "no policy governs it any more"
+    if suspension.get("scheduling"):
+        return "its scheduling is suspended"
+    if suspension.get("dispatching"):
+        return "its dispatching is suspended"
+    scheduler = spec.get("schedulerName") or DEFAULT_SCHEDULER
+    return None if scheduler == DEFAULT_SCHEDULER else f"scheduler {scheduler} places it"
+
+
+def divides(spec: Mapping[str, Any]) -> bool:
+    """Whether its replicas are divided among clusters: then all of them have a place when scheduling succeeds."""
+    several = len(spec.get("components") or ()) > 1
+    return is_workload(spec) and not several and strategy_of(spec.get("placement") or {}) != "Duplicated"
+
+
+def suspended_in(spec: Mapping[str, Any], cluster: str) -> bool:
+    """Whether nothing is dispatched to this cluster."""
+    suspended = (spec.get("suspension") or {}).get("dispatchingOnClusters") or {}
+    return cluster in (suspended.get("clusterNames") or ())
+
+
+def without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
+    """`binding` whose entries of these clusters say nothing yet: what they said of a copy of long ago is not the new one's."""
+    if not clusters:
+        return binding
+    entries = [
+        {"clusterName": name} if name in clusters else entry for name, entry in observed(binding).items()
+    ]
+    return {**binding, "status": {**binding["status"], "aggregatedStatus": entries}}
 
 
 # --- what was placed last ------------------------------------------------------------------------------------
@@ -290,8 +331,12 @@ __all__ = [
     "NO_CLUSTER_FIT",
     "SCHEDULED",
     "Placed",
+    "divides",
     "needs_scheduling",
     "place",
     "request_of",
+    "suspended_in",
+    "unplaceable",
+    "without_old_reports",
     "without_terminating",
 ]

@@ -42,6 +42,7 @@ INDEXED_LABELS = (
     "clusterpropagationpolicy.karmada.io/permanent-id",
     "resourcebinding.karmada.io/permanent-id",
     "clusterresourcebinding.karmada.io/permanent-id",
+    "towline.io/failback",
 )
 
 UNCOLLECTED = (

@@ -85,6 +85,8 @@ class WireWork:
     blocked: Blocked | None = None
     """What keeps the cluster from getting what it should. The Work is what it was before then, or has no manifests where that
     is not known (any more)."""
+    stop_after_seconds: int = 0
+    """The agent stops it by itself when it is cut off longer than that; 0: never."""
 
     @property
     def held_back(self) -> bool:

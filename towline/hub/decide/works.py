@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from towline.hub.decide.bindings import derived_uuid, desired, observed
-from towline.hub.decide.graceful import purging
+from towline.hub.decide.graceful import purging, stop_after_seconds
 from towline.hub.decide.overrides import (
     NO_OVERRIDES,
     OverrideFailed,
@@ -100,6 +100,7 @@ def of_binding(
         annotations_of(template).get(names.CONFLICT_RESOLUTION), spec.get("conflictResolution")
     )
     suspended = bool(purging(binding)) or _suspended(spec)
+    stop_after = stop_after_seconds(spec)
     rendered = {} if rendered is None else rendered
     completions = _completions(template, spec, wanted)
     for cluster, replicas in wanted.items():
@@ -116,7 +117,7 @@ def of_binding(
             changed = _overridden(manifest, overrides, rules, cluster)
             variant = rendered[at] = _variant(changed, work, marks, conflict)
         uid = _uid(binding, cluster)
-        digest, pieces = _content(variant, uid, cluster, conflict, preserve)
+        digest, pieces = _content(variant, uid, cluster, conflict, preserve, stop_after)
         works[cluster] = WireWork(
             name=work,
             uid=uid,
@@ -125,6 +126,7 @@ def of_binding(
             pieces=pieces,
             conflict=conflict,
             preserve=preserve,
+            stop_after_seconds=stop_after,
             suspended=suspended is True or (suspended is not False and cluster in suspended),
             refs=refs,
             overrides=variant.overrides,
@@ -380,13 +382,13 @@ def _cut(manifest: Object, work: str, marks: Marks, conflict: Conflict) -> Piece
 
 
 def _content(
-    variant: Variant, uid: str, cluster: str, conflict: Conflict, preserve: bool
+    variant: Variant, uid: str, cluster: str, conflict: Conflict, preserve: bool, stop_after: int = 0
 ) -> tuple[bytes, tuple[Pieces, ...]]:
     """A Work's hash and its manifest for one cluster; none where overrides block it."""
     if not variant.pieces:
         return EMPTY_DIGEST, ()
     pieces = _filled(variant.pieces, uid, names.execution_namespace(cluster))
-    return work_hash([b"".join(pieces)], conflict, preserve), (pieces,)
+    return work_hash([b"".join(pieces)], conflict, preserve, stop_after), (pieces,)
 
 
 def _filled(pieces: Pieces, id_: str, namespace: str) -> Pieces:

@@ -91,6 +91,7 @@ def upsert_of(work: WireWork) -> fleet.Work:
     return fleet.Work(
         name=work.name, uid=work.uid, revision=work.revision, hash=work.hash,
         manifests=work.manifests, conflict=_CONFLICTS[work.conflict], preserve=work.preserve,
+        stop_after_seconds=work.stop_after_seconds,
     )  # fmt: skip
 
 

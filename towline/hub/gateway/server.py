@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from towline.certs.authority import (
     AgentIdentity,
     CertificateError,
+    Leaf,
     agent_identity,
     ends_at,
     issuer_of,
@@ -80,6 +81,7 @@ class Gateway:
         self._metrics = GatewayMetrics(given.registry)
         self._live: dict[str, _Live] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._tls_shown: tuple[Leaf, bytes] | None = None
         self._server: grpc.aio.Server | None = None
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -94,7 +96,9 @@ class Gateway:
             (grpc.method_handlers_generic_handler("towline.fleet.v1.Fleet", handlers),)
         )
         credentials = grpc.dynamic_ssl_server_credentials(
-            self._tls(), self._tls, require_client_authentication=True
+            self._tls(),
+            self._changed_tls,  # type: ignore[arg-type]  # None stands for no change, which the stubs do not know
+            require_client_authentication=True,
         )
         try:
             port = server.add_secure_port(address, credentials)
@@ -185,6 +189,11 @@ class Gateway:
             live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
             live.wake.set()
 
+    def cut_off(self) -> None:
+        """This hub cannot reach its store: another may serve the agents better."""
+        for live in list(self._live.values()):
+            live.close("this hub is cut off from its store")
+
     def moved(self, cluster: str) -> None:
         """Another hub has a newer session of the cluster."""
         self._breakers.pop(cluster, None)
@@ -215,9 +224,18 @@ class Gateway:
     # --- TLS and identity ----------------------------------------------------------------------------------------
 
     def _tls(self) -> grpc.ServerCertificateConfiguration:
-        leaf, bundle_pem = self._given.certificates.leaf, self._given.certificates.bundle_pem
+        self._tls_shown = leaf, bundle_pem = (
+            self._given.certificates.leaf,
+            self._given.certificates.bundle_pem,
+        )
         chain = (leaf.key_pem, leaf.certificate_pem)
         return grpc.ssl_server_certificate_configuration([chain], root_certificates=bundle_pem)
+
+    def _changed_tls(self) -> grpc.ServerCertificateConfiguration | None:
+        """Asked before every handshake; None: nothing has changed. grpc frees what it used until now as soon as it gets another,
+        while handshakes in other threads still use it: answered each time, a few hundred agents at once end the process."""
+        certificates = self._given.certificates
+        return None if self._tls_shown == (certificates.leaf, certificates.bundle_pem) else self._tls()
 
     async def _identity(self, context: Any, *, detached: bool = False) -> Shown:
         """Who the agent is; aborts for a cluster that is not (or no more) joined with this certificate. `detached`: one of a cluster

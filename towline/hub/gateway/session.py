@@ -336,6 +336,8 @@ class HubSession:
             self.questions.answered(frame.answers)
         else:
             self._effects.append(HeartbeatSeen(frame.heartbeat.api_server_ready))
+            if frame.heartbeat.number:
+                self._control.append(fleet.HubFrame(heard=fleet.Heard(number=frame.heartbeat.number)))
 
     def _hello(self, hello: fleet.Hello) -> None:
         if hello.cluster != self.cluster:

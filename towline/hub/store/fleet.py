@@ -31,6 +31,11 @@ class Fleet:
         """What is known of a cluster since this hub started; None for one that never connected."""
         return self._contacts.get(cluster)
 
+    def last_heard(self, cluster: str) -> float:
+        """When it may have been heard last, as far as this hub can tell: one that was here before it heard until this one began."""
+        contact = self._contacts.get(cluster)
+        return self.started if contact is None else max(self.started, contact.heard)
+
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster)` when more than the time of the last message changed."""
         ticket = object()
@@ -119,6 +124,11 @@ class Fleet:
         """The cluster is no member any more."""
         self._contacts.pop(cluster, None)
         self._elsewhere.discard(cluster)
+
+    def away(self, now: float) -> None:
+        """This hub could neither hear nor write until now: its own absence counts against nobody."""
+        self.started = now
+        self._contacts = {name: replace(contact, heard=now) for name, contact in self._contacts.items()}
 
     def _met(self, cluster: str, now: float) -> tuple[Contact, bool]:
         """The contact, now that a message came; and whether it may have been taken for lost before."""

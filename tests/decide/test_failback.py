@@ -1,0 +1,306 @@
+"""Failback: what failed over returns, when, in which order, how, and what is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.decide.failing import (
+    ONE_OF_ALL,
+    REMOVED,
+    all_healthy,
+    entries,
+    evict,
+    lose,
+    propagate,
+    recover,
+    report,
+    shop,
+    taint,
+    targets,
+    tasks,
+    works,
+)
+from tests.decide.returning import RETURN, come_back, mark, remembered, settle, stuck, until_returned
+from tests.decide.test_eviction import DIVIDED, DRAIN
+from tests.decide.test_propagation import BINDING
+from tests.decide.test_tolerance import tainted
+from tests.decide.world import World
+from towline.hub.decide import bindings
+from towline.kube.objects import Key, Object
+
+CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
+TWO = ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
+
+
+def moved(placement: Object = ONE_OF_ALL, failover: Object = RETURN, **options: object) -> World:
+    """A Deployment that failed over from m1, and works elsewhere."""
+    world = shop(placement, failover=failover, **options)  # type: ignore[arg-type]
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world)
+    report(world, m1=REMOVED)
+    return world
+
+
+def test_it_returns_when_its_cluster_is_well_for_the_time() -> None:
+    world = moved()
+    assert targets(world) == {"m2": 3} and tasks(world) == {}
+    assert remembered(world) == {"m1": {"m2": 3}} and mark(world) == "waiting"
+    assert come_back(world, 10_000)[-1].requeue_after_seconds is None, "m1 is lost"
+    recover(world, "m1")
+    come_back(world)
+    assert come_back(world, 299)[-1].requeue_after_seconds == 1.0
+    assert targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3} and mark(world) == "returning"
+    assert tasks(world)["m2"]["purgeMode"] == "Gracefully" and tasks(world)["m2"]["reason"] == "Failback"
+
+
+def test_the_copy_elsewhere_leaves_when_the_one_that_returned_is_healthy() -> None:
+    world = moved()
+    recover(world, "m1")
+    until_returned(world)
+    assert bindings.desired(world.objects[BINDING]) == {"m1": 3, "m2": 3}
+    report(world, m1=works(2))
+    settle(world)
+    assert "m2" in tasks(world)
+    report(world, m1=works(3))
+    settle(world)
+    assert tasks(world) == {} and targets(world) == {"m1": 3}
+    assert remembered(world) == {} and mark(world) is None
+
+
+@pytest.mark.parametrize(
+    "failover",
+    [{"cluster": {}}, {"cluster": {"failback": {}}}, {"cluster": {"failback": {"mode": "Keep"}}}],
+    ids=["Karmada's policy", "nothing said", "Keep"],
+)
+def test_what_moved_stays(failover: Object) -> None:
+    world = moved(failover=failover)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and remembered(world) == {} and mark(world) is None
+
+
+def test_divided_replicas_return_to_where_they_were() -> None:
+    world = moved(DIVIDED, replicas=6)
+    assert targets(world) == {"m2": 3, "m3": 3} and remembered(world) == {"m1": {"m2": 1, "m3": 1}}
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2}
+    assert bindings.desired(world.objects[BINDING]) == {"m1": 2, "m2": 3, "m3": 3}, "replicas leave later"
+    report(world, m1=works(2))
+    settle(world)
+    assert bindings.desired(world.objects[BINDING]) == {"m1": 2, "m2": 2, "m3": 2} and mark(world) is None
+
+
+def test_directly_the_copy_elsewhere_goes_first() -> None:
+    world = shop(ONE_OF_ALL, failover={"cluster": {**RETURN["cluster"], "purgeMode": "Directly"}})
+    lose(world, "m1")
+    evict(world, 300)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and "still to be removed" in stuck(world)
+    report(world, m1=REMOVED)
+    all_healthy(world)
+    settle(world)
+    assert targets(world) == {"m1": 3} and tasks(world)["m2"]["purgeMode"] == "Directly"
+    assert stuck(world) == ""
+    report(world, m1=works(3))
+    settle(world)
+    assert mark(world) == "returning", "m2 has not confirmed"
+    report(world, m2=REMOVED)
+    report(world, m1=works(3))
+    settle(world)
+    assert targets(world) == {"m1": 3} and tasks(world) == {} and mark(world) is None
+
+
+def test_a_cluster_that_fails_again_begins_anew() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    come_back(world, 299)
+    lose(world, "m1")
+    come_back(world)
+    recover(world, "m1")
+    come_back(world)
+    come_back(world, 299)
+    assert targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
+def test_a_taint_that_went_counts_from_when_it_went() -> None:
+    world = shop(ONE_OF_ALL, failover=RETURN)
+    taint(world, "m1", tainted())
+    evict(world)
+    all_healthy(world)
+    settle(world)
+    come_back(world, 1000)
+    taint(world, "m1")
+    come_back(world)
+    come_back(world, 299)
+    assert targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
+def test_what_was_drained_stays_where_it_went() -> None:
+    world = shop(ONE_OF_ALL, failover=RETURN)
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert targets(world) == {"m2": 3} and remembered(world) == {}
+
+
+def test_a_stand_in_that_fails_hands_on_what_it_stood_in_for() -> None:
+    world = moved()
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3} and remembered(world) == {"m1": {"m3": 3}}, "m2 was never its home"
+    recover(world, "m1")
+    all_healthy(world)
+    settle(world)
+    until_returned(world)
+    assert targets(world) == {"m1": 3}
+
+
+def test_of_divided_replicas_each_home_gets_its_own() -> None:
+    world = moved(DIVIDED, replicas=6)
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m3": 6} and remembered(world) == {"m1": {"m3": 2}, "m2": {"m3": 2}}
+    all_healthy(world)
+    settle(world)
+    for name in ("m2", "m1"):
+        report(world, **{name: REMOVED})
+        recover(world, name)
+        until_returned(world)
+        all_healthy(world)
+        settle(world)
+    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2} and remembered(world) == {}
+
+
+def test_who_left_early_is_still_there() -> None:
+    """The cluster is back and well before its replacement was healthy: nothing was removed, and it is home at once."""
+    world = shop(ONE_OF_ALL, failover=RETURN)
+    lose(world, "m1")
+    evict(world, 300)
+    recover(world, "m1")
+    settle(world)
+    assert bindings.desired(world.objects[BINDING]) == {"m1": 3, "m2": 3}
+    come_back(world, 300)
+    assert targets(world) == {"m1": 3} and tasks(world).keys() == {"m2"}
+    settle(world)
+    assert tasks(world) == {} and mark(world) is None, "its copy never was away"
+    assert entries(world).keys() == {"m1", "m2"}
+
+
+def test_a_home_that_fails_on_the_way_is_left_to_its_stand_in() -> None:
+    world = moved()
+    recover(world, "m1")
+    until_returned(world)
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m2": 3}, "which never stopped working"
+    settle(world)
+    assert tasks(world) == {} and mark(world) == "waiting" and remembered(world) == {"m1": {"m2": 3}}
+
+
+def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> None:
+    world = moved()
+    recover(world, "m1")
+    until_returned(world)
+    report(world, m1=works(0, "Unhealthy"))
+    evict(world, 599)
+    assert "m2" in tasks(world)
+    come_back(world, 1)
+    settle(world)
+    assert targets(world) == {"m2": 3} and tasks(world) == {} and mark(world) == "waiting"
+    assert (
+        stuck(world) == "NotHealthyThere: the copy was not healthy after 600 s, and what is elsewhere stays"
+    )
+    come_back(world, 299)
+    assert targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3} and stuck(world) == ""
+
+
+def test_divided_replicas_that_do_not_get_healthy_are_taken_back() -> None:
+    world = moved(DIVIDED, replicas=6)
+    recover(world, "m1")
+    until_returned(world)
+    come_back(world, 600)
+    settle(world)
+    assert targets(world) == {"m2": 3, "m3": 3} and tasks(world) == {} and mark(world) == "waiting"
+
+
+def test_a_home_that_may_not_be_used_blocks_with_a_reason_and_heals() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    taint(world, "m1", CORDON)
+    plans = come_back(world, 300)
+    assert targets(world) == {"m2": 3}
+    assert stuck(world).startswith("NotPlacedThere: return to m1: ")
+    assert plans[-1].requeue_after_seconds == 30.0
+    taint(world, "m1")
+    come_back(world, 30)
+    assert targets(world) == {"m1": 3} and stuck(world) == ""
+
+
+def test_what_is_placed_anew_has_nothing_to_return_to() -> None:
+    world = moved()
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"].update(clusterAffinity={"clusterNames": ["m3"]}))
+    propagate(world)
+    come_back(world)
+    assert targets(world) == {"m3": 3} and remembered(world) == {} and mark(world) is None
+
+
+def test_a_policy_that_says_keep_now_wants_nothing_back() -> None:
+    world = moved()
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["failover"]["cluster"]["failback"].update(mode="Keep"))
+    propagate(world)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and remembered(world) == {}
+
+
+def test_a_home_that_left_the_fleet_is_forgotten() -> None:
+    world = moved()
+    world.delete(Key("cluster.karmada.io", "clusters", "", "m1"))
+    come_back(world)
+    assert remembered(world) == {} and mark(world) is None
+
+
+def test_a_hub_that_just_started_sends_nothing_back() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    plan = come_back(world, 300, settled_at=world.now + 340)[-1]
+    assert targets(world) == {"m2": 3} and plan.requeue_after_seconds == 40.0
+
+
+def test_a_group_that_comes_back_is_preferred_again() -> None:
+    groups = [{"affinityName": "a", "clusterNames": ["m1"]}, {"affinityName": "b", "clusterNames": ["m3"]}]
+    world = moved({"clusterAffinities": groups})
+    assert targets(world) == {"m3": 3}
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 3}
+    assert world.objects[BINDING]["status"]["schedulerObservingAffinityName"] == "a"
+
+
+def test_of_two_copies_each_returns_alone() -> None:
+    world = shop(TWO, ("m1", "m2", "m3", "m4"), RETURN)
+    for name in ("m1", "m2"):
+        lose(world, name)
+    evict(world, 300)
+    assert targets(world) == {"m3": 3, "m4": 3}
+    all_healthy(world)
+    settle(world)
+    recover(world, "m2")
+    until_returned(world)
+    assert targets(world).keys() == {"m2", "m3"} or targets(world).keys() == {"m2", "m4"}

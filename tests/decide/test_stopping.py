@@ -1,0 +1,160 @@
+"""What must never run twice: when the copy of a cluster that is cut off has certainly stopped, and what waits for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.decide.failing import (
+    ONE_OF_ALL,
+    REMOVED,
+    all_healthy,
+    evict,
+    lose,
+    propagate,
+    recover,
+    report,
+    shop,
+    taint,
+    targets,
+    tasks,
+)
+from tests.decide.returning import settle
+from tests.decide.test_eviction import DRAIN
+from tests.decide.test_propagation import BINDING, WEB
+from tests.decide.world import World
+from towline.hub.decide import works as rendering
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.graceful import purging
+from towline.hub.decide.stopping import MARGIN_SECONDS, POD_GRACE_SECONDS
+from towline.kube.objects import Key, Object
+
+STOP_SECONDS = 30
+CERTAIN_SECONDS = STOP_SECONDS + MARGIN_SECONDS + POD_GRACE_SECONDS
+TOLERATION_SECONDS = 10
+ONCE: Object = {"cluster": {"purgeMode": "Directly", "stopAfterSeconds": STOP_SECONDS}}
+SOON = [{"key": "cluster.karmada.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}]  # fmt: skip
+
+
+def once(**spec: Any) -> World:
+    return shop(ONE_OF_ALL | {"clusterTolerations": SOON}, failover=ONCE, **spec)
+
+
+def sent_to(world: World, cluster: str) -> bool:
+    """Whether the cluster is told to run it."""
+    work = rendering.of_binding(BINDING, world.objects[BINDING], world.objects[WEB], 1).get(cluster)
+    return work is not None and not work.removing and not work.suspended
+
+
+def test_its_agents_are_told() -> None:
+    world = once()
+    sent = rendering.of_binding(BINDING, world.objects[BINDING], world.objects[WEB], 1)["m1"]
+    assert sent.stop_after_seconds == STOP_SECONDS
+
+
+def test_the_replacement_starts_when_the_old_copy_has_certainly_stopped() -> None:
+    world = once()
+    lose(world, "m1")
+    plan = evict(world, TOLERATION_SECONDS)[-1]
+    assert targets(world) == {"m2": 3} and not sent_to(world, "m2")
+    assert plan.requeue_after_seconds == CERTAIN_SECONDS - TOLERATION_SECONDS
+    evict(world, CERTAIN_SECONDS - TOLERATION_SECONDS - 1)
+    assert not sent_to(world, "m2")
+    evict(world, 1)
+    assert sent_to(world, "m2") and tasks(world)["m1"]["stoppedAt"] == rfc3339(world.now)
+
+
+def test_the_old_copy_is_removed_when_its_cluster_is_back() -> None:
+    world = once()
+    lose(world, "m1")
+    evict(world, TOLERATION_SECONDS)
+    evict(world, CERTAIN_SECONDS)
+    all_healthy(world)
+    evict(world)
+    assert "m1" in tasks(world), "it only stopped"
+    recover(world, "m1")
+    settle(world)
+    sent = rendering.of_binding(BINDING, world.objects[BINDING], world.objects[WEB], 1)
+    assert sent["m1"].removing and sent_to(world, "m2")
+    report(world, m1=REMOVED)
+    all_healthy(world)
+    evict(world)
+    assert tasks(world) == {} and targets(world) == {"m2": 3}
+
+
+def test_a_cluster_that_is_back_before_that_has_to_say_that_its_copy_is_gone() -> None:
+    world = once()
+    lose(world, "m1")
+    evict(world, TOLERATION_SECONDS)
+    recover(world, "m1")
+    evict(world, CERTAIN_SECONDS)
+    assert not sent_to(world, "m2")
+    report(world, m1=REMOVED)
+    assert sent_to(world, "m2")
+
+
+@pytest.mark.parametrize("heard_seconds", [0, 5, 100], ids=["at once", "soon", "late"])
+def test_what_was_heard_later_than_the_condition_says_counts(heard_seconds: float) -> None:
+    """Of a hub that was there before this one, or of an agent that came for a moment."""
+    world = once()
+    lose(world, "m1")
+    heard = world.now + heard_seconds
+
+    def last(cluster: str) -> float:
+        return heard
+
+    evict(world, TOLERATION_SECONDS, heard=last)
+    evict(world, heard + CERTAIN_SECONDS - world.now - 1, heard=last)
+    assert not sent_to(world, "m2")
+    evict(world, 1, heard=last)
+    assert sent_to(world, "m2")
+
+
+def test_an_agent_that_is_heard_does_not_stop_by_itself() -> None:
+    """Its member is not ready: it would be told, and cannot do it."""
+    world = once()
+    lose(world, "m1", "False")
+    evict(world, 300)
+    assert targets(world) == {"m2": 3}
+    evict(world, 10 * CERTAIN_SECONDS)
+    assert not sent_to(world, "m2") and purging(world.objects[BINDING]) == ["m1"]
+
+
+def test_pods_have_their_grace() -> None:
+    world = once()
+    world.edit(WEB, lambda obj: obj["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=500))
+    lose(world, "m1")
+    evict(world, TOLERATION_SECONDS)
+    evict(world, CERTAIN_SECONDS)
+    assert not sent_to(world, "m2")
+    evict(world, 500)
+    assert sent_to(world, "m2")
+
+
+def test_a_drain_purges_it_directly() -> None:
+    world = once()
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert tasks(world)["m1"]["purgeMode"] == "Directly" and not sent_to(world, "m2")
+    report(world, m1=REMOVED)
+    assert sent_to(world, "m2")
+
+
+def test_also_what_scheduling_moves_is_gone_before_it_is_elsewhere() -> None:
+    world = once()
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"].update(clusterAffinity={"clusterNames": ["m3"]}))
+    propagate(world)
+    settle(world)
+    assert targets(world) == {"m3": 3} and not sent_to(world, "m3")
+    report(world, m1=REMOVED)
+    assert sent_to(world, "m3")
+
+
+def test_what_may_run_twice_waits_only_for_what_is_purged_directly() -> None:
+    world = shop(ONE_OF_ALL, failover={"cluster": {"purgeMode": "Directly"}})
+    lose(world, "m1")
+    evict(world, 300)
+    evict(world, 10 * CERTAIN_SECONDS)
+    assert not sent_to(world, "m2") and "stoppedAt" not in tasks(world)["m1"]
