@@ -155,6 +155,7 @@ class Simulation:
             elif is_deleting(cluster) and name not in self.leaving:
                 self.leaving.add(name)
                 self.kept |= {at for at, always in self.wanted_always.items() if always and at[0] == name}
+        self.kept = {at for at in self.kept if self.truth.left.get(at[0], True)}
         for at in self.wanted_always:
             if at not in wanted:
                 self.wanted_always[at] = False

@@ -32,8 +32,8 @@ class Truth:
     bindings: dict[str, Object] = field(default_factory=dict)
     clusters: dict[str, Object] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
-    """Clusters whose agents are to be told that they left."""
+    left: dict[str, bool] = field(default_factory=dict)
+    """Clusters whose agents are to be told that they left, and whether they keep what they have."""
 
     @classmethod
     def of(cls, store: MemoryStore) -> Truth:
@@ -55,7 +55,7 @@ class Truth:
             elif key[:2] == CLUSTERS:
                 truth.clusters[key.name] = obj
             elif key[:2] == DETACHED:
-                truth.left.add(obj["spec"]["cluster"])
+                truth.left[obj["spec"]["cluster"]] = obj["spec"]["keep_workloads"]
             elif key.resource == "namespaces":
                 truth.namespaces.add(key.name)
         return truth
