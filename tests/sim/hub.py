@@ -149,15 +149,15 @@ class Hub:
         """A stream with the certificate of a cluster."""
         cluster = who.cluster
         self.partings.pop(cluster, None)
+        older = self.sessions.pop(cluster, None)
+        if older is not None:
+            older[1].open = False
+            self.placing.answers.disconnected(cluster)
         if self.get(Key(*CLUSTERS, "", cluster)) is None:
             gone = farewell.detached(self.cache, who)
             if gone is not None:
                 self.partings[cluster] = who, gone, connection
             return gone is not None
-        older = self.sessions.pop(cluster, None)
-        if older is not None:
-            older[1].open = False
-            self.placing.answers.disconnected(cluster)
         session = HubSession(
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
@@ -256,6 +256,8 @@ class Hub:
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
             key = event.entry.key
+            if (key.group, key.resource) == CLUSTERS and event.type == "DELETED":
+                self.placing.answers.forget(key.name)
             if (key.group, key.resource) != CLUSTERS or key.name not in self.sessions:
                 continue
             if event.type == "DELETED":
