@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from towline.agent.config import AgentConfig
 from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
 from towline.certs.rotation import Authorities
+from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase
+from towline.hub.gateway import farewell
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.gateway.server import CLUSTERS, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
@@ -83,7 +85,12 @@ class Hub:
             answer = await enrolment.enroll(await request.json())
             return web.json_response(answer.body, status=answer.status)
 
+        async def left(request: web.Request) -> web.Response:
+            answer = farewell.asked(self.rows, HUB, await request.json())
+            return web.json_response(answer.body, status=answer.status)
+
         served = web.Application()
+        served.router.add_post("/towline/v1/farewell", left)
         served.router.add_get("/towline/v1/ca", ca)
         served.router.add_post("/towline/v1/enroll", enroll)
         runner = web.AppRunner(served)
@@ -175,6 +182,33 @@ async def test_join_apply_cut_off_restart_remove(user: User, hub: Hub, config: A
         await until(lambda: hub.phase("one") == Phase.REMOVED)
         assert await user.get(config_map_ref("one")) is None
         assert await user.get(config_map_ref("three")) is not None
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["in time", "after its certificate's end"])
+async def test_an_agent_that_comes_back_after_its_cluster_left_removes_what_it_has_and_ends(
+    user: User, hub: Hub, config: AgentConfig, expired: bool
+) -> None:
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            hub.table.put("member1", work("one"), work("kept", preserve=True))
+            await until(lambda: all(hub.phase(n) == Phase.APPLIED for n in ("one", "kept")))
+        identity = identities.load(config.data_dir)
+        assert identity is not None
+        if expired:
+            who = authority.agent_identity(identity.certificate_pem.encode())
+            key = authority.load_key(identity.key_pem.encode()).public_key()
+            old = hub.ca.issue_agent(who, key, time.time() - 30 * 86400)
+            identities.save(config.data_dir, replace(identity, certificate_pem=old.decode()))
+        left = asdict(Detached("member1", identity.cluster_uid, 0, False, False, time.time()))
+        row = {"kind": "Detached", "metadata": {"name": identity.object_uid}, "spec": left}
+        hub.rows.put(key_of(identity.object_uid), row)
+        hub.rows.delete(Key(*CLUSTERS, "", "member1"))
+        async with asyncio.timeout(SECONDS):
+            await app.run(config)
+    assert await user.get(config_map_ref("one")) is None
+    kept = await user.get(config_map_ref("kept"))
+    assert kept is not None and "karmada.io/managed" not in (kept["metadata"].get("labels") or {})
 
 
 async def test_a_detached_cluster_goes_on_with_what_it_has(user: User, hub: Hub, config: AgentConfig) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.agent.member import SECONDS
 from tests.agent.test_capacity import node, pod
+from tests.agent.test_waiting import AT
+from tests.agent.test_waiting import pod as stuck_pod
 from towline.agent.capacity import Capacity
 from towline.agent.census import Census
 from towline.agent.kubernetes import Answer, MemberUnreachable, Refused
@@ -90,7 +92,11 @@ class Counted:
     def __init__(self, script: Script) -> None:
         self.capacity = Capacity()
         self.said: list[fleet.Capacity] = []
-        self.census = Census(script, self.capacity, self.said.append, lambda: 0.0, seconds=0.0)  # type: ignore[arg-type]
+        self.now = 0.0
+        self.census = Census(
+            script, self.capacity, self.said.append, lambda: 0.0, seconds=0.0,  # type: ignore[arg-type]
+            ours=lambda workload: workload.namespace != "theirs", now=lambda: self.now,
+        )  # fmt: skip
 
     async def heard(self, count: int) -> fleet.Capacity:
         async with asyncio.timeout(SECONDS):
@@ -193,6 +199,24 @@ async def test_an_agent_that_may_not_read_pods_says_so_once_and_counts_nothing(
             assert "pods cannot be counted: pods is forbidden" in record.message
             script.lists[PODS_PATH] = [page(9)]
             assert (await counted.heard(1)).nodes == 1, "it heals when it may"
+
+
+async def test_pods_that_find_no_node_count_when_their_time_has_come() -> None:
+    """No event tells of that: nothing changes in the member while time passes."""
+    script = Script({NODES: [page(5, node())], PODS_PATH: [page(7, waiting("a"), waiting("b", "theirs"))]})
+    async with counting(script, settings=None) as counted:
+        counted.now = AT + 299.95
+        counted.census.settings(fleet.Settings(unschedulable_seconds=300))
+        assert not (await counted.heard(1)).stuck
+        counted.now = AT + 300
+        (stuck,) = (await counted.heard(2)).stuck
+        assert (stuck.namespace, stuck.name, stuck.pods, stuck.unschedulable) == ("shop", "web", 1, 1)
+
+
+def waiting(uid: str, namespace: str = "shop") -> dict[str, Any]:
+    found: dict[str, Any] = stuck_pod(uid)
+    found["metadata"]["namespace"] = namespace
+    return found
 
 
 async def test_nothing_is_said_before_the_hub_said_how() -> None:

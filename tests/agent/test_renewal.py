@@ -27,6 +27,7 @@ class Hub:
         self.asked = 0
         self.saved: list[Identity] = []
         self.sessions = 0
+        self.ended: list[Identity] = []
         self.connected = True
         self.cluster = "member1"
         self.bundle_pem = CA.bundle_pem
@@ -37,7 +38,8 @@ class Hub:
             "member1", "hub:1", "u", authority.key_pem(key).decode(), pem.decode(), CA.bundle_pem.decode()
         )
         self.renewal = Renewal(
-            first, save=self.save, renew=self.renew, changed=self.changed, now=lambda: self.now, jitter=lambda: 0.5
+            first, save=self.save, renew=self.renew, changed=self.changed, expired=self.expired,
+            now=lambda: self.now, jitter=lambda: 0.5,
         )  # fmt: skip
 
     async def save(self, identity: Identity) -> None:
@@ -46,6 +48,9 @@ class Hub:
 
     def changed(self) -> None:
         self.sessions += 1
+
+    async def expired(self, identity: Identity) -> None:
+        self.ended.append(identity)
 
     async def renew(self, csr_pem: bytes) -> fleet.RenewResponse | None:
         self.asked += 1
@@ -96,9 +101,10 @@ async def test_without_a_session_it_is_tried_again_and_an_end_is_told(
     hub.connected = False
     hub.now = NOW + 5 * DAY
     assert await hub.renewal.step() == RETRY_SECONDS
-    assert "expired" not in caplog.text
+    assert "expired" not in caplog.text and hub.ended == []
     hub.now = NOW + 8 * DAY
     await hub.renewal.step()
+    assert hub.ended == [hub.renewal.identity], "it may ask in another way whether its cluster has left"
     assert "towline join member1" in caplog.text and hub.sessions == 0
 
 

@@ -191,17 +191,17 @@ async def test_of_a_modern_event_only_the_series_changes(api: Served) -> None:
 
 
 async def test_a_kind_that_nothing_acts_on_says_so(api: Served) -> None:
-    path = "/apis/remedy.karmada.io/v1alpha1/remedies"
-    remedy = {
-        "apiVersion": "remedy.karmada.io/v1alpha1",
-        "kind": "Remedy",
+    path = "/apis/search.karmada.io/v1alpha1/resourceregistries"
+    registry = {
+        "apiVersion": "search.karmada.io/v1alpha1",
+        "kind": "ResourceRegistry",
         "metadata": {"name": "r"},
-        "spec": {},
+        "spec": {"targetCluster": {}, "resourceSelectors": [{"apiVersion": "v1", "kind": "Pod"}]},
     }
-    made = await api("POST", path, remedy)
-    told = '299 - "Remedy is stored, but this version of Towline does not act on it yet"'
+    made = await api("POST", path, registry)
+    told = '299 - "ResourceRegistry is stored, but this version of Towline does not act on it yet"'
     assert (made.code, made.headers.getall("Warning")) == (201, [told])
-    changed = await api.patch(f"{path}/r", {"spec": {"actions": ["TrafficControl"]}})
+    changed = await api.patch(f"{path}/r", {"spec": {"targetCluster": {"clusterNames": ["m1"]}}})
     assert changed.headers.getall("Warning") == [told]
-    applied = await api.apply(f"{path}/s", {**remedy, "metadata": {"name": "s"}})
+    applied = await api.apply(f"{path}/s", {**registry, "metadata": {"name": "s"}})
     assert (applied.code, applied.headers.getall("Warning")) == (201, [told])

@@ -327,3 +327,22 @@ async def test_a_waiter_is_told() -> None:
             await asyncio.sleep(0)
             await hub.put(cluster("m1"))
         assert waiting.result()
+
+
+# --- clusters that leave --------------------------------------------------------------------------------------
+
+
+async def test_what_a_leaving_cluster_keeps_is_let_go_of() -> None:
+    async with running() as hub:
+        await placed(hub)
+        m1 = Key("cluster.karmada.io", "clusters", "", "m1")
+        await hub.delete(m1)
+        await hub.settle()
+        assert hub.work("m1", WORK).removing and not hub.work("m1", WORK).preserve
+        leaving = copy(hub.get(m1))
+        leaving["metadata"]["annotations"] = {"towline.io/exit-workloads": "Keep"}
+        await hub.put(leaving)
+        assert hub.work("m1", WORK).preserve, "also when it is chosen late"
+        leaving["metadata"]["annotations"] = {"towline.io/exit-workloads": "Remove"}
+        await hub.put(leaving)
+        assert not hub.work("m1", WORK).preserve and not hub.work("m2", WORK).removing

@@ -376,6 +376,20 @@ def test_an_unschedulable_wish_keeps_the_targets() -> None:
     assert condition(world)["reason"] == "Unschedulable"
 
 
+def test_an_unschedulable_wish_keeps_no_target_that_is_no_cluster_any_more() -> None:
+    two = {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 2, "maxGroups": 2}]}
+    world = a_world(deployment(), policy("web", [BY_KIND], two))
+    world.put(cluster("m1", finalizers=[names.CLUSTER_FINALIZER]))
+    propagate(world)
+    at = Key("cluster.karmada.io", "clusters", "", "m1")
+    world.delete(at)
+    propagate(world)
+    assert clusters_of(world) == {"m1": 3, "m2": 3}, "what runs is not taken away"
+    del world.objects[at]
+    propagate(world)
+    assert clusters_of(world) == {"m2": 3}
+
+
 DIVIDED = {"replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted"}}
 
 

@@ -75,6 +75,7 @@ def wrong(obj: Object, old: Object | None = None) -> dict[str, str]:
         ("policy.karmada.io/v1alpha1", "ClusterOverridePolicy", "clusteroverridepolicies", ("cop",), False, False,
          ["Age"]),
         ("policy.karmada.io/v1alpha1", "ClusterTaintPolicy", "clustertaintpolicies", (), False, False, ["Age"]),
+        ("remedy.karmada.io/v1alpha1", "Remedy", "remedies", (), False, False, ["Age"]),
         ("work.karmada.io/v1alpha2", "ResourceBinding", "resourcebindings", ("rb",), True, True,
          ["Scheduled", "FullyApplied", "Age"]),
         ("work.karmada.io/v1alpha2", "ClusterResourceBinding", "clusterresourcebindings", ("crb",), False, True,

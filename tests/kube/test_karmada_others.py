@@ -137,7 +137,6 @@ FINE = [
         ("MultiClusterService", "multiclusterservices", ("mcs",), True, True, ["Age"]),
         ("MultiClusterIngress", "multiclusteringresses", ("mci",), True, True, ["Age"]),
         ("FederatedResourceQuota", "federatedresourcequotas", (), True, True, ["Overall", "Overall_Used"]),
-        ("Remedy", "remedies", (), False, False, ["Age"]),
         ("ResourceRegistry", "resourceregistries", (), False, True, ["Age"]),
     ],
 )  # fmt: skip

@@ -108,7 +108,9 @@ class Agent:
     def __init__(self, call: Any, cluster: str, uid: str, desired: Desired | None = None) -> None:
         self.call = call
         self.desired = desired if desired is not None else Desired()
-        self.session = AgentSession(self.desired, cluster=cluster, cluster_uid=uid, agent_version="0")
+        self.session = AgentSession(
+            self.desired, cluster=cluster, cluster_uid=uid, agent_version="0", object_uid=f"object-{cluster}"
+        )
         self.effects: list[Any] = []
         self.session.open(time.time())
 

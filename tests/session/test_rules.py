@@ -650,8 +650,15 @@ def test_capacity_and_facts_are_told_on_change_and_in_every_exchange() -> None:
         fleet.Capacity(allocated={"cpu": -1}),
         fleet.Capacity(allocating={"not a name": 1}),
         fleet.Capacity(graded=[fleet.Graded(grade=i) for i in range(257)]),
+        fleet.Capacity(stuck=[fleet.Stuck(name=str(i)) for i in range(1001)]),
     ],
-    ids=["too many resources", "below nothing", "no name of a resource", "too many grades"],
+    ids=[
+        "too many resources",
+        "below nothing",
+        "no name of a resource",
+        "too many grades",
+        "too much that is stuck",
+    ],
 )
 def test_a_capacity_that_cannot_be_breaks_the_protocol(capacity: fleet.Capacity) -> None:
     pair = Pair()

@@ -12,9 +12,9 @@ from tests.sim.member import Member, Refused, Unreachable
 from tests.sim.network import Connection
 from towline.agent import execution
 from towline.agent.cutoff import Cutoff
-from towline.agent.desired import Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
+from towline.agent.desired import Changed, Desired, HeldWork, HubSeen, Persist, Reconcile, Ref
 from towline.agent.execution import ABSENT, UNKNOWN, Applied, Mode, Observation, Owner, Seen
-from towline.agent.session import AgentSession, Closed, Configure, Effect, Estimate, NotCutOff
+from towline.agent.session import AgentSession, Closed, Configure, Detached, Effect, Estimate, NotCutOff
 from towline.hub.decide.wire import canonical
 from towline.kube import interpreter, names
 from towline.kube.objects import Object
@@ -50,6 +50,8 @@ class Agent:
         self.clock_rate = 1.0
         """How much faster than the hub's its clock runs."""
         self.running = False
+        self.object_uid = ""
+        """Of the Cluster object that its certificate is for."""
         self.unwelcome = False
         self._rng, self._now, self._die = rng, lambda: now() * self.clock_rate, die
         self.connection: Connection | None = None
@@ -87,7 +89,7 @@ class Agent:
         self.connection = connection
         self.session = AgentSession(
             self.desired, cluster=self.cluster, cluster_uid=f"uid-{self.cluster}", agent_version="0",
-            jitter=self._rng.random(),
+            jitter=self._rng.random(), object_uid=self.object_uid,
         )  # fmt: skip
         self.session.open(self._now())
         self.found_up = None
@@ -127,6 +129,8 @@ class Agent:
                 self.unwelcome = not effect.reconnect
                 self.hang_up()
                 return
+            if isinstance(effect, Detached):
+                self._search(effect)
             if isinstance(effect, Configure):
                 self.grades = [row.grade for row in effect.settings.grades]
             if isinstance(effect, Estimate) and self.session is not None:
@@ -142,6 +146,17 @@ class Agent:
         if self.session is not None and self.member.up != self.found_up:
             self.found_up = self.member.up
             self.session.state(fleet.Facts(kubernetes_version="v1.32.0", api_server_ready=self.found_up))
+
+    def _search(self, said: Detached) -> None:
+        """A lost disk does not know what is in the member."""
+        if self.desired.hub.store_id or said.remains == fleet.LEAVE:
+            return
+        changed = Changed()
+        for ref, owner in self.member.managed().items():
+            preserve = said.remains != fleet.REMOVE or ref.kind == "Namespace"
+            self.desired.adopt(owner.name, [ref], preserve, changed)
+        effects = [changed.persist(), *map(Reconcile, changed.names)]
+        self.unwritten += [(effect, None) for effect in effects]
 
     def _count(self) -> None:
         """As if each object of the member were a pod, and each grade of the hub's had one node more than the last."""

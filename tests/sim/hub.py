@@ -10,11 +10,13 @@ from typing import Any
 
 from tests.decide.world import KINDS
 from tests.sim.network import Connection
+from towline.certs.authority import AgentIdentity
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.table import CONTROLLERS, World
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.detached import Detached
 from towline.hub.decide.plan import Ask, EventNote
-from towline.hub.gateway import effects
+from towline.hub.gateway import effects, farewell
 from towline.hub.gateway.breaker import Breaker
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import HubIdentity
@@ -25,8 +27,9 @@ from towline.hub.store.fleet import ClusterFacts, Fleet
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import CLUSTERS, WorkTable
-from towline.kube.objects import Key, Object, copy, encode, finalizers_of, is_deleting, with_metadata
+from towline.kube.objects import Key, Object, copy, encode, finalizers_of, is_deleting, uid_of, with_metadata
 from towline.kube.wishes import Wish, of_replicas
+from towline.proto import fleet_pb2 as fleet
 
 
 class FlakyStore:
@@ -87,6 +90,8 @@ class Hub:
         self.identity = HubIdentity("store-1", epoch)
         self.sessions: dict[str, tuple[HubSession, Connection]] = {}
         self.breakers: dict[str, Breaker] = {}
+        self.partings: dict[str, tuple[AgentIdentity, Detached, Connection]] = {}
+        """Agents of clusters that left, whose Hello is to be answered."""
         self.violations: list[str] = []
         self.asked: set[object] = set()
         """Who asked for room and was not told yet that the answers are there."""
@@ -140,14 +145,19 @@ class Hub:
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
-    def accept(self, cluster: str, connection: Connection) -> bool:
-        """A stream with the certificate of `cluster`."""
-        if self.cache.get(Key(*CLUSTERS, "", cluster)) is None and self.loaded:
-            return False
+    def accept(self, who: AgentIdentity, connection: Connection) -> bool:
+        """A stream with the certificate of a cluster."""
+        cluster = who.cluster
+        self.partings.pop(cluster, None)
         older = self.sessions.pop(cluster, None)
         if older is not None:
             older[1].open = False
             self.placing.answers.disconnected(cluster)
+        if self.get(Key(*CLUSTERS, "", cluster)) is None:
+            gone = farewell.detached(self.cache, who)
+            if gone is not None:
+                self.partings[cluster] = who, gone, connection
+            return gone is not None
         session = HubSession(
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
@@ -158,6 +168,7 @@ class Hub:
 
     def talk(self, cluster: str, most: int = 1000) -> None:
         """Take in what has come, send what there is to say."""
+        self._part(cluster)
         session, connection = self.sessions.get(cluster, (None, None))
         if session is None or connection is None:
             return
@@ -180,6 +191,20 @@ class Hub:
             self.fleet.disconnected(cluster, self._now())
             self.placing.answers.disconnected(cluster)
             del self.sessions[cluster]
+
+    def _part(self, cluster: str) -> None:
+        """Answer the Hello of an agent whose cluster left, and end."""
+        if cluster not in self.partings:
+            return
+        who, gone, connection = self.partings[cluster]
+        batch = connection.at_hub()
+        if batch is not None and batch.frames[0].HasField("hello"):
+            said = farewell.farewell(gone, who, batch.frames[0].hello, self.identity, self._clusters())
+            connection.to_agent(fleet.HubBatch(sequence=1, frames=[fleet.HubFrame(go_away=said)]))
+            del self.partings[cluster]
+
+    def _clusters(self) -> list[Object]:
+        return [entry.object for entry in self.cache.list(*CLUSTERS)]
 
     def _carry_out(self, cluster: str, session: HubSession) -> None:
         for effect in session.take_effects():
@@ -231,10 +256,15 @@ class Hub:
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
             key = event.entry.key
+            if (key.group, key.resource) == CLUSTERS and event.type == "DELETED":
+                self.placing.answers.forget(key.name)
             if (key.group, key.resource) != CLUSTERS or key.name not in self.sessions:
                 continue
             if event.type == "DELETED":
-                self.sessions[key.name][0].close("detached", reconnect=False)
+                who = AgentIdentity(key.name, uid_of(event.entry.object))
+                gone = farewell.detached(self.cache, who)
+                verdict = farewell.verdict(gone, who) if gone is not None else None
+                self.sessions[key.name][0].close("detached", reconnect=False, detached=verdict)
             else:
                 self.sessions[key.name][0].tell(settings_of(event.entry.object))
 

@@ -43,7 +43,7 @@ class PairSimulation(Simulation):
             self._came(name, self.at[name], connection)
 
     def _came(self, name: str, hub: Hub, connection: Connection) -> None:
-        if self.known.get(name) not in (None, hub):
+        if self.known.get(name) not in (None, hub) and name in hub.breakers:  # not for a farewell
             hub.breakers[name].spend_window(self.now)
 
     async def _pump(self) -> None:

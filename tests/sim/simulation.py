@@ -18,10 +18,11 @@ from tests.sim.member import Member, Violation
 from tests.sim.network import Connection, Weather
 from tests.sim.truth import OVERRIDES, SHOP, Truth, differences, overriding
 from towline.agent.desired import Ref
+from towline.certs.authority import AgentIdentity
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
-from towline.kube import names
-from towline.kube.objects import Key, Object, is_deleting
+from towline.kube import exits, names
+from towline.kube.objects import Key, Object, is_deleting, uid_of, with_metadata
 
 MEMBERS = ("member1", "member10", "member2")
 """One name is another's beginning: identities are equal or they are not."""
@@ -47,6 +48,10 @@ class Simulation:
         self.hub: Hub | None = None
         self.wanted_always: dict[tuple[str, Ref], bool] = {}
         """Everything that was ever wanted somewhere -> whether it has been wanted ever since."""
+        self.vandalized: set[Ref] = set()
+        self.leaving: set[str] = set()
+        self.kept: set[tuple[str, Ref]] = set()
+        """What was wanted in a cluster when it left to keep it."""
         self.truth = Truth()
         self._truth_at = 0
         self.members = {name: Member(name, lambda: self.now, self._may_delete) for name in MEMBERS}
@@ -83,6 +88,7 @@ class Simulation:
         await hub.put(world.namespace(SHOP))
         for name in MEMBERS:
             await hub.put(world.cluster(name, id=f"uid-{name}"))
+            self.agents[name].object_uid = uid_of(hub.get(Key(*CLUSTERS, "", name)) or {})
         for name in ("steady-1", "steady-2", "conflict"):
             await self._create(name, world.configmap(name, SHOP, v="0"), set(MEMBERS))
         await self._create("steady-app", world.deployment("steady-app", SHOP), set(MEMBERS))
@@ -143,6 +149,13 @@ class Simulation:
             return
         self.truth, self._truth_at = Truth.of(self.store.store), revision
         wanted = set(self.truth.wanted())
+        for name, cluster in self.truth.clusters.items():
+            if is_deleting(cluster) and not exits.exit_of(cluster).keep_workloads:
+                self.kept = {at for at in self.kept if at[0] != name}
+            elif is_deleting(cluster) and name not in self.leaving:
+                self.leaving.add(name)
+                self.kept |= {at for at, always in self.wanted_always.items() if always and at[0] == name}
+        self.kept = {at for at in self.kept if self.truth.left.get(at[0], True)}
         for at in self.wanted_always:
             if at not in wanted:
                 self.wanted_always[at] = False
@@ -156,7 +169,7 @@ class Simulation:
         for ref, owner in member.managed().items():
             if owner.namespace != names.execution_namespace(name):
                 raise Violation(f"{name}: {ref} belongs to {owner}")
-            if not self.truth.known(name, ref) and not self.restored:
+            if not self.truth.known(name, ref) and not self.restored and name not in self.truth.left:
                 raise Violation(f"{name}: {ref} is there and the hub does not know it any more")
         for hub in self._hubs:
             if hub.violations:
@@ -166,7 +179,7 @@ class Simulation:
         if ref.kind == "Namespace":
             return False  # nobody deletes the hub's namespace here
         self._look()
-        return not self.wanted_always.get((cluster, ref), False)
+        return not self.wanted_always.get((cluster, ref), False) and (cluster, ref) not in self.kept
 
     def _dies(self) -> bool:
         return not self.healthy and self.rng.random() < 0.01
@@ -228,7 +241,7 @@ class Simulation:
         if not self.healthy and self.rng.random() < 0.3:
             return
         connection = self.connections[name] = Connection(self.rng, self.weather)
-        if hub.accept(name, connection):
+        if hub.accept(AgentIdentity(name, agent.object_uid), connection):
             agent.connect(connection)
 
     async def _bad_weather(self) -> None:
@@ -278,6 +291,7 @@ class Simulation:
         ref = self.rng.choice(ours)
         if self.rng.random() < 0.4:
             member.vandalize(ref)
+            self.vandalized.add(ref)
         elif ref.kind == "ConfigMap":
             member.tamper(ref, ("data", self.rng.choice(("v", "other"))), "tampered")
         else:
@@ -374,8 +388,16 @@ class Simulation:
             self._look()
 
     async def _detach(self) -> None:
-        """A cluster leaves; what it holds of us is taken out first, namespaces are left behind."""
-        if self.hub is not None and self.hub.loaded and self.rng.random() < 0.3:
+        """A cluster leaves, or is to leave otherwise than before: with or without what it holds of us, waiting for its agent
+        or not. Namespaces are left behind in any case."""
+        if self.hub is None or not self.hub.loaded or self.rng.random() < 0.5:
+            return
+        cluster = self.truth.clusters.get("member10")
+        if cluster is not None:
+            notes = {exits.WORKLOADS: self.rng.choice((exits.KEEP, exits.REMOVE))}
+            if self.rng.random() < 0.3:
+                notes[exits.FORCE] = "true"
+            await self.hub.put(with_metadata(cluster, annotations=notes))
             await self.hub.delete(Key(*CLUSTERS, "", "member10"))
 
     async def _regrade(self) -> None:
@@ -462,7 +484,7 @@ class Simulation:
 
 
 ACTIONS = {
-    "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 1, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
+    "write_template": 14, "write_steady": 4, "move": 10, "flip": 6, "detach": 2, "delete": 6, "nothing": 10, "tamper": 8, "foreign": 2,
     "bad_weather": 5, "partition": 4, "hang_up": 3, "crash_hub": 4, "revive_hub": 12, "crash_agent": 5, "revive_agents": 10,
     "member_down": 3, "members_up": 6, "flaky_store": 3, "regrade": 2, "override": 6,
 }  # fmt: skip

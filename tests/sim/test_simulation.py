@@ -8,6 +8,7 @@ import pytest
 
 from tests.sim.failing import FailingSimulation
 from tests.sim.pairs import PairSimulation
+from tests.sim.parting import PartingSimulation
 from tests.sim.restored import RestoredSimulation
 from tests.sim.simulation import Simulation
 
@@ -18,6 +19,8 @@ FAILING_SHARE = 2
 
 PAIR_SHARE = 2
 """The same for two hubs on one store."""
+PARTING_SHARE = 5
+"""And for a cluster that is forced out."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,6 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         test_a_restored_store_takes_nothing_away: RESTORED_SHARE,
         test_members_that_fail: FAILING_SHARE,
         test_faults_and_convergence_with_two_hubs: PAIR_SHARE,
+        test_a_cluster_that_was_forced_out_returns_late: PARTING_SHARE,
     }
     count = max(1, count // share.get(metafunc.function, 1))
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
@@ -66,3 +70,10 @@ async def test_members_that_fail(seed: int, caplog: pytest.LogCaptureFixture) ->
     except BaseException:
         print(f"seed {seed}: {' '.join(simulation.trace)}")
         raise
+
+
+async def test_a_cluster_that_was_forced_out_returns_late(
+    seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    await explained(PartingSimulation(seed), seed)

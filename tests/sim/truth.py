@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from tests.sim.member import Member
 from towline.agent.desired import Ref
+from towline.hub.decide.detached import DETACHED
 from towline.hub.store.contract import Row
 from towline.hub.store.memory import MemoryStore
 from towline.hub.store.works import CLUSTERS
@@ -31,6 +32,8 @@ class Truth:
     bindings: dict[str, Object] = field(default_factory=dict)
     clusters: dict[str, Object] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
+    left: dict[str, bool] = field(default_factory=dict)
+    """Clusters whose agents are to be told that they left, and whether they keep what they have."""
 
     @classmethod
     def of(cls, store: MemoryStore) -> Truth:
@@ -51,6 +54,8 @@ class Truth:
                 truth.bindings[key.name] = obj
             elif key[:2] == CLUSTERS:
                 truth.clusters[key.name] = obj
+            elif key[:2] == DETACHED:
+                truth.left[obj["spec"]["cluster"]] = obj["spec"]["keep_workloads"]
             elif key.resource == "namespaces":
                 truth.namespaces.add(key.name)
         return truth

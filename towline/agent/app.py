@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,16 +26,21 @@ from towline.agent.census import Census
 from towline.agent.config import AgentConfig
 from towline.agent.connection import Connection
 from towline.agent.cutoff import Cutoff
-from towline.agent.desired import Desired, Persist
+from towline.agent.desired import Changed, Desired, Persist
 from towline.agent.disk import Disk, Kept
+from towline.agent.exit import AGENT, Exit, remove_agent
 from towline.agent.facts import Facts, cluster_uid
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
+from towline.agent.leftovers import find
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.renewal import Renewal
+from towline.agent.waiting import Workload
 from towline.agent.watcher import Watcher
 from towline.agent.writer import Writer
 from towline.certs import tokens
+from towline.kube import names
+from towline.proto import fleet_pb2 as fleet
 
 __all__ = ["AgentConfig", "AgentError", "run"]
 
@@ -105,7 +111,7 @@ class _Agent:
     async def run(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                applier = await self._start(group)
+                applier = await self._start(group, stop)
                 await stop.wait()
                 log.info("stopping")
                 applier.stop()
@@ -117,7 +123,7 @@ class _Agent:
         except* _Stop:
             pass
 
-    async def _start(self, group: asyncio.TaskGroup) -> Applier:
+    async def _start(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> Applier:
         config, member, disk, identity = self._config, self._member, self._disk, self._identity
         log.info(
             "agent of cluster %s, hub %s, %d Works on disk",
@@ -130,7 +136,7 @@ class _Agent:
             identity.cluster,
             disk,
             persist=disk.persist,
-            outbox=lambda: connection.send_soon(),
+            outbox=lambda: self._said(connection, exit_),
             group=group,
             now=time.monotonic,
             jitter=random.random,
@@ -148,15 +154,22 @@ class _Agent:
             answering,
             self._heard,
             lambda trust: renewal.told(trust),
+            lambda detached: exit_.told(detached),
             lambda gateways, reached: renewal.hubs_at(gateways, reached),
             clock=_steady,
             jitter=random.random,
         )
+        home = _pods_namespace(config)
+        exit_ = Exit(
+            identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
+            search=lambda remains: self._search(applier, remains),
+            remove=lambda: remove_agent(member, home, config.allow_namespaces, asyncio.sleep),
+        )  # fmt: skip
         renewal = Renewal(
             identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
-            changed=connection.rebuild, now=time.time, jitter=random.random,
+            changed=connection.rebuild, expired=lambda identity: self._ask_farewell(connection, identity), now=time.time, jitter=random.random,
         )  # fmt: skip
-        census = Census(member, capacity, connection.room, random.random)
+        census = Census(member, capacity, connection.room, random.random, ours=self._is_ours, now=time.time)
         discovery = Discovery(member)
         allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
@@ -187,8 +200,40 @@ class _Agent:
         )
         group.create_task(self._enforce(applier), name="begin to enforce")
         group.create_task(renewal.run(), name="renewal")
+        group.create_task(exit_.run(), name="exit")
         group.create_task(self._stop_in_time(applier), name="stop in time")
         return applier
+
+    def _is_ours(self, workload: Workload) -> bool:
+        return self._desired.get(names.work_name(*workload, "Deployment")) is not None
+
+    def _said(self, connection: Connection, exit_: Exit) -> None:
+        """There is something new to say, or something less to do."""
+        connection.send_soon()
+        exit_.look()
+
+    async def _ask_farewell(self, connection: Connection, identity: Identity) -> None:
+        """Whether the cluster was detached, asked by an agent that came back too late to be let in."""
+        try:
+            said = await identities.farewell(identity, self._desired.hub)
+        except HubUnreachable as error:
+            log.info("%s", error)
+            return
+        if said is not None:
+            connection.part(said)
+
+    async def _search(self, applier: Applier, remains: int) -> None:
+        """Find what is left in the member of Works that a lost disk knew."""
+        if self._desired.hub.store_id or remains == fleet.LEAVE:
+            return
+        cluster = self._identity.cluster
+        found = await _patiently("the member", lambda: find(self._member, cluster), (MemberUnreachable,))
+        changed = Changed()
+        for name, leftover in found.items():
+            preserve = leftover.preserve or remains != fleet.REMOVE
+            self._desired.adopt(name, leftover.refs, preserve, changed)
+        log.warning("%d Works that this agent did not know are still in the member", len(changed.names))
+        self._disk.persist(changed.persist(), partial(applier.reconcile_all, changed.names))
 
     async def _enforce(self, applier: Applier) -> None:
         """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must
@@ -308,13 +353,18 @@ async def _save(config: AgentConfig, member: Member, secret: str, identity: Iden
 
 
 def _pods_secret(config: AgentConfig) -> str:
+    namespace = _pods_namespace(config)
+    return f"{namespace}/{AGENT}" if namespace else ""
+
+
+def _pods_namespace(config: AgentConfig) -> str:
+    """Where this agent runs as a pod; empty for a process."""
     if config.kubeconfig is not None:
         return ""
     try:
-        namespace = os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+        return os.environ.get("POD_NAMESPACE") or _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
     except OSError:
         return ""
-    return f"{namespace}/towline-agent"
 
 
 def _steady() -> float:

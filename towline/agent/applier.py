@@ -135,6 +135,10 @@ class Applier:
         work.settled = None
         self._enqueue(work)
 
+    def reconcile_all(self, work_names: Iterable[str]) -> None:
+        for name in work_names:
+            self.reconcile(name)
+
     def retry_all(self) -> None:
         """The member can be reached again: nobody needs to wait any longer."""
         for work in list(self._works.values()):
@@ -224,6 +228,7 @@ class Applier:
             return
         row = self._desired.get(work.name)
         if row is None:
+            self._unindex(work, ())
             self._works.pop(work.name, None)
             return
         self._index(work, row)
@@ -234,15 +239,15 @@ class Applier:
     def _index(self, work: _Work, row: HeldWork) -> None:
         """Note which objects this Work has, so that the watches' news find it."""
         refs = row.refs
-        self._unindex(work, row)
+        self._unindex(work, row.leftovers)
         work.refs = refs
         for ref in dict.fromkeys((*refs, *work.applied, *row.leftovers)):
             self._by_ref[ref] = (*self._by_ref.get(ref, ()), work.name)
         ranks = [execution.rank(ref) for ref in refs or row.leftovers]
         work.rank = _RANK_REMOVAL - min(ranks, default=0) if row.removing else min(ranks, default=0)
 
-    def _unindex(self, work: _Work, row: HeldWork) -> None:
-        for ref in (*work.refs, *work.applied, *row.leftovers):
+    def _unindex(self, work: _Work, leftovers: Iterable[Ref]) -> None:
+        for ref in (*work.refs, *work.applied, *leftovers):
             others = tuple(name for name in self._by_ref.pop(ref, ()) if name != work.name)
             if others:
                 self._by_ref[ref] = others
@@ -425,7 +430,7 @@ class Applier:
         )
 
     def _removed(self, work: _Work, row: HeldWork) -> None:
-        self._unindex(work, row)
+        self._unindex(work, row.leftovers)
         self._works.pop(row.name, None)
         self._changed.pop(row.name, None)
         self._fewer_kinds = True

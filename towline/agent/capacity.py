@@ -14,6 +14,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from towline.agent.quotas import Quota, leaves_more, quota_of
+from towline.agent.waiting import Waiting, Workload, unschedulable_since, workload_of
 from towline.kube import amounts
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.cells import at, maps, table
@@ -77,6 +78,7 @@ class Capacity:
         after an answer had counted them. The sums of before and after may be the same then, and the hub goes by the answer."""
         self._answered = False
         """Whether the hub was told of room since a pod went last."""
+        self.waiting = Waiting()
         self._pods: dict[str, _Pod] = {}
         self._strays: dict[str, NodeRoom] = {}
         """Nodes that pods name and that are not known (yet, or any more). They count as nothing."""
@@ -122,7 +124,8 @@ class Capacity:
             return
         spec = at(pod, "spec")
         node = intern(str(at(spec, "nodeName") or ""))
-        found = _Pod(node, _requests(tuple(effective_requests(spec).items())))
+        since = unschedulable_since(pod) if not node else 0.0
+        found = _Pod(node, _requests(tuple(effective_requests(spec).items())), workload_of(pod), since)
         known = self._pods.get(uid)
         if found == known:
             return
@@ -199,6 +202,7 @@ class Capacity:
 
     def _load(self, pod: _Pod, times: int) -> None:
         """Count a pod in (1) or out (-1)."""
+        self.waiting.count(pod.workload, pod.since, times)
         if not pod.node:
             _add(self._allocating, pod.requests, times)
             _add(self._allocating, {PODS: 1}, times)
@@ -241,6 +245,9 @@ class _Pod(NamedTuple):
     """Empty: it waits for one."""
     requests: Amounts
     """Shared between pods: never changed."""
+    workload: Workload | None
+    since: float
+    """When it found no node; 0: it has one, or nobody has looked."""
 
 
 def _room_of(node: Object, known: NodeRoom | None) -> NodeRoom:

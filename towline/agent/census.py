@@ -6,15 +6,18 @@ Of what streams by only the fields that are counted are parsed, and only what `C
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, TypedDict, TypeVar
 
 import msgspec
 
 from towline.agent.capacity import Capacity, quota_key
 from towline.agent.kubernetes import Member, MemberUnreachable, Refused
+from towline.agent.waiting import Workload
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.grades import Grade, Scale
 from towline.kube.objects import Object, name_of, uid_of
@@ -29,26 +32,28 @@ _WATCH_SECONDS = 300
 _BACKOFF_SECONDS = (0.5, 60.0)
 _FAILURES_MAX = 16
 _RESOURCES_MAX = 256
+_STUCK_MAX = 1_000
 _INT64_MAX = 2**63 - 1
 
 
 class Census:
     """`say(frame)` is called when both nodes and pods were counted and `settings` has been called, and with every change
-    from then on, at most every `seconds`."""
+    from then on, at most every `seconds`. `ours(workload)`: whether the hub may hear of it; `now` is epoch seconds."""
 
     def __init__(
-        self,
-        member: Member,
-        capacity: Capacity,
-        say: Callable[[fleet.Capacity], None],
-        jitter: Callable[[], float],
-        seconds: float = TELL_SECONDS,
-    ) -> None:
+        self, member: Member, capacity: Capacity, say: Callable[[fleet.Capacity], None], jitter: Callable[[], float],
+        seconds: float = TELL_SECONDS, *, ours: Callable[[Workload], bool], now: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._member = member
         self._capacity = capacity
         self._say = say
         self._jitter = jitter
         self._seconds = seconds
+        self._ours = ours
+        self._now = now
+        self._unschedulable_seconds = 0
+        self._looked_at = 0.0
+        """When it was last looked which pods are stuck."""
         self._scale: Scale | None = None
         self._said: fleet.Capacity | None = None
         self._news = asyncio.Event()
@@ -75,7 +80,8 @@ class Census:
         return self.complete and (self._quotas.complete or bool(self._quotas.said))
 
     def settings(self, settings: fleet.Settings) -> None:
-        """How the hub wants nodes graded."""
+        """How the hub wants nodes graded, and which pods count as stuck."""
+        self._unschedulable_seconds = settings.unschedulable_seconds
         self._scale = Scale(tuple(Grade(row.grade, dict(row.least)) for row in settings.grades))
         self._news.set()
 
@@ -88,15 +94,38 @@ class Census:
 
     async def _tell(self) -> None:
         while True:
-            await self._news.wait()
+            await self._news_or_time()
             self._news.clear()
             if self._scale is None or not self.complete:
                 continue
             frame = _frame_of(self._capacity, self._scale)
+            frame.stuck.extend(self._stuck())
             if frame != self._said:
                 self._said = frame
                 self._say(frame)
             await asyncio.sleep(self._seconds)
+
+    async def _news_or_time(self) -> None:
+        """Until something changed, or a pod has waited for so long that it counts."""
+        seconds = self._unschedulable_seconds
+        wait_seconds = self._capacity.waiting.next_in(seconds, self._looked_at) if seconds else None
+        if wait_seconds is not None:  # from when it was looked: more may have come of age since
+            wait_seconds = max(0.0, self._looked_at + wait_seconds - self._now())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                await self._news.wait()
+
+    def _stuck(self) -> list[fleet.Stuck]:
+        seconds = self._unschedulable_seconds
+        self._looked_at = self._now()
+        found = self._capacity.waiting.stuck(seconds, self._looked_at) if seconds else iter(())
+        ours = (row for row in found if self._ours(row.workload))
+        return [
+            fleet.Stuck(
+                namespace=row.workload.namespace, name=row.workload.name, pods=row.pods, unschedulable=row.unschedulable
+            )
+            for row in islice(ours, _STUCK_MAX)
+        ]  # fmt: skip
 
     async def _follow(self, collection: _Collection) -> None:
         """List, then watch, for ever. However a watch ends there is a pause, and it grows while none tells anything."""
@@ -206,12 +235,18 @@ class _Expired(Exception):
 Quantities = dict[str, str | int | float]
 
 
+class _OwnerReference(TypedDict, total=False):
+    kind: str
+    name: str
+
+
 class _Metadata(TypedDict, total=False):
     name: str
     namespace: str
     uid: str
     resourceVersion: str
     labels: dict[str, str]
+    ownerReferences: list[_OwnerReference] | None
 
 
 class _Taint(TypedDict, total=False):
@@ -228,6 +263,8 @@ class _NodeSpec(TypedDict, total=False):
 class _Condition(TypedDict, total=False):
     type: str
     status: str
+    reason: str
+    lastTransitionTime: str | None
 
 
 class _NodeStatus(TypedDict, total=False):
@@ -288,6 +325,7 @@ class _Quota(TypedDict, total=False):
 
 class _PodStatus(TypedDict, total=False):
     phase: str
+    conditions: list[_Condition] | None
 
 
 class _Pod(TypedDict, total=False):

@@ -24,12 +24,14 @@ from towline.agent.session import (
     AgentSession,
     Closed,
     Configure,
+    Detached,
     Effect,
     Estimate,
     HubsAt,
     NotCutOff,
     Synced,
     Trusting,
+    parting,
 )
 from towline.proto import fleet_pb2 as fleet
 from towline.proto import fleet_pb2_grpc as fleet_grpc
@@ -58,6 +60,8 @@ _RENEW_SECONDS = 30.0
 class Reconciler(Protocol):
     def reconcile(self, name: str) -> None: ...
 
+    def reconcile_all(self, work_names: Iterable[str]) -> None: ...
+
 
 @dataclass(slots=True)
 class State:
@@ -83,6 +87,7 @@ class Connection:
         answering: Answering,
         heard: Callable[[float], None],
         trusting: Callable[[fleet.Trust], None],
+        detached: Callable[[Detached], None],
         hubs_at: Callable[[Sequence[str], str], None],
         *,
         clock: Callable[[], float],
@@ -96,6 +101,8 @@ class Connection:
         self._answering = answering
         self._heard = heard
         self._trusting = trusting
+        self._detached = detached
+        self._is_detached = False
         self._hubs_at = hubs_at
         self._address = ""
         self._clock = clock
@@ -126,10 +133,9 @@ class Connection:
                 continue
             if not closed.reconnect:
                 self.state.refused = closed.reason
+                force = "" if self._is_detached else "; what it had asked for stays in force"
                 log.warning(
-                    "the hub at %s does not want this cluster any more: %s; what it had asked for stays in force",
-                    address,
-                    closed.reason,
+                    "the hub at %s does not want this cluster any more: %s%s", address, closed.reason, force
                 )
                 await self._pause(UNWELCOME_SECONDS)
                 continue
@@ -155,6 +161,10 @@ class Connection:
         if self._session is not None:
             self._session.room(capacity)
             self._wake.set()
+
+    def part(self, said: fleet.Detached) -> None:
+        """The hub said over another way that the cluster is detached."""
+        self._execute(parting(self._desired, said), None)
 
     def rebuild(self) -> None:
         """The identity has changed: begin a session with the new one."""
@@ -185,6 +195,7 @@ class Connection:
                 agent_version=__version__,
                 jitter=self._jitter(),
                 trusts=identity.trusts,
+                object_uid=identity.object_uid,
             )
             if self._facts is not None:
                 session.state(self._facts)
@@ -240,11 +251,13 @@ class Connection:
             if session.closed is not None:
                 return session.closed
 
-    def _execute(self, effects: Iterable[Effect], session: AgentSession) -> None:
+    def _execute(self, effects: Iterable[Effect], session: AgentSession | None) -> None:
         removals: list[str] = []
         for effect in effects:
             if isinstance(effect, Persist):
-                stored = partial(self._stored, session, effect.sequence) if effect.sequence else None
+                stored = (
+                    partial(self._stored, session, effect.sequence) if session and effect.sequence else None
+                )
                 self._disk.persist(effect, stored)
             elif isinstance(effect, Reconcile):
                 row = self._desired.get(effect.name)
@@ -258,7 +271,10 @@ class Connection:
                 self._trusting(effect.trust)
             elif isinstance(effect, HubsAt):
                 self._hubs_at(effect.gateways, self._address)
-            elif isinstance(effect, Estimate):
+            elif isinstance(effect, Detached):
+                self._is_detached = True
+                self._detached(effect)
+            elif isinstance(effect, Estimate) and session is not None:
                 self._answering.ask(effect.questions, partial(self._answered, session))
             elif isinstance(effect, NotCutOff):
                 self._heard(effect.since)
@@ -268,7 +284,7 @@ class Connection:
                 self.state.synced = True
         if removals:
             # A removal begins when it is durable: an agent that forgot it could not finish it.
-            self._disk.persist(Persist(), partial(self._reconcile_all, removals))
+            self._disk.persist(Persist(), partial(self._reconciler.reconcile_all, removals))
 
     def _answered(self, session: AgentSession, answer: fleet.Answer) -> None:
         session.answer(answer)
@@ -277,10 +293,6 @@ class Connection:
     def _stored(self, session: AgentSession, sequence: int) -> None:
         session.persisted(sequence)
         self._wake.set()
-
-    def _reconcile_all(self, names: list[str]) -> None:
-        for name in names:
-            self._reconciler.reconcile(name)
 
 
 @contextlib.asynccontextmanager

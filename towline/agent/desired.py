@@ -173,6 +173,36 @@ class Desired:
         self._keep(row)
         _note(changed, row)
 
+    def detach(self, remains: int, changed: Changed) -> None:
+        """The cluster was detached: begin to remove all that is held (`fleet.REMOVE`), to let go of it (`LET_GO`), or forget it
+        (`LEAVE`). What was to be preserved, or was only shared, is let go of. Said twice it changes nothing."""
+        for held in list(self._rows.values()):
+            if remains == fleet.LEAVE:
+                self._forget(held.name, changed)
+                continue
+            preserve = remains != fleet.REMOVE or held.preserve or held.conflict == fleet.SHARE
+            if held.removing and (held.preserve or not preserve):
+                continue
+            row = replace(
+                held, hash=b"", manifests=(), conflict=0, preserve=preserve, removing=True, report=b"", report_hash=b"",
+                leftovers=tuple(dict.fromkeys((*held.leftovers, *held.refs))),
+            )  # fmt: skip
+            self._unsay(row.name)
+            changed.names[row.name] = None
+            self._keep(row)
+            _note(changed, row)
+
+    def adopt(self, name: str, refs: Iterable[Ref], preserve: bool, changed: Changed) -> None:
+        """Begin to remove what was found in the member of a Work that is not held; `preserve`: only let go of it."""
+        if name not in self._rows:
+            row = HeldWork(
+                name, "", 0, 0, "", hash=b"", manifests=(), conflict=0, preserve=preserve, removing=True,
+                leftovers=tuple(refs),
+            )  # fmt: skip
+            self._keep(row)
+            changed.names[name] = None
+            _note(changed, row)
+
     def synced(self, epoch: int, store_id: str) -> HubSeen | None:
         """An exchange with a hub is done; answers what is to be kept of it if that is new."""
         if store_id == self.hub.store_id and epoch <= self.hub.epoch:
@@ -263,6 +293,13 @@ class Desired:
             self.digests.remove(row.name)
         else:
             self.digests.put(row.name, row.uid, row.hash, row.report_hash)
+
+    def _forget(self, name: str, changed: Changed) -> None:
+        del self._rows[name]
+        self.digests.remove(name)
+        self._unsay(name)
+        changed.deleted[name] = None
+        changed.names[name] = None
 
     def _removed(self, held: HeldWork, report: fleet.Report) -> Persist:
         del self._rows[held.name]

@@ -396,7 +396,9 @@ def _release_patch(live: Object) -> Object:
         "resourceVersion": str((live.get("metadata") or {}).get("resourceVersion") or ""),
         "labels": {key: None for key in labels_of(live) if key in _OUR_LABELS},
         "annotations": {
-            key: None for key in annotations_of(live) if key.partition("/")[0] in _OUR_ANNOTATION_DOMAINS
+            key: None
+            for key in annotations_of(live)
+            if key.partition("/")[0] in _OUR_ANNOTATION_DOMAINS or key == names.PRESERVE_ANNOTATION
         },
     }
     return {"metadata": metadata}

@@ -19,8 +19,10 @@ import aiohttp
 import msgspec
 import orjson
 
+from towline.agent.desired import HubSeen
 from towline.agent.kubernetes import Member, Refused
 from towline.certs import authority, tokens
+from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.identity")
 
@@ -31,6 +33,7 @@ _SECRET_FIELD = "identity.json"
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _CA_PATH = "/towline/v1/ca"
 _ENROLL_PATH = "/towline/v1/enroll"
+_FAREWELL_PATH = "/towline/v1/farewell"
 _NEW_TOKEN = "Make a new token with `towline join {} --token-only`."
 
 
@@ -66,6 +69,13 @@ class Identity:
     def trusts(self) -> tuple[str, ...]:
         """Fingerprints of the authorities that are trusted."""
         return tuple(authority.bundle_of(self.ca_pem.encode())) if self.ca_pem else ()
+
+    @property
+    def object_uid(self) -> str:
+        """Uid of the Cluster object that the certificate is for; empty before the enrolment."""
+        if not self.certificate_pem:
+            return ""
+        return authority.agent_identity(self.certificate_pem.encode()).cluster_object_uid
 
     @property
     def renew_at(self) -> float:
@@ -192,6 +202,28 @@ async def _enrol_at(identity: Identity, token: tokens.JoinToken) -> Identity:
     except (ValueError, KeyError, TypeError, authority.CertificateError) as error:
         raise HubUnreachable(f"the hub at {token.hub} sent no usable certificate: {error}") from None
     return enrolled
+
+
+async def farewell(identity: Identity, seen: HubSeen) -> fleet.Detached | None:
+    """What the hub says of this cluster's end to an agent whose certificate has ended; None: it knows of no end. `seen` is the hub
+    that the agent was in sync with. Raises HubUnreachable."""
+    context = ssl.create_default_context(cadata=identity.ca_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    question = {
+        "cluster": identity.cluster, "object": identity.object_uid, "member": identity.cluster_uid,
+        "storeID": seen.store_id, "epoch": seen.epoch,
+    }  # fmt: skip
+    status, body = await _request("POST", identity.hub, _FAREWELL_PATH, context, orjson.dumps(question))
+    if status != 200:
+        return None
+    try:
+        said = orjson.loads(body)
+        remains = fleet.Remains.Value(said["remains"])
+        return fleet.Detached(
+            cluster_uid=identity.object_uid, remains=remains, remove_agent=said["removeAgent"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubUnreachable(f"the hub at {identity.hub} does not answer like a hub: {error}") from None
 
 
 async def _trusted_ca(token: tokens.JoinToken) -> str:

@@ -29,18 +29,19 @@ SPREAD_SECONDS = 5.0
 
 
 class Renewal:
-    """`renew(csr)` asks the hub, None when there is no session; `changed()` is told that `identity` is another. `now` is epoch
-    seconds, `jitter` gives 0..1."""
+    """`renew(csr)` asks the hub, None when there is no session; `changed()` is told that `identity` is another, `expired` that its
+    certificate is good for nothing any more, again and again. `now` is epoch seconds, `jitter` gives 0..1."""
 
     def __init__(
         self, identity: Identity, *, save: Callable[[Identity], Awaitable[None]],
         renew: Callable[[bytes], Awaitable[fleet.RenewResponse | None]], changed: Callable[[], None],
-        now: Callable[[], float], jitter: Callable[[], float],
+        expired: Callable[[Identity], Awaitable[None]], now: Callable[[], float], jitter: Callable[[], float],
     ) -> None:  # fmt: skip
         self.identity = identity
         self._save = save
         self._renew = renew
         self._changed = changed
+        self._expired = expired
         self._now = now
         self._jitter = jitter
         self._bundle_pem = b""
@@ -87,7 +88,9 @@ class Renewal:
             return min(due - self._now(), CLOCK_STEP_SECONDS)
         renewed = await self._renewed()
         if renewed is None:
-            self._say_when_expired()
+            if self._now() > self.identity.expires_at:
+                self._say_expired()
+                await self._expired(self.identity)
             return RETRY_SECONDS * (0.5 + self._jitter())
         self._asked_for = 0.0
         await self._become(renewed, "the certificate was renewed")
@@ -112,10 +115,9 @@ class Renewal:
         log.info("%s", why)
         self._changed()
 
-    def _say_when_expired(self) -> None:
-        if self._now() > self.identity.expires_at:
-            log.error(
-                "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
-                "force; make a new token with `towline join %s --token-only` and start the agent with it",
-                self.identity.cluster,
-            )
+    def _say_expired(self) -> None:
+        log.error(
+            "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
+            "force; make a new token with `towline join %s --token-only` and start the agent with it",
+            self.identity.cluster,
+        )

@@ -58,6 +58,15 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Detached:
+    """The cluster was detached. What becomes of the Works is in effects before this; when they are gone the agent has nothing left to
+    do, and removes itself if it is to. `remains` is a `fleet.Remains` value."""
+
+    remains: int
+    remove_agent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Configure:
     """What the hub wants counted, and how."""
 
@@ -85,7 +94,9 @@ class HubsAt:
     gateways: tuple[str, ...]
 
 
-Effect = Persist | Reconcile | Configure | Estimate | Trusting | HubsAt | Synced | NotCutOff | Closed
+Effect = (
+    Persist | Reconcile | Configure | Estimate | Trusting | HubsAt | Synced | NotCutOff | Detached | Closed
+)
 
 
 @dataclass(slots=True)
@@ -103,12 +114,12 @@ class _Outgoing:
 
 
 class AgentSession:
-    """One session. `cluster` is the name in our certificate, `trusts` the fingerprints of the authorities that we trust,
-    `jitter` a random number in [0, 1)."""
+    """One session. `cluster` is the name in our certificate and `object_uid` the uid of its Cluster object, `trusts` are the
+    fingerprints of the authorities that we trust, `jitter` is a random number in [0, 1)."""
 
     def __init__(
         self, desired: Desired, *, cluster: str, cluster_uid: str, agent_version: str, jitter: float = 0.5,
-        trusts: Iterable[str] = (),
+        trusts: Iterable[str] = (), object_uid: str = "",
     ) -> None:  # fmt: skip
         self.desired = desired
         self.synced = False
@@ -118,6 +129,7 @@ class AgentSession:
             estimates=True, trusts=trusts,
         )  # fmt: skip
         self._jitter = jitter
+        self._object_uid = object_uid
         self._welcome: fleet.Welcome | None = None
         self._sent = self._seen = self._stored = 0
         self._out = _Outgoing()
@@ -151,6 +163,7 @@ class AgentSession:
                 self._welcomed(frame.welcome, now)
             elif kind == "go_away":
                 self.closed = Closed(frame.go_away.reason, frame.go_away.reconnect)
+                effects += self._detached(frame.go_away)
             elif self._welcome is None:
                 self.closed = Closed("the hub's first frame was not a Welcome", True)
             elif kind == "works":
@@ -242,6 +255,12 @@ class AgentSession:
         return fleet.AgentBatch(sequence=self._sent, frames=frames)
 
     # --- the hub's frames ----------------------------------------------------------------------------------------
+
+    def _detached(self, go_away: fleet.GoAway) -> list[Effect]:
+        said = go_away.detached
+        if not go_away.HasField("detached") or said.cluster_uid != self._object_uid or not self._object_uid:
+            return []
+        return parting(self.desired, said)
 
     def _welcomed(self, welcome: fleet.Welcome, now: float) -> None:
         self._welcome = welcome
@@ -362,6 +381,13 @@ class AgentSession:
             reports = self.desired.take_reports(self._batch_bytes_max - _OTHER_FRAMES_BYTES)
             frames.append(fleet.AgentFrame(reports=fleet.Reports(reports=reports)))
         return frames
+
+
+def parting(desired: Desired, said: fleet.Detached) -> list[Effect]:
+    """What to do about all that is held, now that the cluster is detached."""
+    changed = Changed()
+    desired.detach(said.remains, changed)
+    return [changed.persist(), *map(Reconcile, changed.names), Detached(said.remains, said.remove_agent)]
 
 
 def _listed(row: HeldWork) -> fleet.Held:

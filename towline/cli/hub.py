@@ -38,6 +38,14 @@ from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcCon
     help="Whether namespaces follow to all clusters or to those that need them.",
 )
 @click.option(
+    "--unschedulable-threshold-seconds",
+    "unschedulable_seconds",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    help="Replicas that find no node in a member for so long move elsewhere, if divided by room. 0: never.",
+)
+@click.option(
     "--resource-eviction-rate",
     type=click.FloatRange(min=0),
     default=0.5,
@@ -146,6 +154,7 @@ def command(
     gateway_address: str,
     advertise: tuple[str, ...],
     namespace_sync: str,
+    unschedulable_seconds: int,
     resource_eviction_rate: float,
     service_account_issuer: str,
     api_audiences: tuple[str, ...],
@@ -181,6 +190,7 @@ def command(
         gateway_address=address(gateway_address, "--gateway-address"),
         advertise=advertise,
         namespace_sync=namespace_sync,
+        unschedulable_seconds=unschedulable_seconds,
         evictions_a_second=resource_eviction_rate,
         service_account_issuer=service_account_issuer,
         api_audiences=api_audiences,

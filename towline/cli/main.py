@@ -17,6 +17,7 @@ COMMANDS = {
     "token": ("towline.cli.token", "List and revoke join tokens."),
     "clusters": ("towline.cli.clusters", "List the clusters, their sessions and certificates."),
     "revoke": ("towline.cli.revoke", "Revoke a cluster's certificates and end its session."),
+    "unjoin": ("towline.cli.unjoin", "Detach a cluster."),
     "ca": ("towline.cli.ca", "Look at and replace the hub's certificate authority."),
     "agent": ("towline.cli.agent", "Run the agent of one member cluster."),
     "explain": ("towline.cli.explain", "Say why something runs where it runs, or does not run."),

@@ -43,7 +43,7 @@ from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
 from towline.hub.gateway.effects import HubIdentity
-from towline.hub.gateway.enrolment import Enrolment
+from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.leading import Leading
@@ -145,8 +145,11 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
         api = _Api(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
+            lambda body: gateway.left(body),
         )  # fmt: skip
-        identity = HubIdentity(store_id, number, _heartbeat_seconds(config))
+        identity = HubIdentity(
+            store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
+        )
         gateway = _gateway(identity, me, world, agents, trust, peers, audit, metrics)
         await gateway.start(config.gateway_address)
         stack.push_async_callback(gateway.stop)
@@ -314,7 +317,7 @@ class _Api:
     def __init__(
         self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
         cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
-        controllers: Loop,
+        controllers: Loop, parting: Callable[[Any], Answer],
     ) -> None:  # fmt: skip
         self._config = config
         self._trust = trust
@@ -358,7 +361,7 @@ class _Api:
             audit=audit,
             now=time.time,
             new_uid=_new_uid,
-            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac),
+            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac, parting),
             ready=lambda: (
                 "this hub is cut off from its store"
                 if peers.is_cut_off

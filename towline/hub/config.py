@@ -53,6 +53,8 @@ class HubConfig:
     """Audiences of tokens that this API takes; empty: the issuer."""
     service_account_max_token_seconds: int = 0
     """Tokens that are requested for longer are shortened to this; 0: not."""
+    unschedulable_seconds: int = 300
+    """How long replicas may find no node in a member before they move elsewhere, where they are divided by room; 0: for ever."""
     namespace_sync: str = "all"
     """`all`: every namespace follows to every cluster, as in Karmada; `needed`: to the clusters that need it."""
     evictions_a_second: float = 0.5

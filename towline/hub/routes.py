@@ -24,9 +24,10 @@ from towline.kube.objects import Object
 
 
 def routes(
-    enrolment: Enrolment, trust: Trust, clusters: Callable[[], list[Object]], rbac: Rbac
-) -> dict[tuple[str, str], Route]:
-    """`clusters()` answers the fleet as `towline clusters` shows it."""
+    enrolment: Enrolment, trust: Trust, clusters: Callable[[], list[Object]], rbac: Rbac,
+    farewell: Callable[[Any], Answer],
+) -> dict[tuple[str, str], Route]:  # fmt: skip
+    """`clusters()` answers the fleet as `towline clusters` shows it, `farewell` agents of clusters that left."""
 
     def guarded(verb: str, resource: str, act: Callable[[Any, str, str], Awaitable[Answer]]) -> Route:
         """`act(body, user, why not)` is a right of whoever may `verb` this resource of towline.io."""
@@ -45,6 +46,9 @@ def routes(
     async def enroll(user: User | None, body: bytes) -> Reply:
         return _reply(await enrolment.enroll(_parsed(body)))
 
+    async def left(user: User | None, body: bytes) -> Reply:
+        return _reply(farewell(_parsed(body)))
+
     async def authorities(body: Any, user: str, refused: str) -> Answer:
         return trust.status(refused)
 
@@ -56,6 +60,7 @@ def routes(
     return {
         ("GET", "/towline/v1/ca"): ca,
         ("POST", "/towline/v1/enroll"): enroll,
+        ("POST", "/towline/v1/farewell"): left,
         ("GET", "/towline/v1/jointokens"): guarded("list", "jointokens", enrolment.tokens),
         ("POST", "/towline/v1/jointokens"): guarded("create", "jointokens", enrolment.create_token),
         ("DELETE", "/towline/v1/jointokens"): guarded("delete", "jointokens", enrolment.revoke_token),

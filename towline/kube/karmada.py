@@ -47,6 +47,7 @@ def kinds() -> tuple[Kind, ...]:
         _row(names.POLICY_GROUP, "v1alpha1", "OverridePolicy", "op"),
         _row(names.POLICY_GROUP, "v1alpha1", "ClusterOverridePolicy", "cop", namespaced=False),
         _row(names.POLICY_GROUP, "v1alpha1", "ClusterTaintPolicy", namespaced=False, categories=()),
+        _row(names.REMEDY_GROUP, "v1alpha1", "Remedy", namespaced=False),
         _row(names.WORK_GROUP, "v1alpha2", "ResourceBinding", "rb", **binding),
         _row(names.WORK_GROUP, "v1alpha2", "ClusterResourceBinding", "crb", namespaced=False, **binding),
         _row(names.WORK_GROUP, "v1alpha1", "Work", "wk", status=True,
@@ -85,7 +86,6 @@ def _unserved() -> list[Kind]:
         _row(names.POLICY_GROUP, "v1alpha1", "FederatedResourceQuota", status=True,
              columns=(Column("Overall", "string", ".status.overall"),
                       Column("Overall_Used", "string", ".status.overallUsed"))),
-        _row(names.REMEDY_GROUP, "v1alpha1", "Remedy", namespaced=False),
         _row(names.SEARCH_GROUP, "v1alpha1", "ResourceRegistry", namespaced=False, status=True, categories=(),
              plural="resourceregistries"),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from towline.kube import errors, names
+from towline.kube import errors, exits, names
 from towline.kube.autoscaling_validation import validate_cron_autoscaler, validate_federated_autoscaler
 from towline.kube.cells import at, maps, table
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
@@ -195,7 +195,7 @@ def _cluster(new: Object, old: Object | None) -> list[FieldError]:
     if spec.get("zone") and spec.get("zones"):
         found.append(errors.invalid("spec.zone", spec["zone"], "zone and zones cannot co-exist"))
     found += _taints(maps(spec.get("taints")))
-    return found + _models(maps(spec.get("resourceModels")))
+    return found + _models(maps(spec.get("resourceModels"))) + exits.problems(new)
 
 
 def _label_value(value: Any) -> list[str]:

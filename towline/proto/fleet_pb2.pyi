@@ -5,7 +5,7 @@ The session between a hub and its agents. These comments are the protocol's spec
 
 One mTLS 1.3 connection per agent, dialled by the agent. The cluster is who the client certificate says
 (CN `system:towline:agent:<cluster>`, O `system:towline:agents`, and the URI `towline://cluster/<cluster>/<uid>` of the Cluster
-object that it was enrolled for, so that a certificate from before a detach is worth nothing; after n revocations `…/<uid>/<n>`), never what a payload says.
+object that it was enrolled for, so that a certificate from before a detach is worth nothing but to hear of it (GoAway.detached); after n revocations `…/<uid>/<n>`), never what a payload says.
 A Hello that names another cluster, a frame of no known kind, what is not a batch and a message above 8 MiB end the session with
 GoAway{reconnect=false} and PERMISSION_DENIED, are audited, and change nothing. One session a cluster: a newer one ends the older.
 
@@ -89,6 +89,29 @@ FAILED: Phase.ValueType  # 2
 REMOVED: Phase.ValueType  # 3
 """the member's objects are gone or let go of; the agent has forgotten the Work, durably. Counts only as the answer"""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
+class _Remains:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RemainsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remains.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEAVE: _Remains.ValueType  # 0
+    """forget the Works, touch nothing: the member has joined again, by another agent"""
+    LET_GO: _Remains.ValueType  # 1
+    """leave the objects, take our marks off them"""
+    REMOVE: _Remains.ValueType  # 2
+    """delete the objects"""
+
+class Remains(_Remains, metaclass=_RemainsEnumTypeWrapper): ...
+
+LEAVE: Remains.ValueType  # 0
+"""forget the Works, touch nothing: the member has joined again, by another agent"""
+LET_GO: Remains.ValueType  # 1
+"""leave the objects, take our marks off them"""
+REMOVE: Remains.ValueType  # 2
+"""delete the objects"""
+Global___Remains: _TypeAlias = Remains  # noqa: Y015
 
 @_typing.final
 class AgentBatch(_message.Message):
@@ -342,6 +365,9 @@ class Settings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GRADES_FIELD_NUMBER: _builtins.int
+    UNSCHEDULABLE_SECONDS_FIELD_NUMBER: _builtins.int
+    unschedulable_seconds: _builtins.int
+    """how long a pod may find no node before it counts in Capacity.stuck; 0: none does"""
     @_builtins.property
     def grades(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grade]:
         """spec.resourceModels, lowest first; empty: nothing is graded"""
@@ -350,10 +376,11 @@ class Settings(_message.Message):
         self,
         *,
         grades: _abc.Iterable[Global___Grade] | None = ...,
+        unschedulable_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grades", b"grades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grades", b"grades", "unschedulable_seconds", b"unschedulable_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -993,6 +1020,7 @@ class Capacity(_message.Message):
     ALLOCATED_FIELD_NUMBER: _builtins.int
     GRADED_FIELD_NUMBER: _builtins.int
     OPENINGS_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
     nodes: _builtins.int
     ready_nodes: _builtins.int
     openings: _builtins.int
@@ -1013,6 +1041,12 @@ class Capacity(_message.Message):
     def graded(self) -> _containers.RepeatedCompositeFieldContainer[Global___Graded]:
         """one for each grade of the last Settings, in its order"""
 
+    @_builtins.property
+    def stuck(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stuck]:
+        """nodes, quotas, pods that went after an answer had counted them. The hub asks anew what it had asked before
+        workloads with pods that have found no node for longer than Settings.unschedulable_seconds;
+        """
+
     def __init__(
         self,
         *,
@@ -1023,14 +1057,47 @@ class Capacity(_message.Message):
         allocated: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         graded: _abc.Iterable[Global___Graded] | None = ...,
         openings: _builtins.int = ...,
+        stuck: _abc.Iterable[Global___Stuck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "allocated", b"allocated", "allocating", b"allocating", "graded", b"graded", "nodes", b"nodes", "openings", b"openings", "ready_nodes", b"ready_nodes", "stuck", b"stuck"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Stuck(_message.Message):
+    """A Deployment whose pods find no node: the scheduler of the member says Unschedulable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    UNSCHEDULABLE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    pods: _builtins.int
+    """that there are and have not ended; while it is not what the hub wants, the workload is changing"""
+    unschedulable: _builtins.int
+    """of these"""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        pods: _builtins.int = ...,
+        unschedulable: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "pods", b"pods", "unschedulable", b"unschedulable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stuck: _TypeAlias = Stuck  # noqa: Y015
 
 @_typing.final
 class Graded(_message.Message):
@@ -1318,21 +1385,61 @@ class GoAway(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     RECONNECT_FIELD_NUMBER: _builtins.int
+    DETACHED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     reconnect: _builtins.bool
+    @_builtins.property
+    def detached(self) -> Global___Detached:
+        """only with `reconnect` false; without it the agent goes on enforcing"""
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         reconnect: _builtins.bool = ...,
+        detached: Global___Detached | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "reconnect", b"reconnect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached", "reason", b"reason", "reconnect", b"reconnect"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GoAway: _TypeAlias = GoAway  # noqa: Y015
+
+@_typing.final
+class Detached(_message.Message):
+    """The cluster was detached, and this is what was chosen then. The agent does it with all that it still holds (Works that were told to
+    preserve, and what was only shared, are let go of in any case), whatever the delete breaker would say: it was asked for by name.
+    It is said in the session that the cluster's end closes, and to every agent that comes with a certificate of that cluster later: then
+    the agent's Hello is answered by this and nothing else. An agent that was told twice does it once. One whose own certificate is
+    of another Cluster object than `cluster_uid` ignores it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    REMAINS_FIELD_NUMBER: _builtins.int
+    REMOVE_AGENT_FIELD_NUMBER: _builtins.int
+    cluster_uid: _builtins.str
+    """of the Cluster object"""
+    remains: Global___Remains.ValueType
+    remove_agent: _builtins.bool
+    """when nothing is left to be done the agent removes itself from the cluster, if it runs there"""
+    def __init__(
+        self,
+        *,
+        cluster_uid: _builtins.str = ...,
+        remains: Global___Remains.ValueType = ...,
+        remove_agent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "remains", b"remains", "remove_agent", b"remove_agent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Detached: _TypeAlias = Detached  # noqa: Y015
 
 @_typing.final
 class RenewRequest(_message.Message):

@@ -16,6 +16,8 @@ from towline.hub.decide import (
     bindings,
     capacity,
     clusters,
+    descheduling,
+    detached,
     doubt,
     garbage,
     health,
@@ -24,6 +26,7 @@ from towline.hub.decide import (
     policy_deletion,
     propagation,
     rebalancing,
+    remedies,
     roles,
     taint_policies,
     token_secrets,
@@ -281,25 +284,6 @@ def _namespaces_keys(world: World, event: WatchEvent) -> Iterator[Key]:
             yield namespace.key
 
 
-def _clusters_keys(world: World, event: WatchEvent) -> Iterator[Key]:
-    key = event.entry.key
-    if key[:2] == CLUSTERS:
-        yield key
-    elif (key[:2] == NAMESPACES and (cluster := names.cluster_of_execution_namespace(key.name))) or (
-        key[:2] == WORKS and (cluster := names.cluster_of_execution_namespace(key.namespace))
-    ):
-        yield Key(*CLUSTERS, "", cluster)
-
-
-def _leaving_cluster(world: World, cluster: str, owner: Key) -> Iterator[Key]:
-    yield from (key for key in _cluster_named(cluster) if _is_leaving(world, key))
-
-
-def _is_leaving(world: World, cluster: Key) -> bool:
-    entry = world.cache.get(cluster)
-    return entry is not None and entry.meta.deletionTimestamp is not None
-
-
 def _cluster_named(cluster: str) -> Iterable[Key]:
     return (Key(*CLUSTERS, "", cluster),)
 
@@ -326,11 +310,6 @@ def _roles_keys(world: World, event: WatchEvent) -> Iterator[Key]:
         for entry in world.cache.list(*roles.CLUSTER_ROLES):
             if entry.object.get("aggregationRule"):
                 yield entry.key
-
-
-def _capacity_decide(world: World, key: Key, now: float) -> Plan:
-    contact = world.fleet.contact(key.name)
-    return capacity.decide(world.snapshot, key, contact.capacity if contact is not None else None)
 
 
 def _token_secrets_decide(world: World, key: Key, now: float) -> Plan:
@@ -443,10 +422,16 @@ CONTROLLERS: tuple[Controller, ...] = (
             world.snapshot, key, now, len(world.works.works_of(key.name))
         ),
         initial=_listed(CLUSTERS),
-        on_change=_clusters_keys,
-        on_work=_leaving_cluster,
+        on_change=lambda world, event: fleet.meant(event),
+        on_work=lambda world, cluster, owner: fleet.leaving(world.cache, cluster),
         on_contact=_cluster_named,
-        whose=lambda world, key: _of_session(world, key) if _is_leaving(world, key) else None,
+        whose=lambda world, key: _of_session(world, key) if fleet.leaving(world.cache, key.name) else None,
+    ),
+    Controller(
+        name="detached",
+        decide=lambda world, key, now: detached.decide(world.snapshot, key, now),
+        initial=_listed(detached.DETACHED),
+        on_change=lambda world, event: _is(detached.DETACHED)(event.entry.key),
     ),
     Controller(
         name="health",
@@ -474,12 +459,29 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller(
         name="capacity",
-        decide=_capacity_decide,
+        decide=lambda world, key, now: capacity.decide(world.snapshot, key, fleet.counted(world.fleet, key)),
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: _is(CLUSTERS)(event.entry.key),
         on_contact=_cluster_named,
         whose=_of_session,
         min_interval_seconds=CAPACITY_SECONDS,
+    ),
+    Controller(
+        name="descheduling",
+        decide=lambda world, key, now: descheduling.decide(
+            world.snapshot, key, now, fleet.stuck(world.fleet, key)
+        ),
+        initial=_listed(CLUSTERS),
+        on_change=_no_keys,
+        on_contact=_cluster_named,
+        whose=_of_session,
+        min_interval_seconds=CAPACITY_SECONDS,
+    ),
+    Controller(
+        name="remedies",
+        decide=lambda world, key, now: remedies.decide(world.snapshot, key, now),
+        initial=_listed(CLUSTERS),
+        on_change=lambda world, event: fleet.remedied(world.cache, event),
     ),
     Controller(
         name="roles",

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from towline.hub.decide.plan import NOTHING, Plan, Put, Snapshot
 from towline.kube import amounts
 from towline.kube.objects import Key, Object, revision_of
+
+
+class Stuck(NamedTuple):
+    """A Deployment in the member: of its `pods` so many find no node, for longer than the hub lets them."""
+
+    namespace: str
+    name: str
+    pods: int
+    unschedulable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,7 @@ class ClusterCapacity:
     graded: tuple[tuple[int, int], ...] = ()
     openings: int = 0
     """Another number when something that the sums do not show may have made room."""
+    stuck: tuple[Stuck, ...] = ()
 
 
 def decide(snapshot: Snapshot, key: Key, capacity: ClusterCapacity | None) -> Plan:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
 
+from towline.hub.decide import descheduling
 from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.bindings import (
     DEFAULT_SCHEDULER,
@@ -59,12 +61,22 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
         kept = with_generation(_all_observed(binding), old)
         kept = _with_status(kept, schedulerObservedGeneration=generation_of(kept))
         return Placed(kept, [], {"scheduling": "kept"})
-    outcome = schedule(request_of(key, binding), view)
+    outcome = _scheduled(request_of(key, binding), descheduling.full(binding, now), view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     if outcome.asks:
         return Placed(binding, [], reasons, outcome)
-    placed, events = _written(binding, old, outcome, cause == _TRIGGERED, now)
+    kept = binding if outcome.targets is not None else _without_gone(binding, view)
+    placed, events = _written(kept, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
+
+
+def _scheduled(request: Request, full: frozenset[str], view: View) -> Outcome:
+    """Without more for clusters that are `full`, if that can be: to wait there for a node is better than to wait for a cluster."""
+    if full:
+        outcome = schedule(replace(request, full=full), view)
+        if outcome.success or outcome.asks:
+            return outcome
+    return schedule(request, view)
 
 
 def _with_expectation(binding: Object, reason: str, message: str, now: float) -> Object:
@@ -123,6 +135,15 @@ def without_terminating(binding: Object, view: View, old: Object) -> Object:
     if len(kept) == len(present):
         return binding
     return with_generation({**_all_observed(binding), "spec": _with_clusters(binding["spec"], kept)}, old)
+
+
+def _without_gone(binding: Object, view: View) -> Object:
+    """Who cannot be placed anew stays where it is, but not in clusters that are none any more."""
+    present = (binding.get("spec") or {}).get("clusters") or []
+    kept = [target for target in present if target["name"] in view.members.index]
+    return (
+        binding if len(kept) == len(present) else {**binding, "spec": _with_clusters(binding["spec"], kept)}
+    )
 
 
 def _written(

@@ -112,7 +112,8 @@ def of_binding(
         variant = rendered.get(at)
         if variant is None:
             manifest = with_labels(_revised(template, spec, replicas, completions.get(cluster)), state)
-            marks = _owner_marks(key, binding, template)
+            labels, annotations = _owner_marks(key, binding, template)
+            marks = labels, {**annotations, **_kept(preserve)}
             changed = _overridden(manifest, overrides, rules, cluster)
             variant = rendered[at] = _variant(changed, work, marks, conflict)
         uid = _uid(binding, cluster)
@@ -197,7 +198,15 @@ def of_stored(stored: Object, revision: int) -> WireWork:
     resolutions += [annotations_of(m).get(names.CONFLICT_RESOLUTION) for m in manifests]
     conflict = Conflict.OVERWRITE if "overwrite" in resolutions else Conflict.ABORT
     pieces = tuple(
-        (b"".join(_filled(_cut(interpreter.prune(m), name, ({}, {}), conflict), id_, namespace_of(stored))),)
+        (
+            b"".join(
+                _filled(
+                    _cut(interpreter.prune(m), name, ({}, _kept(preserve)), conflict),
+                    id_,
+                    namespace_of(stored),
+                )
+            ),
+        )
         for m in manifests
     )
     return WireWork(
@@ -322,6 +331,10 @@ def _owner_marks(key: Key, binding: Object, template: Object) -> Marks:
         names.TEMPLATE_GENERATION: str(generation_of(template)),
     }
     return labels, annotations | owner_annotations(key)
+
+
+def _kept(preserve: bool) -> dict[str, str]:
+    return {names.PRESERVE_ANNOTATION: "true"} if preserve else {}
 
 
 def owner_annotations(key: Key) -> dict[str, str]:

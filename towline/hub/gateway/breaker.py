@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from towline.hub.decide.health import DELETE_LIMIT, EPOCH_REGRESSION, STORE_REPLACED
+from towline.hub.decide.health import DELETE_LIMIT, DELETIONS_HELD, EPOCH_REGRESSION, STORE_REPLACED
 from towline.hub.gateway.effects import HubIdentity
+from towline.kube.objects import Object
 from towline.proto import fleet_pb2 as fleet
 
 PER_MINUTE_MIN = 10
@@ -86,3 +87,12 @@ def is_from_the_future(hub: HubIdentity, hello: fleet.Hello, unknown: Iterable[f
     if not hub.epoch_began or hello.store_id != hub.store_id or hello.epoch >= hub.epoch:
         return False
     return any(held.revision >= hub.epoch_began for held in unknown)
+
+
+def held_before(cluster: Object) -> str:
+    """The hold that an earlier hub put on a cluster's deletions and nobody has released."""
+    for condition in (cluster.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == DELETIONS_HELD and condition.get("status") == "True":
+            reason = str(condition.get("reason") or "")
+            return reason if reason in (EPOCH_REGRESSION, STORE_REPLACED) else ""
+    return ""

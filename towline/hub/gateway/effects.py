@@ -11,8 +11,8 @@ from towline.proto import fleet_pb2 as fleet
 
 @dataclass(frozen=True, slots=True)
 class HubIdentity:
-    """What Welcome says. `epoch` grows with every start of a hub on its store; `epoch_began` is the store's revision at which it
-    did (0: not known)."""
+    """What Welcome and Settings say. `epoch` grows with every start of a hub on its store; `epoch_began` is the store's revision at
+    which it did (0: not known)."""
 
     store_id: str
     epoch: int
@@ -20,6 +20,8 @@ class HubIdentity:
     resync_seconds: int = 300
     batch_bytes_max: int = 512 * 1024
     epoch_began: int = 0
+    unschedulable_seconds: int = 300
+    """How long pods may find no node before their workload moves (Karmada's unschedulable-threshold); 0: for ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from towline.hub.decide.revocations import REVOCATIONS, generation, key_of
 from towline.hub.store.contract import Write
 from towline.kube.objects import Key, Object, encode, name_of, uid_of
-
-REVOCATIONS = ("towline.io", "revocations")
 
 
 class Rows(Protocol):
@@ -21,15 +20,14 @@ class Rows(Protocol):
 
 def generation_of(rows: Rows, cluster: Object) -> int:
     """How many times the certificates of this Cluster object were revoked."""
-    row = rows.get(_key(name_of(cluster)))
-    spec = row.object["spec"] if row is not None else {}
-    return int(spec["generation"]) if spec.get("clusterUID") == uid_of(cluster) else 0
+    row = rows.get(key_of(cluster))
+    return generation(row.object if row is not None else None, cluster)
 
 
 def revoked(rows: Rows, cluster: Object, by: str, now: float) -> Write:
     """One more revocation of this Cluster's certificates, decided on what `rows` holds. `by` is the user's name."""
     name = name_of(cluster)
-    row = rows.get(_key(name))
+    row = rows.get(key_of(cluster))
     spec = {
         "clusterUID": uid_of(cluster),
         "generation": generation_of(rows, cluster) + 1,
@@ -37,8 +35,7 @@ def revoked(rows: Rows, cluster: Object, by: str, now: float) -> Write:
         "at": now,
     }
     obj = {"apiVersion": "towline.io/v1", "kind": "Revocation", "metadata": {"name": name}, "spec": spec}
-    return Write(_key(name).path(), encode(obj), row.revision if row is not None else 0)
+    return Write(key_of(cluster).path(), encode(obj), row.revision if row is not None else 0)
 
 
-def _key(name: str) -> Key:
-    return Key(*REVOCATIONS, "", name)
+__all__ = ["REVOCATIONS", "generation_of", "revoked"]

@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from towline.certs.authority import (
+    AgentIdentity,
     CertificateError,
     Leaf,
     agent_identity,
@@ -23,9 +24,11 @@ from towline.certs.authority import (
     issuer_of,
     public_key_of_request,
 )
-from towline.hub.decide.health import DELETIONS_HELD, EPOCH_REGRESSION, STORE_REPLACED
+from towline.hub.decide.detached import Detached
+from towline.hub.decide.health import EPOCH_REGRESSION
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
-from towline.hub.gateway.breaker import Breaker
+from towline.hub.gateway import farewell
+from towline.hub.gateway.breaker import Breaker, held_before
 from towline.hub.gateway.capacity import settings_of
 from towline.hub.gateway.effects import (
     Answered,
@@ -39,9 +42,10 @@ from towline.hub.gateway.effects import (
     UnknownHeld,
     Welcomed,
 )
+from towline.hub.gateway.enrolment import Answer
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
-from towline.hub.gateway.session import HubSession
+from towline.hub.gateway.session import HELLO_SECONDS_MAX, HubSession
 from towline.hub.gateway.surroundings import Shown, Surroundings
 from towline.hub.store.contract import Unavailable
 from towline.kube.names import RELEASE_DELETIONS
@@ -159,12 +163,14 @@ class Gateway:
         if live is None:
             return
         if cluster is None or uid_of(cluster) != live.shown.identity.cluster_object_uid:
-            live.close(f"cluster {name} is detached", reconnect=False)
+            gone = farewell.detached(self._given.clusters, live.shown.identity)
+            verdict = farewell.verdict(gone, live.shown.identity) if gone is not None else None
+            live.close(f"cluster {name} is detached", reconnect=False, detached=verdict)
             return
         if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
             live.close(_REVOKED.format(name), reconnect=False)
             return
-        live.session.tell(settings_of(cluster))
+        live.session.tell(settings_of(cluster, self.hub.unschedulable_seconds))
         self._release(live, cluster)
 
     def _release(self, live: _Live, cluster: Object) -> None:
@@ -232,25 +238,28 @@ class Gateway:
         certificates = self._given.certificates
         return None if self._tls_shown == (certificates.leaf, certificates.bundle_pem) else self._tls()
 
-    async def _identity(self, context: Any) -> Shown:
-        """Who the agent is; aborts for a cluster that is not (or no more) joined with this certificate."""
+    async def _identity(self, context: Any, *, detached: bool = False) -> Shown:
+        """Who the agent is; aborts for a cluster that is not (or no more) joined with this certificate. `detached`: one of a cluster
+        that was detached is welcome too."""
         pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
         try:
             identity = agent_identity(pem)
         except CertificateError as error:
             await self._refuse(context, "", str(error))
-        cluster = self._cluster(identity.cluster)
+        cluster, gone = self._cluster(identity.cluster), None
         if cluster is None or uid_of(cluster) != identity.cluster_object_uid:
-            message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
-            await self._refuse(context, identity.cluster, message)
-        if identity.generation != generation_of(self._given.clusters, cluster):
+            gone = farewell.detached(self._given.clusters, identity) if detached else None
+            if gone is None:
+                message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
+                await self._refuse(context, identity.cluster, message)
+        elif identity.generation != generation_of(self._given.clusters, cluster):
             await self._refuse(context, identity.cluster, _REVOKED.format(identity.cluster))
         issuer = issuer_of(pem)
         if not self._given.certificates.vouches_for(issuer):  # a connection may be older than what is trusted
             await self._refuse(
                 context, identity.cluster, "the certificate's authority is not trusted any more"
             )
-        return Shown(identity, ends_at(pem), issuer)
+        return Shown(identity, ends_at(pem), issuer, detached=gone)
 
     async def _refuse(self, context: Any, cluster: str, message: str) -> NoReturn:
         self._audit(context, cluster, message)
@@ -290,7 +299,10 @@ class Gateway:
             await self._given.catch_up()
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        live = self._admit(await self._identity(context))
+        shown = await self._identity(context, detached=True)
+        if shown.detached is not None:
+            await self._part(shown.identity, shown.detached, context)
+        live = self._admit(shown)
         try:
             await self._converse(live, context)
         finally:
@@ -301,6 +313,36 @@ class Gateway:
                 self._audit(context, live.cluster, closed.reason)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, closed.reason)
 
+    async def _part(self, identity: AgentIdentity, gone: Detached, context: Any) -> NoReturn:
+        """An agent came back whose cluster was detached: hear its Hello, answer it, end."""
+        hello = fleet.Hello()
+        with suppress(TimeoutError, DecodeError):
+            async with asyncio.timeout(HELLO_SECONDS_MAX):
+                frames = fleet.AgentBatch.FromString(await self._message(context) or b"").frames
+                hello = next((frame.hello for frame in frames), hello)
+        self._see_epoch()
+        clusters = [row.object for row in self._given.clusters.list(*CLUSTERS)]
+        said = farewell.farewell(gone, identity, hello, self.hub, clusters)
+        batch = fleet.HubBatch(sequence=1, frames=[fleet.HubFrame(go_away=said)])
+        await context.write(batch.SerializeToString())
+        remains = fleet.Remains.Name(said.detached.remains) if said.HasField("detached") else ""
+        self._given.audit(
+            {"verb": "session", "cluster": identity.cluster, "decision": "detached", "remains": remains, "peer": context.peer()}
+        )  # fmt: skip
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, said.reason)
+        raise AssertionError("abort raises")
+
+    def left(self, body: Any) -> Answer:
+        """The same to an agent whose certificate has ended, which asks in another way."""
+        self._see_epoch()
+        return farewell.asked(self._given.clusters, self.hub, body)
+
+    def _see_epoch(self) -> None:
+        """Another hub on the store may have raised it."""
+        if self._given.epoch is not None:
+            number, began = self._given.epoch()
+            self.hub = replace(self.hub, epoch=number, epoch_began=began)
+
     def _admit(self, shown: Shown) -> _Live:
         """The cluster's one live session; an older one is shown out."""
         name = shown.identity.cluster
@@ -308,12 +350,10 @@ class Gateway:
         if older is not None:
             older.close("the agent opened a newer session")
         cluster, now = self._cluster(name) or {}, self._given.now()
-        if self._given.epoch is not None:
-            number, began = self._given.epoch()
-            self.hub = replace(self.hub, epoch=number, epoch_began=began)
+        self._see_epoch()
         breaker = self._breakers.get(name)
         if breaker is None or self._given.came_from_another(name):
-            breaker = self._breakers[name] = Breaker(hold=_hold_of(cluster))
+            breaker = self._breakers[name] = Breaker(hold=held_before(cluster))
             if self._given.came_from_another(name):
                 breaker.spend_window(now)  # what the other hub let through is not known here
         session = HubSession(
@@ -466,16 +506,7 @@ class _Live:
     def cluster(self) -> str:
         return self.shown.identity.cluster
 
-    def close(self, reason: str, *, reconnect: bool = True) -> None:
-        self.session.close(reason, reconnect=reconnect)
+    def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
+        self.session.close(reason, reconnect=reconnect, detached=detached)
         self.wake.set()
         self.urgent.set()
-
-
-def _hold_of(cluster: Object) -> str:
-    """The hold that an earlier hub put on a cluster's deletions and nobody has released."""
-    for condition in (cluster.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == DELETIONS_HELD and condition.get("status") == "True":
-            reason = str(condition.get("reason") or "")
-            return reason if reason in (EPOCH_REGRESSION, STORE_REPLACED) else ""
-    return ""

@@ -173,13 +173,15 @@ class HubSession:
             self._exchange.asked_at = now
             self._ask_inventory()
 
-    def close(self, reason: str, *, reconnect: bool = True, violation: bool = False) -> None:
+    def close(
+        self, reason: str, *, reconnect: bool = True, violation: bool = False, detached: fleet.Detached | None = None
+    ) -> None:  # fmt: skip
         """End the session: the next batch is a GoAway."""
         if self.closed is not None:
             return
         self.closed = Close(reason, reconnect, violation)
         self._effects.append(self.closed)
-        go_away = fleet.GoAway(reason=reason, reconnect=reconnect)
+        go_away = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached)
         self._control = [fleet.HubFrame(go_away=go_away)]
 
     def take_effects(self) -> list[Effect]:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from towline.certs.authority import AgentIdentity, Leaf
 from towline.hub.decide.capacity import ClusterCapacity
+from towline.hub.decide.detached import Detached
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.enrolment import is_latest
 from towline.hub.store.answers import AnswerTable
@@ -60,6 +61,8 @@ class Clusters(Protocol):
 
     def get(self, key: Key) -> ClusterRow | None: ...
 
+    def list(self, group: str, resource: str) -> Iterable[ClusterRow]: ...
+
     def subscribe(self, callback: Callable[[int, Sequence[Any]], None]) -> Callable[[], None]: ...
 
 
@@ -90,6 +93,8 @@ class Shown:
     issuer: str
     agent_version: str = ""
     trusts: tuple[str, ...] = ()
+    detached: Detached | None = None
+    """The certificate's cluster left: all that its agent may do is to hear of it."""
 
 
 def _nobody_cares(shown: Shown) -> None:

@@ -19,6 +19,8 @@ from towline.hub.decide.namespaces import holds_contents, let_go_by, needed_clus
 from towline.hub.decide.overrides import NO_OVERRIDES
 from towline.hub.decide.wire import Blocked, Phase, WireWork, WorkReport
 from towline.hub.store.cache import Cache, WatchEvent
+from towline.hub.store.leaving import CLUSTERS as CLUSTERS
+from towline.hub.store.leaving import Leaving
 from towline.hub.store.overridden import Overridden
 from towline.hub.store.subscribers import subscribe
 from towline.kube import names
@@ -32,7 +34,6 @@ ReportSubscriber = Callable[[set[Key]], None]
 DriftSubscriber = Callable[[Key, str, str], None]
 RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | None]]"], None]
 
-CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 WORKS = (names.WORK_GROUP, "works")
 NAMESPACES = ("", "namespaces")
 
@@ -70,6 +71,7 @@ class WorkTable:
         self._owned: dict[Key, set[tuple[str, str]]] = {}
         self._binding_of: dict[Key, Key] = {}
         """The binding of a template, for templates that have one."""
+        self._leaving = Leaving(cache)
         self._overridden = Overridden(cache)
         self._due: dict[tuple[Key, str], None] = {}
         """(owner, cluster or "" for all): what override policies concern and is not computed yet."""
@@ -224,7 +226,7 @@ class WorkTable:
             elif key[:2] == NAMESPACES:
                 todo[self._namespace, key] = None
             elif key[:2] == CLUSTERS:
-                if _membership_changed(event):
+                if self._leaving.changed(event):
                     todo[self._cluster, key] = None
                 held = (self._records[key.name, name].owner for name in self.works_of(key.name))
                 self._due |= {(o, key.name): None for o in self._overridden.by_cluster(event, held)}
@@ -270,7 +272,9 @@ class WorkTable:
 
     def _overridden_in(self, cluster: str, key: Key) -> None:
         """What one cluster, or every one (""), gets of an owner that override policies concern."""
-        if key[:2] != NAMESPACES:
+        if key[:2] == WORKS:
+            self._stored(key)
+        elif key[:2] != NAMESPACES:
             self._binding(key, cluster)
         elif not cluster:
             self._namespace(key)
@@ -337,7 +341,7 @@ class WorkTable:
             return
         clusters = {entry.key.name for entry in self.cache.list(*CLUSTERS)}
         if not is_deleting(namespace) and self._sync == "needed":
-            clusters = {name for name in clusters if self._is_leaving(name)}
+            clusters = {name for name in clusters if self._leaving.is_leaving(name)}
             clusters |= needed_clusters(self.cache.snapshot, key.name)
             clusters |= {cluster for cluster, name in self._sticky if name == key.name}
         self._spread(namespace, clusters | self.holders(key))
@@ -356,7 +360,10 @@ class WorkTable:
                 self._spread(entry.object, needed)
 
     def _cluster(self, key: Key) -> None:
-        """A cluster joined, is leaving or left."""
+        """A cluster joined, is leaving or left, or is to leave otherwise than before."""
+        self._due |= {
+            (self._records[key.name, name].owner, key.name): None for name in self.works_of(key.name)
+        }
         for entry in self.cache.list(*NAMESPACES):
             if (
                 self._sync == "all"
@@ -375,8 +382,8 @@ class WorkTable:
         allowed, name = spreads(namespace), names.work_name("", key.name, "Namespace")
         for cluster in clusters:
             known = self._of_owner(key, cluster)
-            member = self._is_member(cluster)
-            leaving = not member or self._is_leaving(cluster)
+            member = self._leaving.is_member(cluster)
+            leaving = not member or self._leaving.is_leaving(cluster)
             if not ending and not leaving:
                 if allowed or known is not None:  # one that must not spread any more stays where it is
                     self._let_go.discard((cluster, uid))
@@ -409,13 +416,6 @@ class WorkTable:
                 cluster, record.work.name, record.owner, dataclasses.replace(record.work, report_hash=digest)
             )
 
-    def _is_member(self, cluster: str) -> bool:
-        return self.cache.get(Key(*CLUSTERS, "", cluster)) is not None
-
-    def _is_leaving(self, cluster: str) -> bool:
-        entry = self.cache.get(Key(*CLUSTERS, "", cluster))
-        return entry is None or entry.meta.deletionTimestamp is not None
-
     # --- keeping ---------------------------------------------------------------------------------------------
 
     def _of_owner(self, owner: Key, cluster: str) -> WireWork | None:
@@ -433,6 +433,8 @@ class WorkTable:
             self._put(cluster, work.name, owner, work)
 
     def _put(self, cluster: str, name: str, owner: Key, work: WireWork | None) -> None:
+        if work is not None and work.removing:
+            work = self._leaving.parting(cluster, work)
         at = (cluster, name)
         before = self._records.get(at)
         if before is not None and before.owner != owner:
@@ -489,12 +491,3 @@ class WorkTable:
         if blocked:
             for told in list(self._report_subscribers.values()):
                 told(blocked)
-
-
-def _membership_changed(event: WatchEvent) -> bool:
-    before = event.previous
-    return (
-        event.type != "MODIFIED"
-        or before is None
-        or before.meta.deletionTimestamp != event.entry.meta.deletionTimestamp
-    )

@@ -159,6 +159,8 @@ def _candidates(
         promised = promises.get(name, _NOTHING)
         unseen = view.assigned.unseen(name, view.answers.when(wish.key, name)) if name in showing else None
         room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER), unseen)
+        if name in request.full:
+            room, source = 0, DESCHEDULED
         sources.append(source)
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))
@@ -166,6 +168,7 @@ def _candidates(
 
 
 _NOTHING: Mapping[str, int] = {}
+DESCHEDULED = "replicas were taken from it"
 _candidate: Callable[[type[Candidate], tuple[str, int, int, int, int, Member]], Candidate] = tuple.__new__
 """What a Candidate costs counts: there is one for every cluster in every decision."""
 

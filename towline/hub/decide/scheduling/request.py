@@ -35,6 +35,8 @@ class Request:
     observed_affinity: str = ""
     """The term of clusterAffinities that the present result came from."""
     evicting: frozenset[str] = frozenset()
+    full: frozenset[str] = frozenset()
+    """Clusters that just showed to have no room for more, whatever is estimated (descheduling)."""
     fails_over: bool = False
     """Taints evict it: it comes only to clusters where it may stay."""
     fresh: bool = False

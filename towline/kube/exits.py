@@ -1,0 +1,51 @@
+"""How a cluster is to leave: what the annotations of its Cluster say, for whoever deletes it and however.
+
+`towline unjoin` writes them; `kubectl annotate` does as well, before `kubectl delete cluster` or while it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from towline.kube import errors
+from towline.kube.field_errors import FieldError
+from towline.kube.objects import annotations_of
+
+WORKLOADS = "towline.io/exit-workloads"
+"""What becomes of what the hub put into the cluster: `Remove` (default) or `Keep`."""
+AGENT = "towline.io/exit-agent"
+"""What becomes of the agent when all else is done: `Keep` (default) or `Remove`."""
+FORCE = "towline.io/exit-force"
+"""Present: the exit does not wait for the cluster. `towline unjoin --force` writes the time."""
+
+REMOVE, KEEP = "Remove", "Keep"
+_PATH = "metadata.annotations"
+
+
+class Exit(NamedTuple):
+    """What was chosen."""
+
+    keep_workloads: bool = False
+    remove_agent: bool = False
+    forced: bool = False
+
+
+def exit_of(cluster: Mapping[str, Any]) -> Exit:
+    """The choice on a Cluster. What cannot be read keeps: nothing is lost by keeping."""
+    notes = annotations_of(cluster)
+    return Exit(
+        keep_workloads=notes.get(WORKLOADS, REMOVE) != REMOVE,
+        remove_agent=notes.get(AGENT, KEEP) == REMOVE,
+        forced=FORCE in notes,
+    )
+
+
+def problems(cluster: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with the choice on a Cluster."""
+    notes = annotations_of(cluster)
+    return [
+        errors.unsupported(f"{_PATH}[{name}]", notes[name], [KEEP, REMOVE])
+        for name in (WORKLOADS, AGENT)
+        if notes.get(name, KEEP) not in (KEEP, REMOVE)
+    ]
