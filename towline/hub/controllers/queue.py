@@ -65,7 +65,9 @@ class Queue:
         self._ripen(now)
         due = max(now + after_seconds, self._earliest.get(item, 0.0))
         if item in self._running:
-            self._running[item] = _sooner(self._running[item], (due, urgency))
+            again = self._running[item]
+            if again is None or not again[0] <= now < due:  # what is due is due, whatever is wished for later
+                self._running[item] = _sooner(again, (due, urgency))
         elif item in self._place:
             if due <= now:
                 self._make_ready(item, urgency)
