@@ -45,9 +45,19 @@ class FakeAgent:
         self.desired = Desired()
         self._applied = applied
         self.connection = Connection(
-            self.desired, cast(Disk, self), self, group, _ignored, cast(Answering, self),
-            _ignored, _ignored, _ignored, clock=time.monotonic, jitter=random.random,
-        )  # fmt: skip
+            desired=self.desired,
+            disk=cast(Disk, self),
+            reconciler=self,
+            group=group,
+            configure=_ignored,
+            answering=cast(Answering, self),
+            heard=_ignored,
+            trusting=_ignored,
+            detached=_ignored,
+            hubs_at=_ignored,
+            clock=time.monotonic,
+            jitter=random.random,
+        )
         self.connection.say(facts())
         self.connection.room(capacity())
         self._group = group
