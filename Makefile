@@ -13,7 +13,7 @@ demo: $(VENV)/.run     ## a hub, three simulated clusters and their agents; appl
 	@$(BIN)/towline demo
 
 test: $(VENV)/.test    ## all tests (brings its own etcd); ARGS="-k name" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 nightly: $(VENV)/.test ## fifty times the cases of each property (some 10^5), and 10^6 mutated requests
 	@TOWLINE_NIGHTLY=1 $(BIN)/python -m pytest -q -o faulthandler_timeout=0 --timeout 0 $(shell grep -rl "from tests.cases" tests --include=test_*.py)

@@ -23,6 +23,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 VARIANTS = ["sqlite", "etcd", "real"]
+ON_ANY_STORE = pytest.mark.parametrize(
+    "fleet",
+    ["sqlite", "real", *(["etcd"] if os.environ.get("TOWLINE_LONG") else [])],
+    indirect=True,
+    scope="session",
+)
+"""For what does not depend on the store: TOWLINE_LONG=1 runs it on etcd too."""
 
 
 @pytest.fixture(scope="session", params=VARIANTS)

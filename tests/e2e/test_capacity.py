@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ON_ANY_STORE
 from tests.e2e.harness import Fleet, eventually
 from tests.e2e.objects import deployment, policy
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, ON_ANY_STORE]
 
 CLUSTER = "/apis/cluster.karmada.io/v1alpha1/clusters/member1"
 REQUESTS = {"requests": {"cpu": "250m", "memory": "64Mi"}}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ON_ANY_STORE
 from tests.e2e.harness import MEMBERS, Fleet, condition, eventually, running_fleet
 from tests.e2e.objects import configmap, deployment, namespace, policy
 from tests.e2e.test_journey import binding, holders, web
@@ -147,6 +148,7 @@ def entry(fleet: Fleet, space: str, name: str) -> dict[str, Any]:
     return next(dict(row) for row in listed if row["clusterName"] == name)
 
 
+@ON_ANY_STORE
 def test_overrides_show_in_the_members(fleet: Fleet, space: str) -> None:
     fleet.apply(deployment("web", space), policy("web", space))
     plain = (2, "nginx:1.27", None, None)
@@ -189,6 +191,7 @@ def _is_of(work: dict[str, Any], space: str) -> bool:
     return work["metadata"]["annotations"].get("resourcebinding.karmada.io/namespace") == space
 
 
+@ON_ANY_STORE
 def test_variables_and_fields_in_text(fleet: Fleet, space: str) -> None:
     data = {"app.yaml": "db:\n  host: localhost\n  enabled: no\n", "app.json": '{"a":[1]}'}
     fleet.apply(configmap("web", space, **data), policy("web", space, None, "v1 ConfigMap"))
@@ -212,6 +215,7 @@ def test_variables_and_fields_in_text(fleet: Fleet, space: str) -> None:
     )
 
 
+@ON_ANY_STORE
 def test_a_broken_rule_blocks_one_cluster_and_heals(fleet: Fleet, space: str) -> None:
     fleet.apply(deployment("web", space), policy("web", space))
     eventually(lambda: condition(binding(fleet, space), "FullyApplied") == "True")
@@ -236,6 +240,7 @@ def test_a_broken_rule_blocks_one_cluster_and_heals(fleet: Fleet, space: str) ->
     assert "appliedMessage" not in entry(fleet, space, "member2")
 
 
+@ON_ANY_STORE
 def test_it_heals_also_where_nothing_is_to_be_sent(fleet: Fleet, space: str) -> None:
     fleet.apply(deployment("web", space), policy("web", space))
     eventually(lambda: condition(binding(fleet, space), "FullyApplied") == "True")
@@ -268,6 +273,7 @@ def test_a_restarted_hub_takes_nothing_away(tmp_path: Path) -> None:
         eventually(lambda: condition(binding(fleet, space), "FullyApplied") == "True")
 
 
+@ON_ANY_STORE
 def test_what_cannot_be_is_refused(fleet: Fleet, space: str) -> None:
     where = "spec.overrideRules[0].overriders.plaintext[0]"
     for change, message in (

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ON_ANY_STORE
 from tests.e2e.harness import Fleet, condition, eventually
 from tests.e2e.objects import deployment, policy
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, ON_ANY_STORE]
 
 RACK = "example.com/rack"
 

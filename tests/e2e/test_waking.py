@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ON_ANY_STORE
 from tests.e2e.harness import MEMBERS, Fleet, condition, eventually
 from tests.e2e.objects import deployment, policy
 from tests.e2e.test_estimates import AGGREGATED, PATCH, asking, binding, counted, targets
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, ON_ANY_STORE]
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 

@@ -14,10 +14,10 @@ from tests.sim.simulation import Simulation
 
 RESTORED_SHARE = 20
 """One in so many seeds also runs the scenario of a restored store."""
-FAILING_SHARE = 2
+FAILING_SHARE = 5
 """One in so many that of members that are lost for long."""
 
-PAIR_SHARE = 2
+PAIR_SHARE = 5
 """The same for two hubs on one store."""
 PARTING_SHARE = 5
 """And for a cluster that is forced out."""
