@@ -23,6 +23,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 VARIANTS = ["sqlite", "etcd", "real"]
+LONG = pytest.mark.skipif(
+    not os.environ.get("TOWLINE_LONG"), reason="waits for graces and tolerations: TOWLINE_LONG=1 runs it"
+)
 ON_ANY_STORE = pytest.mark.parametrize(
     "fleet",
     ["sqlite", "real", *(["etcd"] if os.environ.get("TOWLINE_LONG") else [])],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import LONG
 from tests.e2e.harness import Fleet, eventually
 from tests.e2e.objects import APPS, deployment, namespace
 from tests.e2e.proxy import Proxy
@@ -36,6 +37,7 @@ def healthy(fleet: Fleet, space: str) -> list[str]:
     return [entry["clusterName"] for entry in entries if entry.get("health") == "Healthy"]
 
 
+@LONG
 def test_a_cluster_that_is_cut_off_and_comes_back(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path / "fleet", members=MEMBERS)
     proxy = Proxy(("127.0.0.1", fleet.gateway_port))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import LONG
 from tests.e2e.harness import Fleet, eventually, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
 from tests.e2e.test_journey import binding
@@ -53,6 +54,7 @@ def single(space: str, **spec: Any) -> dict[str, Any]:
     return found
 
 
+@LONG
 def test_failover_restart_and_return(hub: Fleet) -> None:
     space = "failover"
     hub.apply(namespace(space), single(space, failover={"cluster": {}}), deployment("web", space))
@@ -119,6 +121,7 @@ def taints(fleet: Fleet, cluster: str) -> set[str]:
     return set(shown.split())
 
 
+@LONG
 def test_an_application_that_fails_moves(hub: Fleet) -> None:
     space = "application"
     failover = {"application": {"decisionConditions": {"tolerationSeconds": 8}}}
