@@ -43,8 +43,11 @@ async def test_where_hubs_are(
     async def renew(csr: bytes) -> None:
         raise AssertionError("nothing is old")
 
+    async def expired(identity: Identity) -> None:
+        raise AssertionError("nothing ends")
+
     renewal = Renewal(
-        identity(*known), save=save, renew=renew, changed=lambda: changed.append(None),
+        identity(*known), save=save, renew=renew, changed=lambda: changed.append(None), expired=expired,
         now=lambda: 1_800_000_001.0, jitter=lambda: 0.5,
     )  # fmt: skip
     renewal.hubs_at(told, reached)
