@@ -190,6 +190,7 @@ async def an_agent(
     allowance: Allowance | None = None,
     deletions_per_minute: int = 0,
     concurrency: int = 8,
+    stopped: Callable[[HeldWork], bool] = lambda row: False,
 ) -> AsyncIterator[Agent]:
     """A running agent; its disk is in `tmp_path`, so that the next one in the same place goes on."""
     member = Member(kubeconfig, "", 10.0)
@@ -202,7 +203,7 @@ async def an_agent(
         async with asyncio.TaskGroup() as group:
             applier = Applier(
                 desired, CLUSTER, disk, persist=disk.persist, outbox=lambda: agent.outbox(), group=group,
-                now=clock, jitter=lambda: 0.5, concurrency=concurrency,
+                now=clock, jitter=lambda: 0.5, concurrency=concurrency, stopped=stopped,
             )  # fmt: skip
             discovery = Discovery(member)
             allowed = allowance or Allowance()

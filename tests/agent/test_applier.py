@@ -130,6 +130,32 @@ async def test_a_service_is_gone_when_its_deletion_is_answered(user: User, tmp_p
         assert not [report for report in agent.told if report.phase == fleet.FAILED]
 
 
+async def test_what_may_not_run_any_more_goes_before_all_that_waits(user: User, tmp_path: Path) -> None:
+    """The hub counts on it that it is stopped in time, whatever else there is to do."""
+    cut_off = set[str]()
+    async with an_agent(
+        user.kubeconfig, tmp_path, concurrency=1, stopped=lambda row: row.name in cut_off
+    ) as agent:
+        agent.want("web", deployment())
+        await agent.applied("web")
+        waiting = [f"waits-{number}" for number in range(20)]
+        for name in waiting:
+            agent.want(name, config_map(name))
+        agent.want("web", deployment(3))  # behind the others, and waits there
+        cut_off.add("web")
+        agent.applier.reconcile("web")
+        agent.applier.reconcile("web")
+        await agent.failed("web", "cut off")
+        stopped = await user.get(WEB)
+        assert stopped["spec"]["replicas"] == 0
+        for name in waiting:
+            await agent.applied(name)
+        written = [int((await user.get(config_map_ref(n)))["metadata"]["resourceVersion"]) for n in waiting]
+        before = sum(version < int(stopped["metadata"]["resourceVersion"]) for version in written)
+        assert before <= 1, "but what had begun"
+        assert agent.writer.counters.applies == 2 + len(waiting), "and is written once"
+
+
 async def test_a_fight_over_a_field_slows_down(user: User, tmp_path: Path) -> None:
     async with an_agent(user.kubeconfig, tmp_path) as agent:
         agent.want("front", config_map("front"))

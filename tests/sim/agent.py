@@ -227,7 +227,8 @@ class Agent:
         stopped = self.cutoff.stopped(self.desired, now)
         self.queue |= dict.fromkeys(stopped ^ self.stopped, 0.0)
         self.stopped = stopped
-        due = [name for name, at in self.queue.items() if at <= now][:most]
+        due = [name for name, at in self.queue.items() if at <= now]
+        due = sorted(due, key=lambda name: name not in stopped)[:most]
         for name in due:
             del self.queue[name]
             row = self.desired.get(name)

@@ -205,6 +205,7 @@ class FailingSimulation(Simulation):
             self.connections[name].open = False
         self.holes.clear()
         await super()._heal()
+        self._unable_at = dict.fromkeys(MEMBERS, self.now)  # time went by, and nobody had a turn in it
         await self._untaint()
 
 

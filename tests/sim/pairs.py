@@ -46,6 +46,13 @@ class PairSimulation(Simulation):
         if self.known.get(name) not in (None, hub) and name in hub.breakers:  # not for a farewell
             hub.breakers[name].spend_window(self.now)
 
+    def _turn(self, name: str) -> None:
+        """A hub that the agent left looks after what is left of the session too: nobody waits for its answers for ever."""
+        super()._turn(name)
+        for hub in self._hubs:
+            if hub is not self._hub_of(name):
+                hub.talk(name, 0)
+
     async def _pump(self) -> None:
         for hub in self._hubs:
             if self.healthy or self.rng.random() < 0.7:

@@ -33,6 +33,8 @@ _DRIFT_FREE = 3
 """So many times in a row drift is put back at once; then it looks like a fight and is put back ever more slowly."""
 _DRIFT_CALM_SECONDS = 60.0
 _RANK_REMOVAL = 8
+_RANK_STOP = -1
+"""What may not run any more goes before all else, however much waits: somebody counts on it (`stopAfterSeconds`)."""
 STOPPED = "stopped, because the agent was cut off from the hub for longer than stopAfterSeconds ({} s)"
 
 
@@ -133,6 +135,8 @@ class Applier:
         work = self._work(name)
         work.attempts = 0
         work.settled = None
+        if work.queued and work.rank != _RANK_STOP and self._is_to_stop(self._desired.get(name)):
+            work.queued = False  # it goes ahead, and is passed over where it was
         self._enqueue(work)
 
     def reconcile_all(self, work_names: Iterable[str]) -> None:
@@ -245,6 +249,11 @@ class Applier:
             self._by_ref[ref] = (*self._by_ref.get(ref, ()), work.name)
         ranks = [execution.rank(ref) for ref in refs or row.leftovers]
         work.rank = _RANK_REMOVAL - min(ranks, default=0) if row.removing else min(ranks, default=0)
+        if self._is_to_stop(row):
+            work.rank = _RANK_STOP
+
+    def _is_to_stop(self, row: HeldWork | None) -> bool:
+        return row is not None and not row.removing and self._is_stopped(row)
 
     def _unindex(self, work: _Work, leftovers: Iterable[Ref]) -> None:
         for ref in (*work.refs, *work.applied, *leftovers):
@@ -259,6 +268,8 @@ class Applier:
             if rank > 0 and self._bases_running:
                 return
             heapq.heappop(self._queue)
+            if not work.queued:
+                continue
             work.queued = False
             work.running = True
             base = rank == 0 and not work.attempts

@@ -2,7 +2,7 @@
 
 The agent counts from when it sent the last heartbeat that the hub answered, the hub from when it may have heard the agent last, which is no
 earlier. What is between the agent's end of time and the last container's is the margin. It holds while clocks run at about the same speed,
-and while the agent can reach its own API server: what nobody can write to cannot be stopped.
+and while the agent runs, has its disk and can reach its own API server: what nobody can write to cannot be stopped.
 """
 
 from __future__ import annotations
