@@ -207,6 +207,32 @@ def test_a_home_that_fails_on_the_way_is_left_to_its_stand_in() -> None:
     assert tasks(world) == {} and mark(world) == "waiting" and remembered(world) == {"m1": {"m2": 3}}
 
 
+def test_a_stand_in_stays_until_what_replaces_the_home_instead_works() -> None:
+    """Groups are tried in order, so the stand-in's own, the last, is not the next after a home that fails on the way."""
+    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m3", "m2")]
+    world = shop({"clusterAffinities": groups}, failover=RETURN)
+    taint(world, "m3", tainted())
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world)
+    report(world, m1=REMOVED)
+    assert targets(world) == {"m2": 3}
+    taint(world, "m3")
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 3} and tasks(world).keys() == {"m2"}
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3} and "m2" in tasks(world)
+    report(world, m3=works(2))
+    evict(world)
+    assert "m2" in tasks(world), "it is the only one that works"
+    report(world, m3=works(3))
+    evict(world)
+    assert "m2" not in tasks(world) and targets(world) == {"m3": 3}
+
+
 def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> None:
     world = moved()
     recover(world, "m1")

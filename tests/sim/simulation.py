@@ -29,6 +29,8 @@ MEMBERS = ("member1", "member10", "member2")
 FAULT_STEPS = 70
 HEAL_STEPS = 160
 CONVERGENCE_SECONDS = 5.0
+RESTING_STEPS = 8
+"""Longer than a cluster has to be heard until it is ready again."""
 
 
 class Simulation:
@@ -448,7 +450,7 @@ class Simulation:
 
     async def _rest(self) -> None:
         """At rest no plan contains a write, no exchange sends a Work, no reconciliation writes to a member."""
-        for _ in range(6):
+        for _ in range(RESTING_STEPS):
             self.now += CONVERGENCE_SECONDS
             await self._pump()
         revision = self.store.store._log.revision

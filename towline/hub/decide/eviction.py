@@ -162,9 +162,19 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     if why := _lacking(case, leaving, after, fewer):
         return Stuck(why)
     binding = without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
+    binding = _still_leaving(case, binding, gone)
     back = {departure.cluster for departure in leaving if departure.rule.get("failback")}
     back = back if origins.rule_of(case.spec) is not None else set()
     return Moved(origins.after_eviction(case.binding, binding, gone, back, case.now), placed.events)
+
+
+def _still_leaving(case: _Case, placed: Object, gone: Collection[str]) -> Object:
+    """Who left for a copy that returned, and does not stand in for it again, leaves for the new replacement: not before that works."""
+    kept = {*gone, *targets(placed), *(task.get("fromCluster") for task in tasks_of(placed))}
+    leaving = [t for t in tasks_of(case.binding) if origins.is_return(t) and t.get("fromCluster") not in kept]
+    if not leaving:
+        return placed
+    return {**placed, "spec": {**placed["spec"], "gracefulEvictionTasks": [*tasks_of(placed), *leaving]}}
 
 
 def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int], fewer: bool) -> str | None:
