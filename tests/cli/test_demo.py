@@ -81,7 +81,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     eventually(lambda: len(children_of(folder)) >= 3)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    # 0 where everything was up already: then Ctrl-C is how it ends.
+    assert process.returncode in (130, 0)
     assert "Traceback" not in errors
     assert children_of(folder) == {}
 
