@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from towline.hub.decide import activation
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.plan import Delete, Put, Snapshot
+from towline.hub.decide.plan import Delete, EventNote, Put, Snapshot
 from towline.hub.decide.policies import Claim, priority_class_key, with_claim
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
@@ -58,6 +58,13 @@ def template_key(kinds: KindTable, binding: Object) -> Key | None:
     ref = (binding.get("spec") or {}).get("resource") or {}
     kind = kinds.named(str(ref.get("apiVersion") or ""), str(ref.get("kind") or ""))
     return kind.key(str(ref.get("namespace") or ""), str(ref.get("name") or "")) if kind else None
+
+
+def with_template(snapshot: Snapshot, binding: Object, note: EventNote) -> list[EventNote]:
+    """What is told about `binding`, and the same about its template, where users look."""
+    at = template_key(snapshot.kinds, binding)
+    template = snapshot.get(at) if at else None
+    return [note] if template is None else [note, note.about(template)]
 
 
 def controller_of(obj: Object) -> Mapping[str, Any] | None:
@@ -130,6 +137,12 @@ def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
     entries = [*known.values(), *({"clusterName": name} for name in missing)]
     entries.sort(key=lambda entry: str(entry["clusterName"]))
     return {**binding, "status": {**(binding.get("status") or {}), "aggregatedStatus": entries}}
+
+
+def foreign_scheduler(spec: Mapping[str, Any]) -> str | None:
+    """Who else is to schedule a binding; None: it is ours."""
+    scheduler = str(spec.get("schedulerName") or DEFAULT_SCHEDULER)
+    return None if scheduler == DEFAULT_SCHEDULER else scheduler
 
 
 def is_workload(spec: Mapping[str, Any]) -> bool:

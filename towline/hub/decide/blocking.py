@@ -6,7 +6,7 @@ condition: there the events are all.
 
 from __future__ import annotations
 
-from towline.hub.decide.conditions import condition, with_condition, without_condition
+from towline.hub.decide.conditions import condition, with_obstacle
 from towline.hub.decide.plan import EventNote
 from towline.hub.decide.policies import Claim, Match, claim_by
 from towline.kube.objects import Object
@@ -16,16 +16,7 @@ BLOCKED = "PolicyBlocked"
 
 def with_block(binding: Object, matched: Match, now: float) -> Object:
     """`binding` with the condition that `matched` asks for, or without one; the same object when that is so already."""
-    status = binding.get("status") or {}
-    before = condition(status, BLOCKED)
-    if matched.block is None:
-        if before is None:
-            return binding
-        return {**binding, "status": without_condition(status, BLOCKED)}
-    if _says(before) == _condition(matched):
-        return binding
-    conditions = with_condition(status.get("conditions"), BLOCKED, "True", *_condition(matched), now)
-    return {**binding, "status": {**status, "conditions": conditions}}
+    return with_obstacle(binding, BLOCKED, None if matched.block is None else _condition(matched), now)
 
 
 def notes(template: Object, binding: Object | None, matched: Match) -> list[EventNote]:

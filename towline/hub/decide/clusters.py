@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from towline.hub.decide import bindings, detached
-from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition
+from towline.hub.decide.conditions import condition, epoch, rfc3339, with_obstacle
 from towline.hub.decide.plan import NOTHING, Delete, EventNote, Plan, Put, Snapshot
 from towline.kube import exits, names
 from towline.kube.exits import Exit
@@ -139,12 +139,9 @@ def _waiting(
     wake = min(patience, PLACING_SECONDS - age if age < PLACING_SECONDS else float("inf"))
     requeue = wake if wake != float("inf") else None
     reason, message = _waits_for(cluster, staying if age >= PLACING_SECONDS else ())
-    status = cluster.get("status") or {}
-    said = condition(status, EXIT) or {}
-    if (said.get("reason"), said.get("message")) == (reason, message):
+    told = with_obstacle(cluster, EXIT, (reason, message), now)
+    if told is cluster:
         return Plan(reasons=reasons, requeue_after_seconds=requeue)
-    conditions = with_condition(status.get("conditions"), EXIT, "True", reason, message, now)
-    told = {**cluster, "status": {**status, "conditions": conditions}}
     events = (EventNote(cluster, "Normal" if reason == REMOVING else "Warning", reason, message),)
     return Plan((Put(key, told, revision_of(cluster)),), events, requeue, reasons)
 

@@ -68,3 +68,20 @@ def without_condition(status: Mapping[str, Any], kind: str) -> Object:
     left = [entry for entry in status.get("conditions") or () if entry.get("type") != kind]
     rest = {field: value for field, value in status.items() if field != "conditions"}
     return {**rest, "conditions": left} if left else rest
+
+
+MESSAGE_LENGTH_MAX = 1024
+"""What a message may be long that lists what it cannot bound."""
+
+
+def with_obstacle(obj: Object, kind: str, obstacle: tuple[str, str] | None, now: float) -> Object:
+    """`obj` whose condition `kind` is True with this reason and message, or absent where nothing is in the way. The same object when
+    that is so already."""
+    status = obj.get("status") or {}
+    before = condition(status, kind)
+    if obstacle is None:
+        return obj if before is None else {**obj, "status": without_condition(status, kind)}
+    if before is not None and (before.get("reason"), before.get("message")) == obstacle:
+        return obj
+    conditions = with_condition(status.get("conditions"), kind, "True", *obstacle, now)
+    return {**obj, "status": {**status, "conditions": conditions}}

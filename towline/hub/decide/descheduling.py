@@ -86,7 +86,7 @@ def _concerns(binding: Object, spec: Mapping[str, Any]) -> bool:
         and resource.get("kind") == "Deployment"
         and str(resource.get("apiVersion")).startswith("apps/")
         and strategy_of(spec.get("placement") or {}) in DYNAMIC
-        and (spec.get("schedulerName") or bindings.DEFAULT_SCHEDULER) == bindings.DEFAULT_SCHEDULER
+        and bindings.foreign_scheduler(spec) is None
         and not (spec.get("suspension") or {}).get("scheduling")
     )
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from towline.hub.decide import origins, stopping
-from towline.hub.decide.bindings import desired, observed, targets, template_key
-from towline.hub.decide.conditions import condition, rfc3339, with_condition, without_condition
+from towline.hub.decide.bindings import desired, observed, targets, with_template
+from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
 from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
@@ -36,7 +36,6 @@ _PRODUCERS = {
 }
 DOUBT_SECONDS = 10.0
 """What a doubt held back is looked at again after so long: a doubt may pass without a trace."""
-MESSAGE_LENGTH_MAX = 1024
 
 
 class Moved(NamedTuple):
@@ -237,9 +236,10 @@ def _task(case: _Case, departure: Departure) -> Object:
 
 def _moved(case: _Case, leaving: Sequence[Departure], moved: Moved) -> Plan:
     notes = [("Normal", "Succeed", f"Evict from cluster {d.cluster} succeed.") for d in leaving]
-    binding = _without_block(moved.binding)
+    binding = with_obstacle(moved.binding, BLOCKED, None, case.now)
     events = _told(case, notes)
-    events += [said for note in moved.events for said in (note, *_about_template(case, note))]
+    for note in moved.events:
+        events += with_template(case.snapshot, case.binding, note)
     evicted = {departure.cluster: departure.reason for departure in leaving}
     return Plan(
         (Put(case.key, binding, revision_of(case.binding)),), tuple(events), reasons={"evicted": evicted}
@@ -262,7 +262,7 @@ def _at_rest(case: _Case) -> Plan:
         which = ", ".join(silent)
         message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
         return _says(case, PURGE_UNCONFIRMED, message)
-    free = _without_block(case.binding)
+    free = with_obstacle(case.binding, BLOCKED, None, case.now)
     return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))
 
 
@@ -275,22 +275,12 @@ def _says(
 ) -> Plan:
     """The condition EvictionBlocked, and the events when it is news."""
     message = message[:MESSAGE_LENGTH_MAX]
-    status = case.binding.get("status") or {}
-    before = condition(status, BLOCKED) or {}
     reasons = {"eviction": f"{reason}: {message}"}
-    if (before.get("reason"), before.get("message")) == (reason, message):
+    written = with_obstacle(case.binding, BLOCKED, (reason, message), case.now)
+    if written is case.binding:
         return Plan(reasons=reasons, waits=waits)
-    conditions = with_condition(status.get("conditions"), BLOCKED, "True", reason, message, case.now)
-    written = {**case.binding, "status": {**status, "conditions": conditions}}
     put = Put(case.key, written, revision_of(case.binding))
     return Plan((put,), tuple(_told(case, notes)), reasons=reasons, waits=waits)
-
-
-def _without_block(binding: Object) -> Object:
-    status = binding.get("status") or {}
-    if condition(status, BLOCKED) is None:
-        return binding
-    return {**binding, "status": without_condition(status, BLOCKED)}
 
 
 def _told(case: _Case, notes: Iterable[tuple[str, str, str]]) -> list[EventNote]:
@@ -298,11 +288,5 @@ def _told(case: _Case, notes: Iterable[tuple[str, str, str]]) -> list[EventNote]
     events = []
     for kind, outcome, message in notes:
         note = EventNote(case.binding, kind, f"EvictWorkloadFromCluster{outcome}", message)
-        events += [note, *_about_template(case, note)]
+        events += with_template(case.snapshot, case.binding, note)
     return events
-
-
-def _about_template(case: _Case, note: EventNote) -> list[EventNote]:
-    at = template_key(case.snapshot.kinds, case.binding)
-    template = case.snapshot.get(at) if at else None
-    return [] if template is None else [EventNote(template, note.type, note.reason, note.message)]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from towline.hub.decide import origins
-from towline.hub.decide.bindings import demand, desired, observed, targets, template_key, with_observed
-from towline.hub.decide.conditions import condition, epoch, rfc3339, with_condition, without_condition
-from towline.hub.decide.graceful import GRACE_SECONDS, tasks_of
+from towline.hub.decide.bindings import demand, desired, observed, targets, with_observed, with_template
+from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, condition, epoch, rfc3339, with_obstacle
+from towline.hub.decide.graceful import GRACE_SECONDS, tasks_of, with_task_list
 from towline.hub.decide.origins import Origin
 from towline.hub.decide.placing import (
     divides,
@@ -55,7 +55,6 @@ NOT_PLACED = "NotPlacedThere"
 NOT_HEALTHY = "NotHealthyThere"
 REASON = "Failback"
 """Of tasks and events."""
-MESSAGE_LENGTH_MAX = 1024
 
 
 class _Bound(NamedTuple):
@@ -154,7 +153,7 @@ def _tidied(case: _Case, bound: Sequence[_Bound]) -> Iterator[Put]:
         left = [origin for at in known if (origin := _left(case, one, at)) is not None]
         changed = origins.with_origins(one.binding, left)
         if not left:
-            changed = _without_block(changed)
+            changed = with_obstacle(changed, BLOCKED, None, case.now)
         if changed is not one.binding:
             yield one.put(changed)
 
@@ -252,15 +251,15 @@ def _return(case: _Case, way: _Due) -> Plan | _Stuck:
         tasks = list(_tasks(case, bound, home, before, after))
     except NotPreserved as missing:
         return _Stuck(str(missing))
-    moved = _with_tasks(placed.binding, [*tasks_of(placed.binding), *tasks])
+    moved = with_task_list(placed.binding, [*tasks_of(placed.binding), *tasks])
     moved = without_old_reports(moved, after.keys() - desired(binding).keys())
     known = origins.origins_of(binding)
     share = min(way.origin.share, origins.share(after[home]))
     rest = [origin._replace(share=share) if origin.cluster == home else origin for origin in known]
-    moved = origins.with_origins(_without_block(moved), rest)
+    moved = origins.with_origins(with_obstacle(moved, BLOCKED, None, case.now), rest)
     leaving = ", ".join(str(task["fromCluster"]) for task in tasks) or "no cluster"
     note = EventNote(binding, "Normal", REASON, f"Returns to cluster {home}; leaving {leaving}.")
-    told = [said for event in (note, *placed.events) for said in _told(case, bound, event)]
+    told = [said for event in (note, *placed.events) for said in with_template(case.snapshot, binding, event)]
     return Plan((bound.put(moved),), tuple(told), reasons={"returned": home}, requeue_after_seconds=0.0)
 
 
@@ -341,11 +340,6 @@ def _status_in(binding: Object, cluster: str) -> Any:
     return (observed(binding).get(cluster) or {}).get("status")
 
 
-def _with_tasks(binding: Object, tasks: Sequence[Mapping[str, Any]]) -> Object:
-    spec = {field: value for field, value in binding["spec"].items() if field != "gracefulEvictionTasks"}
-    return {**binding, "spec": {**spec, "gracefulEvictionTasks": list(tasks)} if tasks else spec}
-
-
 # --- taking back ---------------------------------------------------------------------------------------------
 
 
@@ -359,7 +353,7 @@ def _given_up_at(bound: _Bound) -> float | None:
 def _taken_back(case: _Case, bound: _Bound) -> Plan:
     """Whoever left has what it had; and the cluster has to be well for its time once more before the next attempt."""
     back = origins.taken_back(bound.binding)
-    back = with_generation(_with_tasks(back, tasks_of(back)), bound.binding)
+    back = with_generation(with_task_list(back, tasks_of(back)), bound.binding)
     back = with_observed(back, targets(back))
     homes = targets(bound.binding).keys() - targets(back).keys()
     again = [
@@ -368,41 +362,16 @@ def _taken_back(case: _Case, bound: _Bound) -> Plan:
     ]  # fmt: skip
     back = origins.with_origins(back, again)
     why = f"the copy was not healthy after {GRACE_SECONDS:.0f} s, and what is elsewhere stays"
-    blocked = _with_block(case, back, NOT_HEALTHY, why)
+    back = with_obstacle(back, BLOCKED, (NOT_HEALTHY, why), case.now)
     note = EventNote(bound.binding, "Warning", REASON + "Failed", why)
-    put = bound.put(blocked or back)
-    return Plan(
-        (put,), tuple(_told(case, bound, note)), reasons={"taken back": why}, requeue_after_seconds=0.0
-    )
+    told = tuple(with_template(case.snapshot, bound.binding, note))
+    return Plan((bound.put(back),), told, reasons={"taken back": why}, requeue_after_seconds=0.0)
 
 
 # --- what is said --------------------------------------------------------------------------------------------
 
 
 def _blocked(case: _Case, bound: _Bound, reason: str, why: str) -> Put | None:
-    changed = _with_block(case, bound.binding, reason, why)
-    return None if changed is None else bound.put(changed)
-
-
-def _with_block(case: _Case, binding: Object, reason: str, why: str) -> Object | None:
     """None when the binding says so already."""
-    status, message = binding.get("status") or {}, why[:MESSAGE_LENGTH_MAX]
-    before = condition(status, BLOCKED) or {}
-    if (before.get("reason"), before.get("message")) == (reason, message):
-        return None
-    conditions = with_condition(status.get("conditions"), BLOCKED, "True", reason, message, case.now)
-    return {**binding, "status": {**status, "conditions": conditions}}
-
-
-def _without_block(binding: Object) -> Object:
-    status = binding.get("status") or {}
-    if condition(status, BLOCKED) is None:
-        return binding
-    return {**binding, "status": without_condition(status, BLOCKED)}
-
-
-def _told(case: _Case, bound: _Bound, note: EventNote) -> list[EventNote]:
-    """The event, and the same about the template."""
-    at = template_key(case.snapshot.kinds, bound.binding)
-    template = case.snapshot.get(at) if at else None
-    return [note] if template is None else [note, EventNote(template, note.type, note.reason, note.message)]
+    changed = with_obstacle(bound.binding, BLOCKED, (reason, why[:MESSAGE_LENGTH_MAX]), case.now)
+    return None if changed is bound.binding else bound.put(changed)

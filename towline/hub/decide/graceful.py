@@ -75,15 +75,18 @@ def stop_after_seconds(spec: Mapping[str, Any]) -> int:
 
 def with_tasks(binding: Object, tasks: Sequence[Task]) -> Object:
     """`binding` with these tasks, the generation that follows, and what scheduling observed: nothing is to be scheduled anew."""
-    spec = {field: value for field, value in binding["spec"].items() if field != "gracefulEvictionTasks"}
-    if tasks:
-        spec["gracefulEvictionTasks"] = list(tasks)
-    changed = with_generation({**binding, "spec": spec}, binding)
+    changed = with_generation(with_task_list(binding, tasks), binding)
     changed = origins.with_origins(changed, origins.origins_of(changed))
     status = binding.get("status") or {}
     if status.get("schedulerObservedGeneration") != generation_of(binding):
         return changed
     return {**changed, "status": {**status, "schedulerObservedGeneration": generation_of(changed)}}
+
+
+def with_task_list(binding: Object, tasks: Sequence[Task]) -> Object:
+    """`binding` with these tasks, and nothing else changed."""
+    spec = {field: value for field, value in binding["spec"].items() if field != "gracefulEvictionTasks"}
+    return {**binding, "spec": {**spec, "gracefulEvictionTasks": list(tasks)} if tasks else spec}
 
 
 class _There(NamedTuple):

@@ -11,8 +11,8 @@ import orjson
 from towline.hub.decide import descheduling
 from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.bindings import (
-    DEFAULT_SCHEDULER,
     demand,
+    foreign_scheduler,
     is_workload,
     observed,
     targets,
@@ -51,9 +51,9 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
 
     The targets, their entries in aggregatedStatus and the Scheduled condition belong together in one commit."""
     spec = binding.get("spec") or {}
-    ours = (spec.get("schedulerName") or DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
-    if not ours or (spec.get("suspension") or {}).get("scheduling"):
-        reason, why = (SUSPENDED, _SUSPENDED) if ours else (FOREIGN, _FOREIGN.format(spec["schedulerName"]))
+    foreign = foreign_scheduler(spec)
+    if foreign or (spec.get("suspension") or {}).get("scheduling"):
+        reason, why = (FOREIGN, _FOREIGN.format(foreign)) if foreign else (SUSPENDED, _SUSPENDED)
         left = _with_expectation(with_generation(_all_observed(binding), old), reason, why, now)
         return Placed(left, [], {"scheduling": why})
     cause = needs_scheduling(binding, view)
@@ -237,8 +237,8 @@ def unplaceable(binding: Object) -> str | None:
         return "its scheduling is suspended"
     if suspension.get("dispatching"):
         return "its dispatching is suspended"
-    scheduler = spec.get("schedulerName") or DEFAULT_SCHEDULER
-    return None if scheduler == DEFAULT_SCHEDULER else f"scheduler {scheduler} places it"
+    scheduler = foreign_scheduler(spec)
+    return f"scheduler {scheduler} places it" if scheduler else None
 
 
 def divides(spec: Mapping[str, Any]) -> bool:

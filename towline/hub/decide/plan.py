@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from towline.kube.kinds import KindTable
@@ -80,6 +80,10 @@ class EventNote:
     type: str
     reason: str
     message: str
+
+    def about(self, regarding: Mapping[str, Any]) -> EventNote:
+        """The same, about another object."""
+        return replace(self, regarding=regarding)
 
 
 class Detail(Protocol):

@@ -136,16 +136,16 @@ def _placed(case: _Case, shaped: Object, writes: Writes, events: list[EventNote]
     placed, noted, why, outcome = place(case.binding_key, shaped, binding, case.view, case.now)
     if outcome is not None and outcome.asks:
         return Plan(reasons=why, asks=outcome.asks)
-    events = events + [event for note in noted for event in (note, _about(note, case.template))]
+    events = events + [event for note in noted for event in (note, note.about(case.template))]
     if binding is None or placed != binding:
         writes = [*writes, Put(case.binding_key, placed, 0 if binding is None else revision_of(binding))]
     if bindings.targets(placed) and (binding is None or placed.get("spec") != binding.get("spec")):
         where = f"{placed['kind']}({_qualified(case.binding_key)})"
         synced = EventNote(placed, "Normal", "SyncWorkSucceed", f"Sync work of {where} successful.")
-        events += [synced, _about(synced, case.template)]
+        events += [synced, synced.about(case.template)]
     if (told := _dispatching(placed)) != _dispatching(binding or {}):
         noted = [EventNote(placed, "Normal", "WorkDispatching", told)]
-        events += [*noted, _about(noted[0], case.template)]
+        events += [*noted, noted[0].about(case.template)]
     if outcome is None:
         return Plan(tuple(writes), tuple(events), reasons=why)
     return Plan(tuple(writes), tuple(events), reasons=why, waits=outcome.waits, details=tuple(outcome.traces))
@@ -285,10 +285,6 @@ def _released(key: Key, template: Object) -> Object:
 
 def _qualified(key: Key) -> str:
     return f"{key.namespace}/{key.name}" if key.namespace else key.name
-
-
-def _about(note: EventNote, template: Object) -> EventNote:
-    return EventNote(template, note.type, note.reason, note.message)
 
 
 def _dispatching(binding: Object) -> str:

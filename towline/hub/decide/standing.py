@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from towline.hub.decide import bindings, propagation
-from towline.hub.decide.bindings import DEFAULT_SCHEDULER
+from towline.hub.decide.bindings import foreign_scheduler
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.placing import SCHEDULED
 from towline.hub.decide.plan import Plan, Put
@@ -80,7 +80,7 @@ def _scheduled(binding: Object, targets: Mapping[str, int], cause: str) -> Stand
     spec = binding.get("spec") or {}
     if (spec.get("suspension") or {}).get("scheduling"):
         return Standing(SUSPENDED, cause, targets)
-    if (spec.get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
+    if foreign_scheduler(spec):
         return Standing(WAITING if not targets else PLACED, cause, targets)
     found = condition(binding.get("status"), SCHEDULED) or {}
     if found.get("status") == "False":
