@@ -301,11 +301,6 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def fingerprint_of_pem(pem: bytes) -> str:
-    """Of the first certificate in `pem`. Raises CertificateError."""
-    return next(iter(bundle_of(pem)))
-
-
 def bundle_of(pem: bytes) -> dict[str, bytes]:
     """The certificates in `pem`, one at least: fingerprint to PEM. Raises CertificateError."""
     try:

@@ -19,18 +19,25 @@ Place = tuple[str, str]
 """A taint's key and effect."""
 
 
-@click.command(name="cordon")
-@click.argument("names", nargs=-1, metavar="[CLUSTER]...")
-@selection_options
-@dry_run_option
-@kubeconfig_option
-@config_option
-def command(
-    names: tuple[str, ...], selector: str, everyone: bool, dry_run: bool, kubeconfig: Path | None
-) -> None:
-    """Keep new work away from clusters. What runs there stays."""
-    selection = Selection(names, selector, everyone)
-    for_each(kubeconfig, selection, lambda client, cluster: set_cordon(client, cluster, True, dry_run))
+def cordoning(name: str, wanted: bool, says: str) -> click.Command:
+    """The command that gives clusters the taint, or takes it."""
+
+    @click.command(name=name, help=says)
+    @click.argument("names", nargs=-1, metavar="[CLUSTER]...")
+    @selection_options
+    @dry_run_option
+    @kubeconfig_option
+    @config_option
+    def command(
+        names: tuple[str, ...], selector: str, everyone: bool, dry_run: bool, kubeconfig: Path | None
+    ) -> None:
+        selection = Selection(names, selector, everyone)
+        for_each(kubeconfig, selection, lambda client, cluster: set_cordon(client, cluster, wanted, dry_run))
+
+    return command
+
+
+command = cordoning("cordon", True, "Keep new work away from clusters. What runs there stays.")
 
 
 def set_cordon(client: Client, cluster: Cluster, wanted: bool, dry_run: bool) -> str:

@@ -187,10 +187,6 @@ class Assigned:
                 gone = True
         return gone
 
-    def next_end(self) -> float | None:
-        """When the next promise ends, at the earliest."""
-        return self._ends[0][0] if self._ends else None
-
     @property
     def promises(self) -> Mapping[str, Mapping[str, int]]:
         """By cluster, the resources (and "pods") that its summary cannot show yet. A cluster with none is absent."""
