@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from towline.cli.client import Client, Refused
+from towline.cli.client import Client, absent
 from towline.cli.failures import Failure, Misuse
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
@@ -84,13 +84,8 @@ def edited(client: Client, edits: Sequence[tuple[str, Edit]]) -> list[Object]:
     clusters: dict[str, Object] = {}
     for name, edit in edits:
         if name not in clusters:
-            try:
+            with absent(f"There is no cluster {name!r}.", "`kubectl get clusters` shows those there are."):
                 clusters[name] = client.get(f"{CLUSTERS}/{name}")
-            except Refused as error:
-                if error.code == 404:
-                    told = "`kubectl get clusters` shows those there are."
-                    raise Failure(f"There is no cluster {name!r}.", told) from None
-                raise
         edit(clusters[name])
     return list(clusters.values())
 

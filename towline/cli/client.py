@@ -6,6 +6,7 @@ Only the standard library, so that commands that ask the hub one question start 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -203,3 +204,14 @@ def _refusal(code: int, content: bytes) -> Refused:
         return Refused(code, str(status.get("reason") or ""), str(status.get("message") or ""))
     except (ValueError, AttributeError):
         return Refused(code, "", content.decode(errors="replace").strip()[:200] or f"HTTP {code}")
+
+
+@contextlib.contextmanager
+def absent(sentence: str, next_step: str) -> Iterator[None]:
+    """A 404 to what is asked meanwhile is this failure."""
+    try:
+        yield
+    except Refused as error:
+        if error.code == 404:
+            raise Failure(sentence, next_step) from None
+        raise

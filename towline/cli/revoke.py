@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from towline.cli.client import Client, Refused
-from towline.cli.failures import Failure
+from towline.cli.client import Client, absent
 from towline.cli.options import config_option, kubeconfig_option
 
 REVOCATIONS_PATH = "/towline/v1/revocations"
@@ -23,13 +22,7 @@ def command(cluster: str, kubeconfig: Path | None) -> None:
     Use it when a key of its agent may be in wrong hands. The cluster stays a member and keeps its workloads; its agent
     comes back with a new token: `towline join CLUSTER --token-only`.
     """
-    try:
-        with Client.from_kubeconfig(kubeconfig) as client:
-            client.request("POST", REVOCATIONS_PATH, {"name": cluster})
-    except Refused as error:
-        if error.code == 404:
-            raise Failure(
-                f"There is no cluster {cluster!r}.", "`towline clusters` shows those there are."
-            ) from None
-        raise
+    none = absent(f"There is no cluster {cluster!r}.", "`towline clusters` shows those there are.")
+    with none, Client.from_kubeconfig(kubeconfig) as client:
+        client.request("POST", REVOCATIONS_PATH, {"name": cluster})
     click.echo(f"The certificates of {cluster} are revoked. `towline join {cluster}` lets it come back.")

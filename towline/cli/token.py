@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from towline.cli.ages import age, table
-from towline.cli.client import Client, Refused
-from towline.cli.failures import Failure
+from towline.cli.client import Client, absent
 from towline.cli.join import TOKENS_PATH
 from towline.cli.options import config_option, kubeconfig_option
 
@@ -40,15 +39,9 @@ def list_(kubeconfig: Path | None) -> None:
 @config_option
 def revoke(name: str, kubeconfig: Path | None) -> None:
     """Revoke the join token of the cluster NAME. A cluster that has joined with it stays joined."""
-    try:
-        with Client.from_kubeconfig(kubeconfig) as client:
-            client.request("DELETE", TOKENS_PATH, {"name": name})
-    except Refused as error:
-        if error.code == 404:
-            raise Failure(
-                f"There is no join token for cluster {name!r}.", "`towline token list` shows them."
-            ) from None
-        raise
+    none = absent(f"There is no join token for cluster {name!r}.", "`towline token list` shows them.")
+    with none, Client.from_kubeconfig(kubeconfig) as client:
+        client.request("DELETE", TOKENS_PATH, {"name": name})
     click.echo(f"The join token of {name} is revoked.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from towline.cli.client import Client, Refused
+from towline.cli.client import Client, Refused, absent
 from towline.cli.failures import Failure
 from towline.cli.options import config_option, kubeconfig_option
 from towline.kube import exits
@@ -63,14 +63,8 @@ def command(
 
 
 def _found(client: Client, cluster: str) -> Any:
-    try:
+    with absent(f"There is no cluster {cluster!r}.", "`towline clusters` shows those there are."):
         return client.get(_PATH + cluster)
-    except Refused as error:
-        if error.code == 404:
-            raise Failure(
-                f"There is no cluster {cluster!r}.", "`towline clusters` shows those there are."
-            ) from None
-        raise
 
 
 def _delete(client: Client, cluster: str) -> None:
