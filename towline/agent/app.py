@@ -188,20 +188,21 @@ class _Agent:
             from towline.agent.health import Health
 
             group.create_task(Health(facts, connection, applier, writer).serve(config.health_address))
-        group.create_task(disk.run(), name="disk")
-        group.create_task(facts.run(), name="facts")
-        group.create_task(census.run(), name="census")
-        group.create_task(answering.run(), name="answering")
-        group.create_task(
-            connection.run(
+        works = {
+            "disk": disk.run(),
+            "facts": facts.run(),
+            "census": census.run(),
+            "answering": answering.run(),
+            "connection": connection.run(
                 lambda: renewal.identity, lambda: config.gateway_addresses or renewal.identity.gateways
             ),
-            name="connection",
-        )
-        group.create_task(self._enforce(applier), name="begin to enforce")
-        group.create_task(renewal.run(), name="renewal")
-        group.create_task(exit_.run(), name="exit")
-        group.create_task(self._stop_in_time(applier), name="stop in time")
+            "begin to enforce": self._enforce(applier),
+            "renewal": renewal.run(),
+            "exit": exit_.run(),
+            "stop in time": self._stop_in_time(applier),
+        }
+        for name, work in works.items():
+            group.create_task(work, name=name)
         return applier
 
     def _is_ours(self, workload: Workload) -> bool:

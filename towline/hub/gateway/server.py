@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import grpc
@@ -43,6 +43,7 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.enrolment import Answer
+from towline.hub.gateway.live import Live
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.session import HELLO_SECONDS_MAX, HubSession
@@ -80,7 +81,7 @@ class Gateway:
         self.hub = hub
         self._given = given
         self._metrics = GatewayMetrics(given.registry)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self._breakers: dict[str, Breaker] = {}
         self._tls_shown: tuple[Leaf, bytes] | None = None
         self._server: grpc.aio.Server | None = None
@@ -173,7 +174,7 @@ class Gateway:
         live.session.tell(settings_of(cluster, self.hub.unschedulable_seconds))
         self._release(live, cluster)
 
-    def _release(self, live: _Live, cluster: Object) -> None:
+    def _release(self, live: Live, cluster: Object) -> None:
         """An administrator may let deletions pass. After an epoch regression that also means: this hub's word counts
         again, so its epoch has to rise above the agent's, which a new session tells the agent."""
         released = RELEASE_DELETIONS in annotations_of(cluster)
@@ -212,7 +213,7 @@ class Gateway:
                     "the authority of the agent's certificate is not trusted any more", reconnect=False
                 )
 
-    def _say_whom_to_trust(self, live: _Live) -> None:
+    def _say_whom_to_trust(self, live: Live) -> None:
         certificates = self._given.certificates
         renew = live.shown.issuer != certificates.issuing_key_id
         live.session.tell(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
@@ -343,7 +344,7 @@ class Gateway:
             number, began = self._given.epoch()
             self.hub = replace(self.hub, epoch=number, epoch_began=began)
 
-    def _admit(self, shown: Shown) -> _Live:
+    def _admit(self, shown: Shown) -> Live:
         """The cluster's one live session; an older one is shown out."""
         name = shown.identity.cluster
         older = self._live.get(name)
@@ -365,13 +366,13 @@ class Gateway:
             now=now,
             member_uid=str((cluster.get("spec") or {}).get("id") or ""),
         )
-        live = self._live[name] = _Live(shown, session)
+        live = self._live[name] = Live(shown, session)
         self._say_whom_to_trust(live)
         live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
         self._metrics.sessions.set(len(self._live))
         return live
 
-    def _leave(self, live: _Live) -> None:
+    def _leave(self, live: Live) -> None:
         if self._live.get(live.cluster) is not live:
             return
         del self._live[live.cluster]
@@ -380,7 +381,7 @@ class Gateway:
         if live.session.hello is not None:
             self._given.members.disconnected(live.cluster, self._given.now())
 
-    async def _converse(self, live: _Live, context: Any) -> None:
+    async def _converse(self, live: Live, context: Any) -> None:
         """Read, write and watch the clock until the stream or the session ends."""
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(live, context))
@@ -392,14 +393,14 @@ class Gateway:
             for task in others:
                 task.cancel()
 
-    async def _read(self, live: _Live, context: Any, writer: asyncio.Task[None]) -> None:
+    async def _read(self, live: Live, context: Any, writer: asyncio.Task[None]) -> None:
         while (message := await self._message(context)) is not None:
             self._take_in(live, message)
             self._carry_out(live)
             live.wake.set()
         writer.cancel()
 
-    def _take_in(self, live: _Live, message: bytes) -> None:
+    def _take_in(self, live: Live, message: bytes) -> None:
         if len(message) > MESSAGE_BYTES_MAX:
             live.session.close(
                 f"a message of {len(message)} bytes is too large", reconnect=False, violation=True
@@ -421,7 +422,7 @@ class Gateway:
             return None
         return None if message is grpc.aio.EOF else message
 
-    async def _write(self, live: _Live, context: Any) -> None:
+    async def _write(self, live: Live, context: Any) -> None:
         while True:
             live.wake.clear()
             batch = live.session.next_batch(self._given.now())
@@ -435,7 +436,7 @@ class Gateway:
             else:
                 await live.wake.wait()
 
-    async def _keep_time(self, live: _Live, writer: asyncio.Task[None]) -> None:
+    async def _keep_time(self, live: Live, writer: asyncio.Task[None]) -> None:
         """Ticks; and ends a writer that cannot deliver its GoAway because nobody reads."""
         while live.session.closed is None:
             live.urgent.clear()
@@ -459,7 +460,7 @@ class Gateway:
 
     # --- effects -------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, live: _Live) -> None:
+    def _carry_out(self, live: Live) -> None:
         given, cluster, now = self._given, live.cluster, self._given.now()
         for effect in live.session.take_effects():
             match effect:
@@ -490,23 +491,3 @@ class Gateway:
                     live.urgent.set()
                 case _:
                     pass
-
-
-@dataclass(slots=True, eq=False)
-class _Live:
-    """One session with its stream. `wake`: there may be something to send; `urgent`: do not wait for the next tick."""
-
-    shown: Shown
-    session: HubSession
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    urgent: asyncio.Event = field(default_factory=asyncio.Event)
-    raise_epoch_to: int = 0
-
-    @property
-    def cluster(self) -> str:
-        return self.shown.identity.cluster
-
-    def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
-        self.session.close(reason, reconnect=reconnect, detached=detached)
-        self.wake.set()
-        self.urgent.set()

@@ -370,9 +370,13 @@ class HubSession:
             raise _Violation(f"the cluster's capacity cannot be: {error}") from None
 
     def _reports(self, reports: fleet.Reports) -> None:
+        try:
+            read = list(map(read_report, reports.reports))
+        except ValueError as error:
+            raise _Violation(str(error)) from None
         works = self._works()
         taken: list[WorkReport] = []
-        for report in map(_read, reports.reports):
+        for report in read:
             work = works.get(report.value.name)
             removed = report.value.phase == Phase.REMOVED
             if removed and not self._is_removal_done(report):
@@ -492,10 +496,3 @@ class HubSession:
         self._exchange = None
         self._held_works = exchange.listed_works
         self._sends = self._synced_due = True
-
-
-def _read(report: fleet.Report) -> ReadReport:
-    try:
-        return read_report(report)
-    except ValueError as error:
-        raise _Violation(str(error)) from None
