@@ -49,31 +49,45 @@ def wish(namespace: str, pods: Iterable[Pods]) -> Wish:
         namespace,
         [[part.replicas, dict(part.requests), dict(part.claim), part.priority_class] for part in parts],
     ]
-    totals: dict[str, int] = {}
-    for part in parts:
-        for name, amount in part.requests.items():
-            totals[name] = totals.get(name, 0) + amount * part.replicas
     return Wish(
         key=content_hash(content).hex(),
         namespace=namespace,
         pods=parts,
         pod_count=sum(part.replicas for part in parts),
-        totals=tuple(sorted((name, amount) for name, amount in totals.items() if amount)),
+        totals=tuple(sorted((name, amount) for name, amount in totals_of(parts).items() if amount)),
     )
 
 
 def of_replicas(requirements: Mapping[str, Any] | None, namespace: str = "") -> Wish:
     """The wish for replicas with a binding's `replicaRequirements`, in its namespace."""
-    return wish(namespace, [_pods(1, requirements)])
+    return wish(namespace, pods_of(requirements))
 
 
 def of_components(components: Iterable[Mapping[str, Any]], namespace: str = "") -> Wish:
     """The wish for whole sets of a binding's `components`, in its namespace."""
+    return wish(namespace, pods_of(None, components))
+
+
+def pods_of(
+    requirements: Mapping[str, Any] | None, components: Iterable[Mapping[str, Any]] | None = None
+) -> tuple[Pods, ...]:
+    """One unit: a replica with these requirements, or a set of the components that are given."""
+    if components is None:
+        return (_pods(1, requirements),)
     parts = [
         _pods(int(component.get("replicas") or 0), component.get("replicaRequirements"))
         for component in components
     ]
-    return wish(namespace, [part for part in parts if part.replicas > 0])
+    return tuple(part for part in parts if part.replicas > 0)
+
+
+def totals_of(pods: Iterable[Pods]) -> dict[str, int]:
+    """What they request together."""
+    totals: dict[str, int] = {}
+    for part in pods:
+        for name, amount in part.requests.items():
+            totals[name] = totals.get(name, 0) + amount * part.replicas
+    return totals
 
 
 def _pods(replicas: int, requirements: Mapping[str, Any] | None) -> Pods:

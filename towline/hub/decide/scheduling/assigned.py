@@ -19,9 +19,9 @@ from typing import Any
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import epoch
 from towline.hub.decide.scheduling.estimates import HOLD_SECONDS
-from towline.kube import amounts
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.objects import Key, Object, is_deleting
+from towline.kube.wishes import pods_of, totals_of
 
 PROMISED_SECONDS = 300.0
 
@@ -67,31 +67,16 @@ def groups_of(binding: Object) -> tuple[Group, ...]:
 
 def _promised(binding: Object, targets: Mapping[str, int]) -> tuple[tuple[str, Amounts], ...]:
     demand, seen = bindings.demand(binding.get("spec") or {}), bindings.observed(binding)
-    one, pods = _needs(demand)
-    if not pods:
+    if not (demand.replicas or demand.components):
         return ()
+    unit = pods_of(demand.requirements, demand.components or None)
+    one, pods = totals_of(unit), sum(part.replicas for part in unit)
     promised = []
     for cluster, replicas in targets.items():
         missing = (replicas or (1 if demand.components else 0)) - shown(seen.get(cluster), replicas)
         if missing > 0:
             promised.append((cluster, {PODS: pods * missing} | {r: n * missing for r, n in one.items()}))
     return tuple(promised)
-
-
-def _needs(demand: bindings.Demand) -> tuple[Amounts, int]:
-    """What one replica (of several pod templates: one set) needs, and how many pods it is."""
-    if not demand.components:
-        requirements = demand.requirements or {}
-        return amounts.needed(requirements.get("resourceRequest") or {}), 1 if demand.replicas else 0
-    total: Amounts = {}
-    pods = 0
-    for component in demand.components:
-        count = int(component.get("replicas") or 0)
-        pods += count
-        requirements = component.get("replicaRequirements") or {}
-        for resource, amount in amounts.needed(requirements.get("resourceRequest") or {}).items():
-            total[resource] = total.get(resource, 0) + amount * count
-    return total, pods
 
 
 def shown(entry: Mapping[str, Any] | None, replicas: int) -> int:
