@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -88,15 +89,20 @@ def taint(world: World, name: str, *taints: Object) -> None:
 def evict(world: World, after_seconds: float = 0.0, **options: Any) -> list[Plan]:
     """Decide eviction, and what follows, until nothing more is to be done."""
     world.now += after_seconds
+    return to_rest(world, lambda: decide(world, **options), limit=10)
+
+
+def to_rest(world: World, decide: Callable[[], Plan], limit: int) -> list[Plan]:
+    """Decide, carry out and propagate, until a plan has no writes: the last one."""
     plans: list[Plan] = []
-    for _ in range(10):
-        plan = decide(world, **options)
+    for _ in range(limit):
+        plan = decide()
         plans.append(plan)
         if not plan.writes:
             return plans
         world.apply(plan)
         propagate(world)
-    raise AssertionError(f"eviction does not come to rest: {plans[-1]}")
+    raise AssertionError(f"it does not come to rest: {plans[-1]}")
 
 
 def decide(world: World, **options: Any) -> Plan:

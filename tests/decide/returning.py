@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.decide.failing import evict, propagate, targets
+from tests.decide.failing import evict, targets, to_rest
 from tests.decide.test_propagation import BINDING
 from tests.decide.world import World
 from towline.hub.decide import failback, origins
@@ -21,15 +21,7 @@ RETURN: Object = {
 def come_back(world: World, after_seconds: float = 0.0, **options: Any) -> list[Plan]:
     """Decide failback, and what follows, until nothing more is to be done."""
     world.now += after_seconds
-    plans: list[Plan] = []
-    for _ in range(20):
-        plan = decide(world, **options)
-        plans.append(plan)
-        if not plan.writes:
-            return plans
-        world.apply(plan)
-        propagate(world)
-    raise AssertionError(f"failback does not come to rest: {plans[-1]}")
+    return to_rest(world, lambda: decide(world, **options), limit=20)
 
 
 def decide(world: World, **options: Any) -> Plan:
