@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypedDict, TypeVar
@@ -17,6 +17,7 @@ import msgspec
 
 from towline.agent.capacity import Capacity, quota_key
 from towline.agent.kubernetes import Member, MemberUnreachable, Refused
+from towline.agent.listwatch import Expired, pages, watching
 from towline.agent.waiting import Workload
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.grades import Grade, Scale
@@ -27,8 +28,6 @@ log = logging.getLogger("towline.agent.census")
 
 TELL_SECONDS = 3.0
 """The least time from one word to the hub to the next."""
-_LIST_PAGE = 500
-_WATCH_SECONDS = 300
 _BACKOFF_SECONDS = (0.5, 60.0)
 _FAILURES_MAX = 16
 _RESOURCES_MAX = 256
@@ -134,7 +133,7 @@ class Census:
                 if not collection.version:
                     await self._list(collection)
                 await self._watch(collection)
-            except _Expired:
+            except Expired:
                 collection.version = ""
             except MemberUnreachable as error:
                 log.debug("the watch of %s ended: %s", collection.plural, error)
@@ -157,50 +156,34 @@ class Census:
         log.warning("%s cannot be counted: %s; %s", collection.plural, collection.said, loss)
 
     async def _list(self, collection: _Collection) -> None:
-        query = {"limit": str(_LIST_PAGE), **collection.selector}
+        async def fetch(query: Mapping[str, str]) -> tuple[_Page[Any], str]:
+            page = collection.pages.decode((await self._member.call("GET", collection.path, query)).body)
+            return page, page.metadata.continue_
+
         listed: set[str] = set()
-        while True:
-            try:
-                answer = await self._member.call("GET", collection.path, query)
-            except Refused as refused:
-                if refused.code == 410 and "continue" in query:
-                    raise _Expired from None
-                raise
-            page = collection.pages.decode(answer.body)
+        version = ""
+        async for page in pages(fetch, collection.selector):
             for item in page.items or ():
                 listed.add(collection.key(item))
                 collection.put(item)
-            if not page.metadata.continue_:
-                break
-            query["continue"] = page.metadata.continue_
+            version = page.metadata.resource_version
         collection.keep(listed)
-        collection.version = page.metadata.resource_version
+        collection.version = version
         collection.complete = True
         collection.said = ""
         self._news.set()
 
     async def _watch(self, collection: _Collection) -> None:
-        seconds = int(_WATCH_SECONDS * (1 + self._jitter()))
-        query = {
-            "watch": "true",
-            "resourceVersion": collection.version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(seconds),
-            **collection.selector,
-        }
-        try:
-            # The server ends the watch after `seconds`; one that has been silent for longer is dead.
-            async with self._member.stream(collection.path, query, silence_seconds=seconds + 30) as lines:
-                while line := await lines.readline():
-                    before = self._capacity.changes
-                    collection.take(line)
-                    collection.failures = 0
-                    if self._capacity.changes != before:
-                        self._news.set()
-        except Refused as refused:
-            if refused.code == 410:
-                raise _Expired from None
-            raise
+        watch = watching(
+            self._member, collection.path, collection.selector, collection.version, self._jitter()
+        )
+        async with watch as lines:
+            while line := await lines.readline():
+                before = self._capacity.changes
+                collection.take(line)
+                collection.failures = 0
+                if self._capacity.changes != before:
+                    self._news.set()
 
 
 def _frame_of(capacity: Capacity, scale: Scale) -> fleet.Capacity:
@@ -224,10 +207,6 @@ def _bounded(amounts: Amounts, offered: Amounts) -> Amounts:
     """As much as the frame may say, what nodes have first: what pods request is anybody's choice."""
     names = sorted(amounts, key=lambda name: (name != PODS, name not in offered, name))
     return {name: min(amounts[name], _INT64_MAX) for name in names[:_RESOURCES_MAX]}
-
-
-class _Expired(Exception):
-    """The resourceVersion is too old (410): list again."""
 
 
 # --- what is parsed --------------------------------------------------------------------------------------------
@@ -389,12 +368,12 @@ class _Collection:
         return f"/api/v1/{self.plural}"
 
     def take(self, line: bytes) -> None:
-        """Count one line of the watch. Raises _Expired, Refused and msgspec.DecodeError."""
+        """Count one line of the watch. Raises Expired, Refused and msgspec.DecodeError."""
         event = _EVENTS.decode(line)
         if event.type == "ERROR":
             failure = _FAILURES.decode(event.object)
             if failure.code == 410:
-                raise _Expired
+                raise Expired
             raise Refused(failure.code, failure.reason, failure.message)
         obj = self.items.decode(event.object)
         if event.type in ("ADDED", "MODIFIED"):

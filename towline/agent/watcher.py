@@ -18,14 +18,13 @@ import orjson
 from towline.agent.desired import Ref
 from towline.agent.execution import Seen, see
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused, Resource
+from towline.agent.listwatch import Expired, pages, watching
 from towline.kube import interpreter, names
 from towline.kube.objects import Object, name_of, namespace_of
 
 log = logging.getLogger("towline.agent.watcher")
 
 _SELECTOR = f"{names.MANAGED}=true"
-_WATCH_SECONDS = 300
-_LIST_PAGE = 500
 _BACKOFF_SECONDS = (0.1, 30.0)
 _NAMESPACE = ("v1", "Namespace")
 
@@ -150,7 +149,7 @@ class Watcher:
                 await self._watch(watch)
                 pause = _BACKOFF_SECONDS[0]
                 continue
-            except _Expired:
+            except Expired:
                 watch.version = ""
                 continue
             except MemberUnreachable as error:
@@ -167,22 +166,18 @@ class Watcher:
     async def _list(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
         listed: dict[tuple[str, str], Record] = {}
-        query = {**watch.selector, "limit": str(_LIST_PAGE)}
-        while True:
-            try:
-                page = await self._member.get(resource.path(watch.namespace), query)
-            except Refused as refused:
-                if refused.code == 410 and "continue" in query:
-                    raise _Expired from None
-                raise
+        metadata: Mapping[str, Any] = {}
+
+        async def fetch(query: Mapping[str, str]) -> tuple[Any, str]:
+            page = await self._member.get(resource.path(watch.namespace), query)
+            return page, (page.get("metadata") or {}).get("continue") or ""
+
+        async for page in pages(fetch, watch.selector):
             for item in page.get("items") or []:
                 item.setdefault("apiVersion", watch.api_version)
                 item.setdefault("kind", watch.kind)
                 listed[namespace_of(item), name_of(item)] = record_of(item)
             metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
-                break
-            query["continue"] = metadata["continue"]
         self._replace(watch, listed, str(metadata.get("resourceVersion") or ""))
 
     def _replace(self, watch: _Watch, listed: dict[tuple[str, str], Record], version: str) -> None:
@@ -204,25 +199,11 @@ class Watcher:
 
     async def _watch(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
-        seconds = int(_WATCH_SECONDS * (1 + self._jitter()))
-        query = {
-            "watch": "true",
-            **watch.selector,
-            "resourceVersion": watch.version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(seconds),
-        }
+        path = resource.path(watch.namespace)
         try:
-            # The server ends the watch after `seconds`; one that has been silent for longer is dead.
-            async with self._member.stream(
-                resource.path(watch.namespace), query, silence_seconds=seconds + 30
-            ) as lines:
+            async with watching(self._member, path, watch.selector, watch.version, self._jitter()) as lines:
                 while line := await lines.readline():
                     self._take(watch, orjson.loads(line))
-        except Refused as refused:
-            if refused.code == 410:
-                raise _Expired from None
-            raise
         except orjson.JSONDecodeError as error:
             raise MemberUnreachable(f"a watch sent what is not JSON: {error}") from error
 
@@ -230,7 +211,7 @@ class Watcher:
         type_, obj = event.get("type"), event.get("object") or {}
         if type_ == "ERROR":
             if obj.get("code") == 410:
-                raise _Expired
+                raise Expired
             raise Refused(int(obj.get("code") or 500), str(obj.get("reason")), str(obj.get("message")))
         metadata = obj.get("metadata") or {}
         if type_ in ("ADDED", "MODIFIED"):
@@ -258,10 +239,6 @@ class Watcher:
         if resource is None:
             raise Refused(404, "NotFound", f"the member has no {watch.kind} in {watch.api_version}")
         return resource
-
-
-class _Expired(Exception):
-    """The resourceVersion is too old (410): list again."""
 
 
 class _Watch:
