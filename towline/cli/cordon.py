@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,12 +11,11 @@ from towline.cli.client import Client
 from towline.cli.options import config_option, kubeconfig_option
 from towline.cli.selection import Cluster, Selection, change, dry_run_option, for_each, selection_options
 from towline.kube.names import TAINT_DRAIN, TAINT_UNSCHEDULABLE
+from towline.kube.taints import Place, place_of, taints_of
 
 CORDONED = (TAINT_UNSCHEDULABLE, "NoSchedule")
 DRAINED = (TAINT_DRAIN, "NoExecute")
 """Of a cluster that `towline drain` empties; uncordoning ends that too."""
-Place = tuple[str, str]
-"""A taint's key and effect."""
 
 
 def cordoning(name: str, wanted: bool, says: str) -> click.Command:
@@ -44,7 +43,7 @@ def set_cordon(client: Client, cluster: Cluster, wanted: bool, dry_run: bool) ->
     """Give one cluster the taint, or take it; answers what to tell."""
     told = f"cluster/{cluster['metadata']['name']}"
     word = "cordoned" if wanted else "uncordoned"
-    present = set(map(_place, _taints(cluster)))
+    present = set(map(place_of, taints_of(cluster)))
     if CORDONED in present if wanted else not present & {CORDONED, DRAINED}:
         return f"{told} already {word}"
     add, without = ((CORDONED,), ()) if wanted else ((), (CORDONED, DRAINED))
@@ -54,15 +53,7 @@ def set_cordon(client: Client, cluster: Cluster, wanted: bool, dry_run: bool) ->
 
 def with_taints(cluster: Cluster, add: Sequence[Place] = (), without: Sequence[Place] = ()) -> Cluster:
     """The patch that gives `cluster` these taints and takes those."""
-    kept = [taint for taint in _taints(cluster) if _place(taint) not in without]
-    present = set(map(_place, kept))
+    kept = [taint for taint in taints_of(cluster) if place_of(taint) not in without]
+    present = set(map(place_of, kept))
     more = [{"key": key, "effect": effect} for key, effect in add if (key, effect) not in present]
     return {"spec": {"taints": [*kept, *more] or None}}
-
-
-def _place(taint: Mapping[str, str]) -> Place:
-    return taint.get("key") or "", taint.get("effect") or ""
-
-
-def _taints(cluster: Cluster) -> list[dict[str, str]]:
-    return (cluster.get("spec") or {}).get("taints") or []

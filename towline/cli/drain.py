@@ -14,12 +14,12 @@ from typing import Any, Literal, NamedTuple
 import click
 
 from towline.cli.client import Client
-from towline.cli.cordon import CORDONED, DRAINED, Place, with_taints
+from towline.cli.cordon import CORDONED, DRAINED, with_taints
 from towline.cli.failures import Failure
 from towline.cli.options import config_option, kubeconfig_option
 from towline.cli.selection import Selection, change
 from towline.kube.names import TAINT_DRAIN
-from towline.kube.taints import Taint, tolerates
+from towline.kube.taints import Place, Taint, tolerates
 
 BINDINGS = (
     "/apis/work.karmada.io/v1alpha2/resourcebindings",

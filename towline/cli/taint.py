@@ -11,7 +11,7 @@ from towline.cli.client import Client
 from towline.cli.failures import Failure, Misuse
 from towline.cli.options import config_option, kubeconfig_option
 from towline.cli.selection import Cluster, Selection, change, dry_run_option, for_each, selection_options
-from towline.kube.taints import TaintChanges, TaintError, changed, parse_changes
+from towline.kube.taints import TaintChanges, TaintError, changed, parse_changes, taints_of
 
 
 @click.command(name="taint")
@@ -53,9 +53,8 @@ def taint(client: Client, cluster: Cluster, changes: TaintChanges, overwrite: bo
     words: list[str] = []
 
     def patch(current: Cluster) -> dict[str, Any]:
-        present = (current.get("spec") or {}).get("taints") or ()
         try:
-            taints, word = changed(f"cluster {name}", present, changes, overwrite=overwrite)
+            taints, word = changed(f"cluster {name}", taints_of(current), changes, overwrite=overwrite)
         except TaintError as error:
             raise Failure(f"{error}.") from None
         words.append(word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from towline.kube import names
@@ -21,6 +21,20 @@ class Taint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+Place = tuple[str, str]
+"""A taint's key and effect: no object has two of the same."""
+
+
+def taints_of(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The taints of a node or a Cluster."""
+    found: Sequence[Mapping[str, Any]] = (obj.get("spec") or {}).get("taints") or ()
+    return found
+
+
+def place_of(taint: Mapping[str, Any]) -> Place:
+    return str(taint.get("key") or ""), str(taint.get("effect") or "")
 
 
 def repelling(taints: Iterable[Mapping[str, Any]] | None) -> tuple[Taint, ...]:

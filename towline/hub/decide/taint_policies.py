@@ -13,9 +13,10 @@ from towline.hub.decide import taints
 from towline.hub.decide.doubt import Doubt
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.scheduling.affinity import matcher
-from towline.hub.decide.taints import OF_HEALTH, Place, place_of, taints_of, with_wishes
+from towline.hub.decide.taints import OF_HEALTH, with_wishes
 from towline.kube.names import POLICY_GROUP
 from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
+from towline.kube.taints import Place, place_of, taints_of
 
 POLICIES = (POLICY_GROUP, "clustertaintpolicies")
 DOUBT_SECONDS = 5.0

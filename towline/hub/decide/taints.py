@@ -6,15 +6,13 @@ Ready (`OF_HEALTH`); all others are the users' and their ClusterTaintPolicies'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from towline.hub.decide.conditions import rfc3339
 from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINTS_OF_HEALTH
 from towline.kube.objects import Object
-
-Place = tuple[str, str]
-"""A taint's key and effect."""
+from towline.kube.taints import Place, place_of, taints_of
 
 NOT_READY: Place = (TAINT_NOT_READY, "NoSchedule")
 UNREACHABLE: Place = (TAINT_UNREACHABLE, "NoSchedule")
@@ -47,15 +45,6 @@ def with_wishes(cluster: Object, wishes: Mapping[Place, Mapping[str, Any] | None
     if kept or added:
         spec["taints"] = [*kept, *added]
     return {**cluster, "spec": spec}
-
-
-def taints_of(cluster: Object) -> Sequence[Mapping[str, Any]]:
-    found: Sequence[Mapping[str, Any]] = (cluster.get("spec") or {}).get("taints") or ()
-    return found
-
-
-def place_of(taint: Mapping[str, Any]) -> Place:
-    return str(taint.get("key") or ""), str(taint.get("effect") or "")
 
 
 def told(cluster: Object) -> str:
