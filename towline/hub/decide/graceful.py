@@ -41,11 +41,11 @@ def ended(members: Members, binding: Object, now: float) -> Rest:
     tasks = tasks_of(binding)
     if not tasks:
         return Rest(binding, None)
-    there = _replacement(members, binding)
+    there, purged = _replacement(members, binding), purging(binding)
     left: list[Task] = []
     wakes: list[float] = []
     for task in tasks:
-        if _is_over(members, binding, task, there, now):
+        if _is_over(members, binding, task, there, purged, now):
             continue
         left.append(task if task.get("creationTimestamp") else {**task, "creationTimestamp": rfc3339(now)})
         grace_left = _grace_end(left[-1]) - now
@@ -110,13 +110,15 @@ def _replacement(members: Members, binding: Object) -> _There:
     return _There(applied, healthy)
 
 
-def _is_over(members: Members, binding: Object, task: Task, there: _There, now: float) -> bool:
+def _is_over(
+    members: Members, binding: Object, task: Task, there: _There, purged: Sequence[str], now: float
+) -> bool:
     cluster = str(task.get("fromCluster") or "")
     if members.get(cluster) is None:
         return True  # nobody could remove the copy any more
     if task.get("suppressDeletion") is not None:
         return not task["suppressDeletion"]
-    if cluster in purging(binding):
+    if cluster in purged:
         return False  # so the replacement has not begun
     if task.get("stoppedAt") and cluster in observed(binding).keys() - desired(binding).keys():
         return False  # it only stopped: it is still to be removed when its cluster is back
