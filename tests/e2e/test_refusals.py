@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -196,5 +197,5 @@ def test_a_certificate_of_another_authority_gets_nothing(tmp_path: Path) -> None
         ours["users"] = stranger["users"]
         mixed = tmp_path / "mixed.kubeconfig"
         mixed.write_text(yaml.safe_dump(ours))
-        with pytest.raises((ApiError, OSError)):
-            Api(mixed).request("GET", "/api/v1/namespaces")
+        with contextlib.closing(Api(mixed)) as api, pytest.raises((ApiError, OSError)):
+            api.request("GET", "/api/v1/namespaces")
