@@ -59,10 +59,13 @@ def set_ready(world: World, ready: int) -> None:
 
 
 def deschedule(world: World, pods: int, unschedulable: int, name: str = "web") -> list[str]:
-    """Tell the hub what m1's agent counted; the messages of what it does about it."""
+    """Tell the hub what m1's agent counted; the messages of what it does about it, which the binding's user and the template's see."""
     plans = world.settle(descheduling.decide, M1, (Stuck("shop", name, pods, unschedulable),))
     propagate(world)
-    return [event.message for plan in plans for event in plan.events]
+    told = [(event.regarding["kind"], event.message) for plan in plans for event in plan.events]
+    messages = [message for kind, message in told if kind == "ResourceBinding"]
+    assert [message for kind, message in told if kind == "Deployment"] == messages
+    return messages
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def decide(snapshot: Snapshot, key: Key, now: float, stuck: Sequence[Stuck]) -> 
         message = (
             f"{taken} replicas that find no node in cluster {key.name} are taken from it; it keeps {left}."
         )
-        events.append(EventNote(binding, "Normal", "DescheduleBindingSucceed", message))
+        note = EventNote(binding, "Normal", "DescheduleBindingSucceed", message)
+        events += bindings.with_template(snapshot, binding, note)
     return Plan(tuple(writes), tuple(events), requeue_after_seconds=INTERVAL_SECONDS)
 
 
