@@ -21,6 +21,7 @@ from towline.hub.decide.plan import Put
 from towline.hub.decide.scheduling import View
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Write
+from towline.kube.names import TAINT_DRAIN
 from towline.kube.objects import Key, encode, with_metadata
 
 ROOT = "/apis/towline.io/v1alpha1"
@@ -291,6 +292,17 @@ async def test_an_explanation_withholds_what_the_asker_may_not_list(api: Served)
         "policy: needs list on clusterpropagationpolicies.policy.karmada.io",
     ]
     assert b"m2" not in answer.raw and b"wide" not in answer.raw
+
+
+async def test_moves_are_for_who_may_list_clusters(api: Served) -> None:
+    path = "/apis/cluster.karmada.io/v1alpha1/clusters/m1"
+    drained = [{"key": TAINT_DRAIN, "effect": "NoExecute"}]
+    patched = await api("PATCH", path, {"spec": {"taints": drained}}, type="application/merge-patch+json")
+    assert patched.code == 200
+    (move,) = (await explained(api)).body["status"]["moves"]
+    assert (move["cluster"], move["state"]) == ("m1", "ToLeave")
+    await grant(api, "reviews", "deployments", "bindings")
+    assert "moves" not in (await explained(api)).body["status"]
 
 
 async def test_overrides_are_for_who_may_list_them(api: Served) -> None:

@@ -18,6 +18,7 @@ LABEL = 11
 def explanation(status: Mapping[str, Any]) -> str:
     """The status of a PlacementExplanation."""
     lines = [status["summary"], *([status["next"]] if status.get("next") else []), ""]
+    lines += _labelled("Moves", [_move(row) for row in status.get("moves") or ()])
     lines += _policy(status.get("policy") or {})
     lines += _labelled(
         "Overrides", [line for row in status.get("overrides") or () for line in _overrides(row)]
@@ -38,6 +39,21 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as they need to be, as kubectl's; the last one is as it is."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]) - 1)]
     return ["   ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
+
+
+_MOVES = {
+    "Leaves": "leaves {}",
+    "ToLeave": "is to leave {}",
+    "ToReturn": "is to return to {}",
+    "Full": "{} is full",
+}
+
+
+def _move(row: Mapping[str, Any]) -> str:
+    what = _MOVES.get(row["state"], row["state"] + " {}").format(row["cluster"])
+    when = {"Leaves": "grace until", "Full": "until"}.get(row["state"], "at")
+    timed = f" ({when} {row['at']})" if row.get("at") else ""
+    return f"{what}{timed}: {row['why']}"
 
 
 def _policy(policy: Mapping[str, Any]) -> Iterator[str]:

@@ -42,6 +42,7 @@ from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
+from towline.hub.decide.moving import Holds
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
@@ -145,7 +146,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
         api = _Api(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            lambda body: gateway.left(body),
+            world.holds, lambda body: gateway.left(body),
         )  # fmt: skip
         identity = HubIdentity(
             store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
@@ -317,7 +318,7 @@ class _Api:
     def __init__(
         self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
         cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
-        controllers: Loop, parting: Callable[[Any], Answer],
+        controllers: Loop, holds: Callable[[Key, float], Holds], parting: Callable[[Any], Answer],
     ) -> None:  # fmt: skip
         self._config = config
         self._trust = trust
@@ -348,7 +349,9 @@ class _Api:
             now=time.time,
             new_uid=_new_uid,
         )
-        reviews = Placements(cache, self._rbac, view=placing.at, recorded=controllers.recorded, now=time.time)
+        reviews = Placements(
+            cache, self._rbac, view=placing.at, recorded=controllers.recorded, holds=holds, now=time.time
+        )
         oidc = config.oidc
         others = [OidcIssuer(oidc, now=time.time, elapsed=time.monotonic).verify] if oidc is not None else []
         self.server = ApiServer(

@@ -19,7 +19,8 @@ from towline.hub.api.paths import Attributes
 from towline.hub.api.status import StatusError
 from towline.hub.api.user import User
 from towline.hub.decide import bindings, propagation
-from towline.hub.decide.explaining import Recorded, explain
+from towline.hub.decide.explaining import NOTHING_HELD, Recorded, explain
+from towline.hub.decide.moving import Holds
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
@@ -39,7 +40,8 @@ _CLUSTERS = Attributes("list", "", True, names.CLUSTER_GROUP, "v1alpha1", "clust
 
 
 class Placements:
-    """The actions. `view` is the fleet at a time, `recorded` the last decision about a template, `now` epoch seconds."""
+    """The actions. `view` is the fleet at a time, `recorded` the last decision about a template, `holds` what holds moves of a binding
+    back at a time, `now` epoch seconds."""
 
     def __init__(
         self,
@@ -48,12 +50,14 @@ class Placements:
         *,
         view: Callable[[float], View],
         recorded: Callable[[Key], Recorded | None],
+        holds: Callable[[Key, float], Holds] = lambda binding, now: NOTHING_HELD,
         now: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._authorize = authorize
         self._view = view
         self._recorded = recorded
+        self._holds = holds
         self._now = now
         self._turn = asyncio.Lock()
         """Forecasts are made one after the other, each in small pieces: the hub has other things to do."""
@@ -76,9 +80,10 @@ class Placements:
     async def _explain(self, user: User, at: Attributes, obj: Object) -> Acted:
         _refuse(obj)
         key = self._template(user, at.namespace, obj["spec"], "spec")
-        self._check_binding(user, key)
+        at_binding = self._check_binding(user, key)
         now = self._now()
-        told = explain(self._snapshot, key, self._view(now), now, self._recorded(key))
+        holds = self._holds(at_binding, now)
+        told = explain(self._snapshot, key, self._view(now), now, self._recorded(key), holds)
         withheld = self._withhold(user, key, told)
         return Acted({**obj, "status": {**told, **({"withheld": withheld} if withheld else {})}})
 
@@ -86,8 +91,8 @@ class Placements:
         """Takes out of an explanation what `user` may not see, and says what it took."""
         withheld: list[str] = []
         if not self._authorize(user, _CLUSTERS).allowed:
-            told.pop("decision", None)
-            told.pop("since", None)
+            for part in ("decision", "since", "moves"):
+                told.pop(part, None)
             withheld.append(f"decision: needs list on clusters.{names.CLUSTER_GROUP}")
         for part, resource, namespace, marker in (
             ("overrides", "overridepolicies", key.namespace, ""),
@@ -217,11 +222,13 @@ class Placements:
             raise status.unknown_resource() if kind is None else status.not_found(kind, key.name)
         return found
 
-    def _check_binding(self, user: User, key: Key) -> None:
+    def _check_binding(self, user: User, key: Key) -> Key:
+        """The binding of the template at `key`, which `user` may get. Raises 403."""
+        kind = self._snapshot.kinds.stored(key.group, key.resource)
+        at = bindings.key_for(key.namespace, key.name, kind.kind if kind else "")
         if propagation.propagatable(key):
-            kind = self._snapshot.kinds.stored(key.group, key.resource)
-            at = bindings.key_for(key.namespace, key.name, kind.kind if kind else "")
             self._check(user, _bindings("get", key.namespace, at.name))
+        return at
 
     def _get(self, key: Key) -> Attributes:
         kind = self._snapshot.kinds.stored(key.group, key.resource)

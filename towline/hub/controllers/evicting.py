@@ -42,7 +42,7 @@ def decide(
         now,
         view,
         doubted=lambda: found.clusters if (found := doubt(now)) else (),
-        settled_at=fleet.started + fleet.limits.monitor_grace_seconds,
+        settled_at=fleet.settled_at,
         heard=fleet.last_heard,
     )
     return _in_turn(plan, turns, key, now)

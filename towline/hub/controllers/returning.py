@@ -20,8 +20,7 @@ __all__ = ["FLEET", "concerned", "decide"]
 
 def decide(snapshot: Snapshot, now: float, view: View, fleet: Fleet) -> Plan:
     """Who sets out next; not before agents had the time to come back to a hub that just started."""
-    settled_at = fleet.started + fleet.limits.monitor_grace_seconds
-    return failback.decide(snapshot, now, view, settled_at=settled_at)
+    return failback.decide(snapshot, now, view, settled_at=fleet.settled_at)
 
 
 def concerned(event: WatchEvent) -> Iterator[Key]:

@@ -33,6 +33,7 @@ from towline.hub.decide import (
     userworks,
 )
 from towline.hub.decide.doubt import FLEET, Doubt
+from towline.hub.decide.moving import Holds
 from towline.hub.decide.plan import NOTHING, Plan, Snapshot
 from towline.hub.decide.scheduling.request import GROUP
 from towline.hub.decide.token_secrets import Sign
@@ -69,6 +70,12 @@ class World:
     def doubt(self, now: float) -> Doubt | None:
         """Whether the hub believes its losses: to be asked before anything is done to a lost cluster."""
         return doubt.doubts(self.placing.standings, self.fleet.audible(now), now)
+
+    def holds(self, binding: Key, now: float) -> Holds:
+        """What holds moves of a binding back and is written nowhere."""
+        found = self.doubt(now)
+        doubted = found.clusters if found is not None else frozenset[str]()
+        return Holds(doubted, self.fleet.settled_at, self.turns.left(binding, now))
 
 
 def _no_keys(*_: object) -> Iterable[Key]:

@@ -32,6 +32,13 @@ class Turns(Generic[K]):
             self._next = place + 1.0 / self._rate
         return max(0.0, place - now)
 
+    def left(self, who: K, now: float) -> float | None:
+        """The same for who stands in the queue, without taking a place in it; infinite where nobody's turn comes."""
+        if not self._rate:
+            return float("inf")
+        place = self._places.get(who)
+        return None if place is None else max(0.0, place - now)
+
     def forget(self, who: K) -> None:
         """`who` has had its turn, or does not want it any more: the next time it stands at the end."""
         self._places.pop(who, None)

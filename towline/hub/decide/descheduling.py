@@ -64,7 +64,12 @@ def decide(snapshot: Snapshot, key: Key, now: float, stuck: Sequence[Stuck]) -> 
 
 def full(binding: Object, now: float) -> frozenset[str]:
     """The clusters that replicas of this binding were taken from not long ago."""
-    return frozenset(name for name, at in _taken(binding).items() if 0 <= now - at < FULL_SECONDS)
+    return frozenset(full_until(binding, now))
+
+
+def full_until(binding: Object, now: float) -> dict[str, float]:
+    """The same, with the time until which each of them is full, in epoch seconds."""
+    return {name: at + FULL_SECONDS for name, at in _taken(binding).items() if 0 <= now - at < FULL_SECONDS}
 
 
 def _left(binding: Object, cluster: str, row: Stuck, now: float) -> int | None:

@@ -1,7 +1,7 @@
 """Explain: why a template is where it is, as data. The last decision as it was recorded, the same decision made again now (nothing
 is written), and what differs between the two in words.
 
-The shape, also in README ("Why is it there?"): `summary`, `next`, `state`, `template`, `binding`, `policy`, `overrides`, `decision`,
+The shape, also in README ("Why is it there?"): `summary`, `next`, `state`, `template`, `binding`, `moves`, `policy`, `overrides`, `decision`,
 `since`.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from towline.hub.decide import bindings, overrides, policies, propagation
 from towline.hub.decide.comparing import Decided, differences, refused_anew, winner_of
 from towline.hub.decide.conditions import condition, rfc3339
+from towline.hub.decide.moving import Holds, moves
 from towline.hub.decide.placing import SCHEDULED, request_of
 from towline.hub.decide.plan import Detail, Plan, Snapshot
 from towline.hub.decide.scheduling import Outcome, View, schedule
@@ -30,8 +31,7 @@ from towline.kube.objects import Key, Object, is_deleting
 
 OTHERS_MAX = 20
 """How many policies that select other objects are named; all are counted."""
-
-
+NOTHING_HELD = Holds()
 UNASKED = "agents are asked for their room before it is decided anew; by what is known without asking:"
 
 
@@ -50,7 +50,12 @@ class Recorded(NamedTuple):
 
 
 def explain(
-    snapshot: Snapshot, key: Key, view: View, now: float, recorded: Recorded | None = None
+    snapshot: Snapshot,
+    key: Key,
+    view: View,
+    now: float,
+    recorded: Recorded | None = None,
+    holds: Holds = NOTHING_HELD,
 ) -> dict[str, Any]:
     """All about the template at `key`. `recorded` is its last decision that has details, if the hub still has one.
 
@@ -69,10 +74,12 @@ def explain(
     told: dict[str, Any] = {"state": stands.state, "template": _template(key, template, kind)}
     if stored is not None:
         told["binding"] = _binding(at, stored)
+        if not is_deleting(stored) and (found := moves(snapshot, stored, view, now, holds)):
+            told["moves"] = found
     if template is not None and propagation.propagatable(key):
         told["policy"] = _policy(snapshot, template, plan)
-    if template is not None and after is not None and (found := _overrides(snapshot, template, after)):
-        told["overrides"] = found
+    if template is not None and after is not None and (rules := _overrides(snapshot, template, after)):
+        told["overrides"] = rules
     fits = ""
     if wish is not None:
         trials = _Trials(

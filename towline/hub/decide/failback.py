@@ -134,6 +134,18 @@ def decide(snapshot: Snapshot, now: float, view: View, *, settled_at: float = 0.
     return Plan(requeue_after_seconds=min(wakes, default=None))
 
 
+def returns(
+    snapshot: Snapshot, binding: Object, view: View, now: float, settled_at: float
+) -> Iterator[tuple[Origin, float]]:
+    """What of `binding` is to return, and when each may set out, in epoch seconds; infinite while its cluster is not well."""
+    rule = origins.rule_of(binding.get("spec") or {})
+    if rule is None:
+        return
+    case = _Case(snapshot, view, now)
+    for origin in origins.origins_of(binding):
+        yield origin, _sets_out_at(rule, origin, _well_since(case, origin.cluster), settled_at)
+
+
 def _labelled(case: _Case, state: str) -> list[_Bound]:
     found = ((key, case.snapshot.get(key)) for key in case.snapshot.labelled(names.FAILBACK, state))
     return [
@@ -204,10 +216,8 @@ def _due(case: _Case, waiting: Sequence[_Bound], settled_at: float) -> tuple[lis
     for cluster in since:
         since[cluster] = _well_since(case, cluster)
     for bound in waiting:
-        seconds = bound.rule.get("stabilizationSeconds")
-        seconds = STABILIZATION_SECONDS if seconds is None else int(seconds)
         for origin in origins.origins_of(bound.binding):
-            at = max(max(since[origin.cluster], origin.at) + seconds, settled_at)
+            at = _sets_out_at(bound.rule, origin, since[origin.cluster], settled_at)
             if at > case.now:
                 later += [at] if at != float("inf") else []
                 continue
@@ -215,6 +225,12 @@ def _due(case: _Case, waiting: Sequence[_Bound], settled_at: float) -> tuple[lis
             name = (bound.key.namespace, bound.key.name, bound.key.resource)
             due.append(_Due(-urgency, name, origin.cluster, bound, origin))
     return sorted(due, key=lambda way: way[:3]), later
+
+
+def _sets_out_at(rule: Mapping[str, Any], origin: Origin, well_since: float, settled_at: float) -> float:
+    seconds = rule.get("stabilizationSeconds")
+    seconds = STABILIZATION_SECONDS if seconds is None else int(seconds)
+    return max(max(well_since, origin.at) + seconds, settled_at)
 
 
 def _well_since(case: _Case, name: str) -> float:

@@ -48,7 +48,7 @@ def ended(members: Members, binding: Object, now: float) -> Rest:
         if _is_over(members, binding, task, there, purged, now):
             continue
         left.append(task if task.get("creationTimestamp") else {**task, "creationTimestamp": rfc3339(now)})
-        grace_left = _grace_end(left[-1]) - now
+        grace_left = grace_end(left[-1]) - now
         if grace_left > 0 and task.get("suppressDeletion") is None:
             wakes.append(grace_left)
     wake = min(wakes, default=None)
@@ -124,10 +124,11 @@ def _is_over(
         return False  # it only stopped: it is still to be removed when its cluster is back
     if origins.is_return(task):
         return there.healthy  # a copy that works is not given up for one that does not
-    return there.healthy or (there.applied and now >= _grace_end(task))
+    return there.healthy or (there.applied and now >= grace_end(task))
 
 
-def _grace_end(task: Task) -> float:
+def grace_end(task: Task) -> float:
+    """When the replacement has had its time, in epoch seconds; infinite for a task without creationTimestamp."""
     seconds = task.get("gracePeriodSeconds")
     created = epoch(task.get("creationTimestamp"))
     return (created if created is not None else float("inf")) + (

@@ -31,6 +31,11 @@ class Fleet:
         """What is known of a cluster since this hub started; None for one that never connected."""
         return self._contacts.get(cluster)
 
+    @property
+    def settled_at(self) -> float:
+        """When agents have had the time to come back to this hub, in epoch seconds."""
+        return self.started + self.limits.monitor_grace_seconds
+
     def last_heard(self, cluster: str) -> float:
         """When it may have been heard last, as far as this hub can tell: one that was here before it heard until this one began. Infinite
         while its session is at another hub."""
