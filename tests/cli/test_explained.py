@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from towline.cli.changes import labelled, read, tainted, untainted
+from towline.cli.changes import labelled, lost, read, tainted, untainted
 from towline.cli.explained import ROWS_MAX, explanation, reasons
 from towline.cli.failures import Failure, Misuse
 from towline.cli.main import cli
 from towline.cli.resources import find_in, resources_of, split
 from towline.cli.whatif import forecasts
+from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 
 PLACED = {
     "summary": "Deployment web goes to m1 (2), m2 (1); 3 of 5 clusters can take it.",
@@ -293,16 +294,33 @@ def test_what_names_no_object(words: tuple[str, ...]) -> None:
         (untainted, "old:NoSchedule", {"taints": []}),
         (labelled, "tier=gold", {"labels": {"a": "b", "tier": "gold"}}),
         (labelled, "a-", {"labels": {}}),
+        (lost, "2026-01-01T00:00:00Z", {"taints": [
+            {"key": "old", "value": "1", "effect": "NoSchedule"}, {"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]}),
     ],
-    ids=["taint", "taint replaced", "untaint", "untaint an effect", "label", "no label"],
+    ids=["taint", "taint replaced", "untaint", "untaint an effect", "label", "no label", "loss"],
 )  # fmt: skip
 def test_edits_of_clusters(parse: Any, text: str, cluster: dict[str, Any]) -> None:
-    found = {
+    found: dict[str, Any] = {
         "metadata": {"name": "m1", "labels": {"a": "b"}},
         "spec": {"taints": [{"key": "old", "value": "1", "effect": "NoSchedule"}]},
     }
     parse(text)(found)
     assert (found["spec"] | {"labels": found["metadata"]["labels"]}).items() >= cluster.items()
+
+
+def test_one_that_is_lost_already_is_lost_since_then() -> None:
+    taints = [{"key": TAINT_NOT_READY, "effect": "NoSchedule"}]
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2025-01-01T00:00:00Z"}
+    cluster: dict[str, Any] = {
+        "metadata": {"name": "m1"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Other", "status": "True"}, ready]},
+    }  # fmt: skip
+    lost("2026-01-01T00:00:00Z")(cluster)
+    lost("2027-01-01T00:00:00Z")(cluster)
+    found = {
+        row["type"]: (row["status"], row.get("lastTransitionTime")) for row in cluster["status"]["conditions"]
+    }
+    assert found == {"Ready": ("Unknown", "2026-01-01T00:00:00Z"), "Other": ("True", None)}
+    assert cluster["spec"]["taints"] == [{"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]
 
 
 def test_a_taint_that_is_not_there_cannot_go() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ from tests.decide.test_explaining import (
     member,
     settled,
 )
+from tests.decide.test_tolerance import tolerating
 from tests.decide.world import World, cluster, configmap, deployment, policy, selector
+from towline.cli.changes import lost
+from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.whatif import (
     MOVES_MAX,
@@ -31,14 +35,15 @@ from towline.hub.decide.whatif import (
     forecast,
     with_assumed_apis,
 )
+from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Key, Object, name_of
 
 SETTINGS = Key("", "configmaps", "shop", "settings")
 
 
-def with_taint(world: World, name: str) -> Object:
+def with_taint(world: World, name: str, taint: Object = TAINT) -> Object:
     found = world.objects[member(name)]
-    return {**found, "spec": {**found["spec"], "taints": [TAINT]}}
+    return {**found, "spec": {**found["spec"], "taints": [taint]}}
 
 
 def with_labels(world: World, name: str, **labels: str) -> Object:
@@ -197,6 +202,84 @@ def test_of_many_templates_not_every_move_is_listed() -> None:
     short = found.data(whole=False)
     assert len(short["moves"]) == MOVES_MAX and short["movesCount"] == MOVES_MAX + 3
     assert "targets" not in short["then"]
+
+
+# --- what leaves ---------------------------------------------------------------------------------------------
+
+LOSS: Object = {"cluster": {}}
+
+
+def losing(world: World, *members: str) -> Changes:
+    """As `towline what-if --lose` says it."""
+    found: dict[Key, Object | None] = {}
+    for name in members:
+        found[member(name)] = obj = copy.deepcopy(world.objects[member(name)])
+        lost(rfc3339(world.now))(obj)
+    return found
+
+
+def failing_over(placement: Object = DIVIDED, **spec: Any) -> World:
+    world = fleet(policy("web", [selector(deployment())], placement, **{"failover": LOSS, **spec}))
+    settled(world)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("placement", "spec", "gone", "expected", "state"),
+    [
+        pytest.param(DIVIDED, {}, ("m2",), {"m1": (2, 3), "m2": (1, None)}, "Placed", id="divided replicas move to the others"),
+        pytest.param(DIVIDED, {"failover": None}, ("m2",), {}, "Placed", id="without failover they stay"),
+        pytest.param(GOLD, {}, ("m2",), {}, "NowhereToGo", id="every other cluster has its copy"),
+        pytest.param(DIVIDED, {}, ("m1", "m2"), {}, "NowhereToGo", id="all are lost"),
+        pytest.param({**DIVIDED, "clusterTolerations": [tolerating(TAINT_UNREACHABLE)]}, {}, ("m2",), {}, "Placed", id="tolerated for ever"),
+        pytest.param({**DIVIDED, "clusterTolerations": [tolerating(TAINT_UNREACHABLE, 9_000)]}, {}, ("m2",),
+                     {"m1": (2, 3), "m2": (1, None)}, "Placed", id="tolerated for long"),
+        pytest.param(DIVIDED, {"failover": {"cluster": {"purgeMode": "Directly"}}}, ("m2",), {"m1": (2, 3), "m2": (1, None)},
+                     "PurgeUnconfirmed", id="what must not run twice waits"),
+    ],
+)  # fmt: skip
+def test_what_would_be_if_a_cluster_was_lost(
+    placement: Object, spec: Any, gone: tuple[str, ...], expected: Any, state: str
+) -> None:
+    world = failing_over(placement, **spec)
+    (found,) = asked(world, losing(world, *gone))
+    assert moves(found) == expected and found.then.state == state
+    assert (found.then.message == "") is (state == "Placed")
+    assert found.fails is (state != "Placed") and not found.pending
+
+
+def test_what_would_be_if_it_was_drained() -> None:
+    world = placed()
+    drained = with_taint(world, "m2", {"key": TAINT_DRAIN, "effect": "NoExecute"})
+    (found,) = asked(world, {member("m2"): drained})
+    assert moves(found) == {"m1": (2, 3), "m2": (1, None)}
+
+
+def test_what_is_to_leave_anyway_is_pending_and_no_move() -> None:
+    world = failing_over()
+    world.objects |= {key: obj for key, obj in losing(world, "m2").items() if obj is not None}
+    (found,) = asked(world, {member("m3"): with_labels(world, "m3", tier="lead")})
+    assert not found.moves
+    assert found.pending == "Even without the changes it goes from m1 (2), m2 (1) to m1 (3)."
+    back = {**world.objects[member("m2")], "status": {}, "spec": {}}
+    (found,) = asked(world, {member("m2"): with_assumed_apis(world, back)})
+    assert moves(found) == {"m1": (3, 2), "m2": (None, 1)}
+
+
+def test_one_that_leaves_takes_the_room_of_the_next() -> None:
+    dynamic = {**DIVIDED["replicaScheduling"], "weightPreference": {"dynamicWeight": "AvailableReplicas"}}
+    rule = policy("all", [selector(deployment())], {"replicaScheduling": dynamic}, failover=LOSS)
+    template = deployment(replicas=4, requests={"cpu": "1"})
+    world = fleet(rule, template=template)
+    other = world.put(deployment("zeb", replicas=4, requests={"cpu": "1"}))
+    for name, summary in (("m1", room(8)), ("m2", room(0)), ("m3", room(0))):
+        world.objects[member(name)]["status"]["resourceSummary"] = summary
+    for key in (WEB, other):
+        settled(world, key)
+    world.edit(member("m2"), lambda found: found["status"].update(resourceSummary=room(6)))
+    first, second = asked(world, losing(world, "m1"), WEB, other)
+    assert moves(first) == {"m1": (4, None), "m2": (None, 4)}
+    assert not second.moves and second.then.state == "NowhereToGo"
 
 
 # --- many templates ------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ kind: PropagationPolicy
 metadata: {name: web, namespace: shop}
 spec:
   resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]
+  failover: {cluster: {}}
   placement:
     clusterAffinity: {clusterNames: [member1, member2]}
     replicaScheduling:
@@ -88,11 +89,12 @@ def test_programs_get_all_of_it_and_kubectl_too(fleet: Fleet) -> None:
 def test_what_if_says_what_would_move_and_moves_nothing(fleet: Fleet, tmp_path: Path) -> None:
     before = targets(fleet)
     about = ("what-if", "deployment/web", "-n", "shop")
-    moves = towline(fleet, *about, "--remove", "member1").stdout
-    assert [line.split()[2:] for line in moves.splitlines()[3:]] == [
-        ["member1", "2", "-"],
-        ["member2", "1", "3"],
-    ]
+    for gone in ("--remove", "--drain", "--lose"):
+        moves = towline(fleet, *about, gone, "member1").stdout
+        assert [line.split()[2:] for line in moves.splitlines()[3:]] == [
+            ["member1", "2", "-"],
+            ["member2", "1", "3"],
+        ], gone
     moves = towline(fleet, *about, "--replicas", "9", "-o", "json").stdout
     assert json.loads(moves)["status"]["forecasts"][0]["moves"] == [
         {"cluster": "member1", "before": 2, "after": 6},

@@ -8,6 +8,7 @@ from typing import Any
 
 from towline.cli.client import Client, absent
 from towline.cli.failures import Failure, Misuse
+from towline.kube.names import TAINT_UNREACHABLE, TAINTS_OF_HEALTH
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -43,6 +44,24 @@ def tainted(text: str) -> Edit | None:
         spec = cluster.setdefault("spec", {})
         others = [t for t in spec.get("taints") or () if (t["key"], t["effect"]) != (key, effect)]
         spec["taints"] = [*others, taint]
+
+    return edit
+
+
+def lost(now: str) -> Edit:
+    """As if nothing was heard of it since `now` (RFC 3339); of one that is lost already, since that."""
+
+    def edit(cluster: Object) -> None:
+        status = cluster.setdefault("status", {})
+        conditions = status.get("conditions") or ()
+        others = [c for c in conditions if c["type"] != "Ready"]
+        if any((c["type"], c["status"]) == ("Ready", "Unknown") for c in conditions):
+            return
+        ready = {"type": "Ready", "status": "Unknown", "reason": "ClusterStatusUnknown", "message": "what if", "lastTransitionTime": now}  # fmt: skip
+        status["conditions"] = [ready, *others]
+        spec = cluster.setdefault("spec", {})
+        kept = [t for t in spec.get("taints") or () if t["key"] not in TAINTS_OF_HEALTH]
+        spec["taints"] = [*kept, {"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]
 
     return edit
 

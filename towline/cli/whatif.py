@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from towline.cli.options import (
     output_option,
     show,
 )
+from towline.kube.names import TAINT_DRAIN
 
 CORDON = "cluster.karmada.io/unschedulable:NoSchedule"
 """The taint that `karmadactl cordon` sets."""
@@ -37,6 +39,8 @@ Object = dict[str, Any]
     "--taint", "taints", multiple=True, metavar="CLUSTER=KEY[=VALUE]:EFFECT", help="A cluster gets a taint."
 )
 @click.option("--cordon", "cordoned", multiple=True, metavar="CLUSTER", help="A cluster takes no more.")
+@click.option("--drain", "drained", multiple=True, metavar="CLUSTER", help="Everything moves off a cluster.")
+@click.option("--lose", "lost", multiple=True, metavar="CLUSTER", help="A cluster is cut off, for good.")
 @click.option(
     "--untaint", "untaints", multiple=True, metavar="CLUSTER=KEY[:EFFECT]", help="A cluster loses a taint."
 )
@@ -68,6 +72,8 @@ def command(
     all_namespaces: bool,
     taints: tuple[str, ...],
     cordoned: tuple[str, ...],
+    drained: tuple[str, ...],
+    lost: tuple[str, ...],
     untaints: tuple[str, ...],
     labels: tuple[str, ...],
     removed: tuple[str, ...],
@@ -80,11 +86,13 @@ def command(
     """Say what would move if clusters, policies or replicas were otherwise. Changes nothing.
 
     Of KIND/NAME, of a namespace (--all) or of everything (-A). Every option but --replicas may repeat. Copies stay where
-    they are with a new NoSchedule taint, as they do when it is real: what is placed next keeps away.
+    they are with a new NoSchedule taint, as they do when it is real: what is placed next keeps away. They leave a cluster that
+    is lost or tainted NoExecute if their policy says so, once they have tolerated it for as long as they do.
 
     \b
     towline what-if deployment/web -n shop --remove member2
     towline what-if deployment/web -n shop --replicas 20 --taint member1=gpu=broken:NoSchedule
+    towline what-if -A --lose member1
     towline what-if -A --label member3=tier=gold --policy policy.yaml
 
     The same through the API: create a PlacementForecast (or ClusterPlacementForecast) in towline.io/v1alpha1.
@@ -93,11 +101,14 @@ def command(
         raise Misuse(
             "What is it about?", "Give one of KIND/NAME, --all (of a namespace) and -A (of everything)."
         )
-    tainted = [*taints, *(f"{cluster}={CORDON}" for cluster in cordoned)]
+    tainted = [*taints, *(f"{cluster}={CORDON}" for cluster in (*cordoned, *drained))]
+    tainted += [f"{cluster}={TAINT_DRAIN}:NoExecute" for cluster in drained]
+    cut_off = changes.lost(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     edits = [
         *changes.edits("--taint", tainted, changes.tainted),
         *changes.edits("--untaint", untaints, changes.untainted),
         *changes.edits("--label", labels, changes.labelled),
+        *((cluster, cut_off) for cluster in lost),
     ]
     with Client.from_kubeconfig(kubeconfig) as client:
         clusters = [*changes.edited(client, edits), *changes.read(added, ("Cluster",))]

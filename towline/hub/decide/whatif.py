@@ -1,8 +1,9 @@
 """What if: the decisions of now beside the same decisions with hypothetical objects. Nothing is written anywhere.
 
 Both worlds are asked for the same templates in the same order, and each sees what it decided before, as the hub does: room
-that one template takes is not there for the next. Agents are not asked: what they said already counts, else what Clusters say. What differs between the two is what the change causes; what the hub would
-do anyway happens in both.
+that one template takes is not there for the next. Agents are not asked: what they said already counts, else what Clusters say. What is to
+leave a cluster has left it, in its turn and when its time was over; whether the hub would believe a loss is not thought of. What differs
+between the two is what the change causes; what the hub would do anyway happens in both.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from towline.hub.decide import bindings, policies, propagation
-from towline.hub.decide.plan import UNCOLLECTED, Put, Snapshot
+from towline.hub.decide import bindings, eviction, policies, propagation
+from towline.hub.decide.conditions import condition
+from towline.hub.decide.departures import departures
+from towline.hub.decide.plan import UNCOLLECTED, Plan, Put, Snapshot
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.assigned import share_of
 from towline.hub.decide.standing import PLACED, Standing, binding_after, listed, standing
@@ -24,6 +27,8 @@ Changes = Mapping[Key, Object | None]
 """Objects as they would be; None for those that would be gone."""
 MOVES_MAX = 100
 """How many moves of one template are listed among many; all are counted."""
+EVICTIONS_MAX = 8
+"""How many steps of eviction one template is followed for; two are usual."""
 _CLUSTERS = (names.CLUSTER_GROUP, "clusters")
 
 
@@ -217,16 +222,41 @@ class _World:
     def decide(self, key: Key, now: float) -> Standing:
         template = self._objects.get(key)
         plan = propagation.decide(self._objects, key, now, self._view)
+        self._carry_out(plan, now)
+        if template is None:
+            return standing(plan, key, None, None)
+        at = bindings.key_for(key.namespace, key.name, str(template.get("kind")))
+        stands = standing(plan, key, template, binding_after(plan, at, self._objects.get(at)))
+        return self._evicted(at, now, stands)
+
+    def _evicted(self, at: Key, now: float, stands: Standing) -> Standing:
+        """Where it stands when all that is to leave has left, as if its time was over; with what keeps it as its state."""
+        binding = self._objects.get(at)
+        if binding is None or is_deleting(binding):
+            return stands
+        times = [departure.at for departure in departures(binding, self._view.members, now)]
+        if not times and condition(binding.get("status"), eviction.BLOCKED) is None:
+            return stands
+        later = max([now, *times])
+        for _ in range(EVICTIONS_MAX):
+            plan = eviction.decide(self._objects, at, later, self._view)
+            if not plan.writes:
+                break
+            self._carry_out(plan, later)
+        left = self._objects.get(at) or {}
+        stands = stands._replace(targets=bindings.targets(left))
+        found = condition(left.get("status"), eviction.BLOCKED)
+        if found is None or stands.state != PLACED:
+            return stands
+        return stands._replace(state=str(found["reason"]), message=str(found["message"]))
+
+    def _carry_out(self, plan: Plan, now: float) -> None:
         for write in plan.writes:
             written = write.object if isinstance(write, Put) else None
             self._objects.put(write.key, written)
             if bindings.is_binding(write.key):
                 share = None if written is None else share_of(written, now)
                 self._view.assigned.put(write.key, share)
-        if template is None:
-            return standing(plan, key, None, None)
-        at = bindings.key_for(key.namespace, key.name, str(template.get("kind")))
-        return standing(plan, key, template, binding_after(plan, at, self._objects.get(at)))
 
 
 def _stored(snapshot: Snapshot, key: Key) -> Mapping[str, int]:
