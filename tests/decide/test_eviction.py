@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.decide.failing import (
@@ -21,15 +23,19 @@ from tests.decide.failing import (
     tasks,
     works,
 )
-from tests.decide.test_propagation import BINDING, WEB
+from tests.decide.test_descheduling import with_room
+from tests.decide.test_estimates import Said
+from tests.decide.test_propagation import BINDING, WEB, a_world
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World, cluster
-from towline.hub.decide import aggregation, eviction
+from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
+from towline.hub.decide import aggregation, bindings, eviction, propagation
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Object
 
 DIVIDED: Object = {"replicaScheduling": {"replicaSchedulingType": "Divided"}}
+TWO = ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
 DRAIN = {"key": TAINT_DRAIN, "effect": "NoExecute"}
 APPLICATION = {"application": {"purgeMode": "Gracefully", "gracePeriodSeconds": 600}}
 
@@ -143,6 +149,7 @@ def test_with_nowhere_to_go_nothing_leaves_and_the_condition_says_so() -> None:
     said, at_rest = evict(world, 300)
     assert targets(world) == {"m1": 3} and tasks(world) == {}
     assert blocked(world).startswith("NowhereToGo: m1 is unreachable since ")
+    assert blocked(world).count("is unreachable") == 1
     assert "0/3 clusters are available: " in blocked(world)
     assert [note.reason for note in said.events] == ["EvictWorkloadFromClusterFailed"] * 2
     assert at_rest.waits, "it is looked at again when something could help"
@@ -171,6 +178,14 @@ def test_everywhere_else_has_its_copy_already() -> None:
     assert "every other cluster that may have a copy has one already" in blocked(world)
 
 
+def test_with_several_in_trouble_each_is_told_of_once() -> None:
+    world = shop(clusters=("m1", "m2"))
+    lose(world, "m1")
+    lose(world, "m2")
+    evict(world, 300)
+    assert [blocked(world).count(f"{name} is unreachable") for name in ("m1", "m2")] == [1, 1]
+
+
 def test_a_replacement_does_not_go_to_a_cluster_that_is_lost_itself() -> None:
     world = shop(DIVIDED, clusters=("m1", "m2"), replicas=4)
     lose(world, "m1")
@@ -184,15 +199,79 @@ def test_a_replacement_does_not_go_to_a_cluster_that_is_lost_itself() -> None:
 
 
 def test_of_two_that_are_lost_the_one_that_can_moves() -> None:
-    world = shop(
-        ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
-    )
+    world = shop(TWO)
     assert targets(world) == {"m1": 3, "m2": 3}
     lose(world, "m1")
     lose(world, "m2")
     evict(world, 300)
     assert targets(world) == {"m2": 3, "m3": 3} and list(tasks(world)) == ["m1"]
     assert "m2 is unreachable" in blocked(world)
+
+
+def test_who_is_to_leave_at_somebodys_wish_leaves_without_who_cannot() -> None:
+    """Everybody has a copy; one cluster is lost, and of another somebody said that it is to be without."""
+    world = shop()
+    lose(world, "m2")
+    world.now += 300
+    taint(world, "m1", tainted())
+    evict(world)
+    assert targets(world) == {"m2": 3, "m3": 3} and "m2 is unreachable" in blocked(world)
+
+
+def test_one_copy_that_is_there_is_enough_for_one_that_somebody_wants_gone() -> None:
+    world = shop()
+    lose(world, "m2")
+    taint(world, "m1", tainted())
+    evict(world)
+    assert targets(world) == {"m2": 3, "m3": 3} and blocked(world) == ""
+
+
+def test_it_asks_agents_for_room_before_it_moves() -> None:
+    world = shop({"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}, clusters=())
+    for name in ("m1", "m2"):
+        world.put(with_room(name, 10))
+    propagate(world)
+    assert targets(world) == {"m1": 3}
+    lose(world, "m1")
+    world.now += 300
+    view = replace(View.of(world, world.now), answers=Said({"m2"}, {}))
+    plan = eviction.decide(world, BINDING, world.now, view)
+    assert [ask.cluster for ask in plan.asks] == ["m2"] and not plan.writes
+
+
+@pytest.mark.parametrize("kind", ["ClusterResourceBinding", "ResourceBinding"])
+def test_both_kinds_of_bindings_fail_over(kind: str) -> None:
+    """For a loss, and for an application that fails."""
+    template = cluster_role() if kind == "ClusterResourceBinding" else configmap()
+    namespace = None if kind == "ClusterResourceBinding" else "shop"
+    failover = {"cluster": {}, **APPLICATION}
+    rule = policy(
+        "any", [selector(template)], ONE_OF_ALL, namespace=namespace, failover=failover, propagateDeps=True
+    )
+    world = a_world(template, rule, clusters=("m1", "m2", "m3"))
+    world.settle(propagation.decide, world.key(template))
+    at = bindings.key_for(namespace or "", template["metadata"]["name"], template["kind"])
+
+    def left() -> list[tuple[str, str]]:
+        for _ in range(3):
+            world.apply(eviction.decide(world, at, world.now, View.of(world, world.now)))
+        found = world.objects[at]["spec"]["gracefulEvictionTasks"]
+        return [(task["fromCluster"], task["producer"]) for task in found]
+
+    unhealthy = {
+        "clusterName": "m1",
+        "applied": True,
+        "health": "Unhealthy",
+        "unhealthySince": rfc3339(world.now),
+    }
+    world.edit(at, lambda obj: obj["status"].update(aggregatedStatus=[unhealthy]))
+    world.now += 300
+    names = {"ResourceBinding": "resource-binding", "ClusterResourceBinding": "cluster-resource-binding"}
+    producer = f"{names[kind]}-application-failover-controller"
+    assert left() == [("m1", producer)]
+    lose(world, "m2")
+    world.now += 300
+    assert left() == [("m1", producer), ("m2", "TaintManager")]
 
 
 @pytest.mark.parametrize(
@@ -246,6 +325,22 @@ def test_a_hub_in_doubt_evicts_nothing_but_what_is_drained() -> None:
     assert targets(world) == {"m2": 3}
 
 
+def test_to_doubt_one_loss_holds_no_other_back() -> None:
+    world = shop(ONE_OF_ALL)
+    lose(world, "m1")
+    evict(world, 300, doubted=lambda: {"m3"})
+    assert targets(world) == {"m2": 3} and list(tasks(world)) == ["m1"]
+
+
+def test_where_one_is_drained_the_doubt_of_others_goes_on() -> None:
+    world = shop(TWO, clusters=("m1", "m2", "m3", "m4"))
+    assert targets(world) == {"m1": 3, "m2": 3}
+    lose(world, "m1")
+    taint(world, "m2", DRAIN)
+    plan = evict(world, 1000, doubted=lambda: {"m1"})[-1]
+    assert targets(world) == {"m1": 3, "m3": 3} and plan.requeue_after_seconds == eviction.DOUBT_SECONDS
+
+
 def test_a_hub_that_just_started_waits_for_its_agents() -> None:
     world = shop(ONE_OF_ALL)
     lose(world, "m1")
@@ -288,6 +383,18 @@ def test_the_last_copy_that_is_there_is_not_drained_away() -> None:
     assert targets(world) == {"m1": 3, "m2": 3} and "no other cluster that has a copy is there" in blocked(
         world
     )
+
+
+def test_the_drain_of_one_cluster_lets_no_loss_count() -> None:
+    """Of a binding that no policy lets fail over."""
+    world = shop(ONE_OF_ALL, failover={})
+    lose(world, "m1")
+    taint(world, "m3", DRAIN)
+    evict(world, 10_000)
+    assert targets(world) == {"m1": 3}
+    assert eviction.draining(View.of(world, world.now).members)
+    taint(world, "m3")
+    assert not eviction.draining(View.of(world, world.now).members)
 
 
 def test_draining_is_graceful_whatever_the_policy_says() -> None:
@@ -354,6 +461,17 @@ def test_replicas_do_not_move_to_where_it_is_unhealthy_too() -> None:
     report(world, m2=works(1, "Unhealthy"))
     evict(world, 100)
     assert "m2, where the application is unhealthy too" in blocked(world)
+
+
+def test_one_that_fails_and_one_that_is_lost_do_not_meet_where_it_fails_too() -> None:
+    failover = {"cluster": {}, **APPLICATION}
+    world = shop(DIVIDED, replicas=6, failover=failover, propagateDeps=True)
+    report(world, m1=works(0, "Unhealthy"))
+    lose(world, "m2")
+    world.now += 200
+    report(world, m3=works(1, "Unhealthy"))
+    evict(world, 100)
+    assert targets(world) == {"m1": 3, "m3": 3} and list(tasks(world)) == ["m2"]
 
 
 def test_never_keeps_the_copy_until_somebody_lets_go() -> None:

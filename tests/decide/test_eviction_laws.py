@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from tests.decide import failing
 from tests.decide.failing import ONE_OF_ALL, REMOVED, decide, lose, report, shop, targets, tasks, works
-from tests.decide.test_eviction import DIVIDED, DRAIN
+from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
@@ -23,7 +23,6 @@ from towline.kube.objects import Key, Object
 
 NAMES = ("m1", "m2", "m3", "m4")
 WANTED = 4
-TWO = ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
 FAILOVERS: tuple[Object, ...] = (
     {"cluster": {}},
     {"cluster": {"purgeMode": "Directly"}},

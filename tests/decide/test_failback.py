@@ -21,7 +21,7 @@ from tests.decide.failing import (
     works,
 )
 from tests.decide.returning import RETURN, come_back, mark, remembered, settle, stuck, until_returned
-from tests.decide.test_eviction import DIVIDED, DRAIN
+from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
@@ -29,7 +29,6 @@ from towline.hub.decide import bindings
 from towline.kube.objects import Key, Object
 
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
-TWO = ONE_OF_ALL | {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 1, "maxGroups": 2}]}
 
 
 def moved(placement: Object = ONE_OF_ALL, failover: Object = RETURN, **options: object) -> World:
