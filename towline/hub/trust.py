@@ -245,4 +245,6 @@ def _write(authorities: Authorities, expected: int) -> Write:
 
 
 def _described(known: Authority) -> Object:
-    return {"fingerprint": known.fingerprint, "ends": authority.ends_at(known.bundle_pem)}
+    return {
+        "fingerprint": known.fingerprint, "keyID": known.key_id, "ends": authority.ends_at(known.bundle_pem),
+    }  # fmt: skip
