@@ -14,9 +14,7 @@ from towline.cli.failures import Failure, Misuse
 from towline.cli.options import config_option, kubeconfig_option
 
 AUTHORITIES_PATH = "/towline/v1/authorities"
-COPY_AGAIN = (
-    "Copy DIR/admin.kubeconfig from the hub again (DIR is its --data-dir): it is a new one since agents renew."
-)
+COPY_AGAIN = "Copy DIR/admin.kubeconfig from the hub again (DIR is its --data-dir): it is a new one since agents renew."
 FINISHED = (
     "The old authority is gone. Copies of admin.kubeconfig from before are worthless: copy DIR/admin.kubeconfig from the hub again "
     "(DIR is its --data-dir). So are join tokens from before that nobody used: `towline join` makes new ones."
