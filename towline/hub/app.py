@@ -27,6 +27,7 @@ from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
 from towline.hub.api.local import Local
+from towline.hub.api.exits import WaitingExit
 from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
@@ -370,7 +371,13 @@ class _Api:
                 else "the Works are not computed yet"
             ),
             metrics=metrics,
-            plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),
+            plugins=(
+                DeletionProtection(),
+                WaitingExit(),
+                OneClusterAMember(cache),
+                Escalation(self._rbac),
+                self._webhooks,
+            ),
             actions={**tokens.actions(others), **reviews.actions()},
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
