@@ -96,6 +96,13 @@ def test_when_clusters_count_as_lost_can_be_set(hub_configs: list[HubConfig]) ->
     assert "is not in the range x>=4" in run("hub", "--data-dir", "d", flags[0], "1").output
 
 
+def test_how_long_agents_certificates_last_can_be_set(hub_configs: list[HubConfig]) -> None:
+    assert run("hub", "--data-dir", "d").exit_code == 0
+    assert run("hub", "--data-dir", "d", "--agent-certificate-seconds", "3600").exit_code == 0
+    assert [config.agent_certificate_seconds for config in hub_configs] == [7 * 86_400, 3600]
+    assert "is not in the range" in run("hub", "--data-dir", "d", "--agent-certificate-seconds", "59").output
+
+
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "towline.yaml"
     settings.write_text("hub:\n  data-dir: /d\n  store: etcd://a:1,b:2\nagent:\n  data-dir: /other\n")

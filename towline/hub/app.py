@@ -26,8 +26,8 @@ from towline.hub.agents import Agents
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
-from towline.hub.api.local import Local
 from towline.hub.api.exits import WaitingExit
+from towline.hub.api.local import Local
 from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.oidc import OidcIssuer
@@ -207,7 +207,7 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
     agents = Agents(cache, me, time.time, lambda: trust.look())
     trust = Trust(
         cache, authorities, hosts=addresses.server_names(config), server_days=config.server_certificate_days,
-        client_days=config.admin_certificate_days, holders=agents.holders, audit=audit, now=time.time,
+        client_days=config.admin_certificate_days, agent_seconds=config.agent_certificate_seconds, holders=agents.holders, audit=audit, now=time.time,
     )  # fmt: skip
     trust.start()
     agents.start()
