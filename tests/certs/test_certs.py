@@ -89,7 +89,15 @@ def test_an_agents_leaf_says_what_the_hub_chose_for_a_week(ca: Authority, cluste
     assert certificate.public_key() == key.public_key()
     assert certificate.not_valid_after_utc == datetime.fromtimestamp(NOW + 7 * DAY, UTC)
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert NOW + 4 * DAY < authority.renew_at(pem) < NOW + 5 * DAY
+
+
+@pytest.mark.parametrize(("seconds", "due"), [(60, 40), (3600, 2400), (7 * DAY, 7 * DAY * 2 / 3)])
+def test_a_leaf_is_renewed_at_two_thirds_of_its_life(ca: Authority, seconds: int, due: float) -> None:
+    """However short it is: what it is good for before now, so that clocks may differ, is no part of its life."""
+    key = authority.new_key().public_key()
+    pem = ca.issue_agent(AgentIdentity("a", "u"), key, NOW, seconds)
+    assert authority.ends_at(pem) == NOW + seconds
+    assert authority.renew_at(pem) == NOW + due
 
 
 def test_serials_are_random(ca: Authority) -> None:

@@ -96,6 +96,13 @@ def test_when_clusters_count_as_lost_can_be_set(hub_configs: list[HubConfig]) ->
     assert "is not in the range x>=4" in run("hub", "--data-dir", "d", flags[0], "1").output
 
 
+def test_how_long_agents_certificates_last_can_be_set(hub_configs: list[HubConfig]) -> None:
+    assert run("hub", "--data-dir", "d").exit_code == 0
+    assert run("hub", "--data-dir", "d", "--agent-certificate-seconds", "3600").exit_code == 0
+    assert [config.agent_certificate_seconds for config in hub_configs] == [7 * 86_400, 3600]
+    assert "is not in the range" in run("hub", "--data-dir", "d", "--agent-certificate-seconds", "59").output
+
+
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "towline.yaml"
     settings.write_text("hub:\n  data-dir: /d\n  store: etcd://a:1,b:2\nagent:\n  data-dir: /other\n")
@@ -267,6 +274,39 @@ def test_join_prints_what_one_kubectl_apply_installs(hub: Hub) -> None:
     assert [o["kind"] for o in objects] == kinds
     assert objects[4]["stringData"] == {"token": "towline1.abc"}
     assert objects[5]["spec"]["template"]["spec"]["containers"][0]["image"] == "registry/towline:1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "flags", "says"),
+    [
+        pytest.param({}, [], "", id="nothing to say"),
+        pytest.param({"replaced": True}, [], "that m1 had and did not use is worthless", id="replaced"),
+        pytest.param({"joined": True}, ["--token-only"], "m1 is joined already", id="joined"),
+        pytest.param({"hubs": ["127.0.0.1:6443"]}, [], "Start it with --advertise HOST", id="loopback"),
+        pytest.param(
+            {"hubs": ["[::1]:6443", "localhost:1"]}, [], "no pod of another machine", id="loopbacks"
+        ),
+        pytest.param({"hubs": ["127.0.0.1:6443"]}, ["--token-only"], "", id="an agent beside it"),
+        pytest.param({"hubs": ["hub.example.org:6443", "127.0.0.1:1"]}, [], "", id="reachable"),
+    ],
+)
+def test_join_notes_what_nobody_expects(hub: Hub, answer: Any, flags: list[str], says: str) -> None:
+    hub.answer = (201, {"token": "towline1.abc", **answer})
+    result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), *flags)
+    assert result.exit_code == 0 and "Note" not in result.stdout
+    assert (says in result.stderr) if says else result.stderr == ""
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800)])
+def test_a_token_may_last_as_long_as_one_says(hub: Hub, ttl: str, seconds: int) -> None:
+    run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--token-only", "--ttl", ttl)
+    assert hub.asked[0][2]["ttlSeconds"] == seconds
+
+
+@pytest.mark.parametrize("ttl", ["", "1", "0h", "h", "-1h", "1w", "1h30m"])
+def test_a_time_that_is_none_is_told(hub: Hub, ttl: str) -> None:
+    result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--ttl", ttl)
+    assert result.exit_code == 2 and "Write it like 30m, 24h or 7d." in result.stderr and hub.asked == []
 
 
 def test_join_finds_the_kubeconfig_in_the_environment(hub: Hub) -> None:

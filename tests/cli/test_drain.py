@@ -29,6 +29,11 @@ def task(**more: Any) -> dict[str, Any]:
     return {"gracefulEvictionTasks": [{"fromCluster": "m1", **more}]}
 
 
+def replaced(**entry: Any) -> dict[str, Any]:
+    entries = [{"clusterName": "m1", "applied": True, "health": "Healthy"}, {"clusterName": "m2", **entry}]
+    return binding({"clusters": [{"name": "m2"}], **task()}, {"aggregatedStatus": entries})
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -45,6 +50,14 @@ def task(**more: Any) -> dict[str, Any]:
             id="what was said before it was drained does not count",
         ),
         pytest.param(binding(task()), Stay("moving"), id="on the move"),
+        pytest.param(
+            replaced(applied=True, health="Unhealthy"), Stay("moving", "its copy in m2 is not healthy yet"), id="its replacement starts",
+        ),
+        pytest.param(
+            replaced(applied=False, appliedMessage="not allowed"),
+            Stay("moving", "its copy in m2 is not applied: not allowed", failed=True), id="its replacement is refused",
+        ),
+        pytest.param(replaced(applied=True, health="Healthy"), Stay("moving"), id="its replacement is there"),
         pytest.param(
             binding(task(suppressDeletion=True)), Stay("stuck", "its task keeps the copy (suppressDeletion)"), id="kept",
         ),
@@ -132,6 +145,16 @@ def test_what_cannot_move_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Deployment shop/web cannot move: no room" in result.stderr
     assert "towline: m1 is not drained: 1 cannot move, 0 are on their way. It goes on; `towline uncordon m1` stops it." in result.stderr  # fmt: skip
     assert hub.taints == ["a", "cluster.karmada.io/unschedulable", "towline.io/drain"]
+
+
+def test_a_replacement_that_is_refused_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused, there = replaced(applied=False, appliedMessage="no"), replaced(applied=True, health="Healthy")
+    gone = binding({"clusters": [{"name": "m2"}]})
+    result = Hub([binding(TARGET)], [refused, refused], [], [there], [], [gone]).run(
+        monkeypatch, "drain", "m1"
+    )
+    said = "Deployment shop/web is on its way: its copy in m2 is not applied: no"
+    assert result.exit_code == 0 and result.stdout.splitlines().count(said) == 1, result.output
 
 
 def test_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import yaml
 
 from tests.cli.test_commands import Hub, run
 from tests.cli.test_commands import hub as hub  # the fixture
+from towline.certs.authority import create
 from towline.cli import ca, clusters, token
 from towline.cli.ages import age, table
+from towline.cli.client import Client
 from towline.cli.manifests import agent_manifests
 from towline.cli.scope import Resource, Scope
 from towline.kube import builtin
@@ -105,7 +108,7 @@ def test_what_is_told_of_authorities(stage: str, waiting: dict[str, str], says: 
             ["ca", "rotate", "--finish", "--force"],
             ("POST", "/towline/v1/authorities", {"finish": True, "force": True}),
             {"stage": "Steady", "current": {"fingerprint": "a" * 64, "ends": NOW}, "waiting": {}},
-            "Authority: SHA-256",
+            "Copies of admin.kubeconfig from before are worthless",
         ),
     ],
 )  # fmt: skip
@@ -123,6 +126,32 @@ def test_what_is_not_there_is_told(hub: Hub, command: list[str]) -> None:
     hub.answer = (404, {"kind": "Status", "reason": "NotFound", "message": "x"})
     result = run(*command, "--kubeconfig", str(hub.kubeconfig))
     assert result.exit_code == 1 and "'m9'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("trusted", "signed", "is_good"),
+    [
+        pytest.param(("old",), "old", False, id="a copy from before the rotation"),
+        pytest.param(("old", "new"), "old", False, id="a copy from its first step"),
+        pytest.param(("old", "new"), "new", True, id="a copy from since agents renew"),
+        pytest.param((), "", True, id="a token, and authorities of the system"),
+    ],
+)
+def test_who_would_lock_himself_out_is_told_before(
+    hub: Hub, trusted: tuple[str, ...], signed: str, is_good: bool
+) -> None:
+    both = {"old": create(NOW), "new": create(NOW)}
+    incoming = {"fingerprint": both["new"].fingerprint, "keyID": both["new"].key_id, "ends": NOW}
+    client = Client("https://hub", ssl.create_default_context())
+    client.authority_pem = b"".join(both[name].bundle_pem for name in trusted)
+    client.certificate_pem = both[signed].issue_admin(NOW).certificate_pem if signed else b""
+    assert ca._outlasts(client, {"incoming": incoming}) is is_good
+    assert ca._outlasts(client, {}), "no rotation: the hub says so"
+
+    hub.answer = (200, {"stage": "Renewing", "incoming": incoming})
+    result = run("ca", "rotate", "--finish", "--kubeconfig", str(hub.kubeconfig))
+    assert result.exit_code == 1 and "nothing was changed. Copy DIR/admin.kubeconfig" in result.stderr
+    assert [method for method, _, _ in hub.asked] == ["GET"]
 
 
 def test_force_alone_is_refused(hub: Hub) -> None:

@@ -105,6 +105,26 @@ def test_taint_as_kubectl_does(hub: Hub) -> None:
     assert hub.taints("m1") is None, "no empty list is left behind"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["clusters", "m1", "k:NoSchedule"], "cluster/m1 tainted\n"),
+        (["cluster", "m1", "m2", "k:NoSchedule"], "cluster/m1 tainted\ncluster/m2 tainted\n"),
+        (["clusters", "-l", "tier=test", "k:NoSchedule"], "cluster/m3 tainted\n"),
+    ],
+)
+def test_taint_as_karmadactl_does(hub: Hub, words: list[str], told: str) -> None:
+    assert run("taint", *words).output == told
+
+
+def test_a_cluster_may_be_called_clusters(hub: Hub) -> None:
+    hub.clusters["clusters"] = {
+        **hub.clusters["m1"],
+        "metadata": {"name": "clusters", "resourceVersion": "1"},
+    }
+    assert run("taint", "clusters", "k:NoSchedule").output == "cluster/clusters tainted\n"
+
+
 def test_what_fails_for_one_cluster_is_told_and_done_for_the_others(hub: Hub) -> None:
     hub.set("m3", {"spec": {"taints": [GPU]}})
     result = run("taint", "m1", "m9", "m3", "gpu-")

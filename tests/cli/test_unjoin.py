@@ -102,8 +102,21 @@ def test_an_unreachable_cluster_is_refused(
     assert f"it is told to {does} what was propagated" in refused.stderr
 
 
-def test_force_says_what_becomes_of_a_late_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(cluster("Unknown"), None)
+def test_an_unreachable_cluster_that_is_leaving_already_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaving = cluster("Unknown")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    hub = Hub(leaving)
+    refused = do(monkeypatch, hub)
+    assert refused.exit_code == 1 and hub.asked == []
+    assert (
+        "is being detached already and waits for its agent (the agent of cluster m1 stopped" in refused.stderr
+    )
+    assert "Nothing was changed" not in refused.stderr and "`towline unjoin m1 --force`" in refused.stderr
+
+
+@pytest.mark.parametrize("ready", ["Unknown", "True"], ids=["lost", "not known to be lost yet"])
+def test_force_says_what_becomes_of_a_late_agent(monkeypatch: pytest.MonkeyPatch, ready: str) -> None:
+    hub = Hub(cluster(ready), None)
     done = do(monkeypatch, hub, "--force")
     assert "Should its agent come back it is told to remove what was propagated." in done.stdout
     ((_, _, notes), (method, _, _)) = hub.asked
@@ -128,11 +141,11 @@ def test_a_new_cluster_of_the_name_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 
 def test_it_does_not_watch_for_ever() -> None:
-    hub, at = Hub(cluster(detaching="bindings stay")), [0.0]
+    hub, at = Hub(cluster(detaching="bindings stay.")), [0.0]
 
     def sleep(seconds: float) -> None:
         at[0] += 30
 
-    with pytest.raises(Failure, match="still being detached: bindings stay") as caught:
+    with pytest.raises(Failure, match=r"still being detached: bindings stay\. It") as caught:
         unjoin._await_end(hub, cluster(), 60, lambda: at[0], sleep)  # type: ignore[arg-type]
     assert "It goes on without this command" in str(caught.value) and at[0] == 60

@@ -110,6 +110,13 @@ def test_who_waits_is_told_how_to_go_on() -> None:
     )
 
 
+def test_who_forced_it_is_not_told_to_force_it() -> None:
+    world = leaving(force="true")
+    world.settle(clusters.decide, M1, 1)
+    assert said(world)[1].endswith("The deletion goes on without it in 30 s at the latest.")
+    assert "--force" not in said(world)[1]
+
+
 def test_bindings_that_cannot_move_are_named_but_not_at_once() -> None:
     world = leaving()
     binding = next(key for key in world.objects if key.resource == "resourcebindings")

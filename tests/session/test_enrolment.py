@@ -67,6 +67,22 @@ def test_the_ca_is_public(hub: Hub) -> None:
     assert [*authority.bundle_of(answer.body["ca"].encode())] == [CA.fingerprint]
 
 
+async def test_what_a_new_token_means_for_others_is_told(hub: Hub) -> None:
+    secrets: list[str] = []
+
+    async def told() -> tuple[Any, ...]:
+        answer = await hub.enrolment.create_token({"name": "member1"}, user="admin", refused="")
+        secrets.append(tokens.parse(answer.body["token"]).secret)
+        return answer.body["hubs"], answer.body["replaced"], answer.body["joined"]
+
+    assert await told() == (["hub:6443"], False, False)
+    assert await told() == (["hub:6443"], True, False), "the unused one is worthless"
+    await hub.enroll(secrets[-1])
+    assert await told() == (["hub:6443"], False, True)
+    hub.now += tokens.TTL_SECONDS
+    assert (await told())[1] is False, "it had expired anyway"
+
+
 async def test_a_token_buys_a_certificate_and_makes_the_cluster(hub: Hub) -> None:
     secret = await hub.token(region="eu", zone="eu-1", provider="aws", labels={"tier": "prod"})
     answer = await hub.enroll(secret)

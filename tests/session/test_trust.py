@@ -52,7 +52,7 @@ class Hub:
         self.agents = Agents(self.cache, self.name, self.clock, lambda: self.trust.look())
         self.trust = Trust(
             self.cache, await opened(self.cache, folder, self.clock()), hosts=["127.0.0.1"], server_days=9, client_days=365,
-            holders=self.agents.holders, audit=self.audited.append, now=self.clock,
+            agent_seconds=3600, holders=self.agents.holders, audit=self.audited.append, now=self.clock,
         )  # fmt: skip
         self.trust.tell(self.count)
         self.trust.start()
@@ -252,6 +252,13 @@ async def test_the_servers_certificate_is_renewed_while_the_hub_runs(tmp_path: P
         hub.trust.look()
         await until(lambda: hub.trust.leaf != before)
         assert hub.told == 1
+
+
+async def test_agents_certificates_last_as_long_as_the_hub_is_told(tmp_path: Path) -> None:
+    async with hubs(tmp_path, "one") as (one,):
+        key = authority.new_key().public_key()
+        pem = one.trust.issue_agent(AgentIdentity("c", "u"), key, one.clock())
+        assert authority.ends_at(pem) == one.clock() + 3600
 
 
 def test_a_kubeconfig_fits_or_is_made_again(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CA_DAYS = 3650
 SERVER_DAYS = 365
 ADMIN_DAYS = 365
-AGENT_DAYS = 7
+AGENT_SECONDS = 7 * 86_400
 AGENTS_ORGANIZATION = "system:towline:agents"
 AGENT_PREFIX = "system:towline:agent:"
 ADMIN_NAME = "admin"
@@ -102,7 +102,8 @@ class Authority:
         names = dict.fromkeys(hosts)
         sans = x509.SubjectAlternativeName([_general_name(host) for host in names])
         subject = _subject("towline-hub", ())
-        pem = self._sign(subject, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, sans, now, days)
+        life = timedelta(days=days)
+        pem = self._sign(subject, key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH, sans, now, life)
         return Leaf(pem, key_pem(key))
 
     def issue_admin(self, now: float, days: int = ADMIN_DAYS) -> Leaf:
@@ -112,15 +113,20 @@ class Authority:
         return Leaf(pem, key_pem(key))
 
     def issue_agent(
-        self, identity: AgentIdentity, public_key: ec.EllipticCurvePublicKey, now: float
+        self,
+        identity: AgentIdentity,
+        public_key: ec.EllipticCurvePublicKey,
+        now: float,
+        seconds: int = AGENT_SECONDS,
     ) -> bytes:
-        """The leaf (PEM) of a cluster's agent."""
+        """The leaf (PEM) of a cluster's agent, good for so many seconds."""
         uri = f"{_CLUSTER_URI}{identity.cluster}/{identity.cluster_object_uid}"
         if identity.generation:
             uri += f"/{identity.generation}"
         sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         subject = _subject(AGENT_PREFIX + identity.cluster, (AGENTS_ORGANIZATION,))
-        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, sans, now, AGENT_DAYS)
+        life = timedelta(seconds=seconds)
+        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, sans, now, life)
 
     def issue_client(
         self,
@@ -132,7 +138,8 @@ class Authority:
     ) -> bytes:
         """A client leaf (PEM): Kubernetes reads the common name as the user and the organizations as its groups."""
         subject = _subject(name, organizations)
-        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, None, now, days)
+        life = timedelta(days=days)
+        return self._sign(subject, public_key, ExtendedKeyUsageOID.CLIENT_AUTH, None, now, life)
 
     def save(self, directory: Path) -> None:
         """Write ca.crt and ca.key (mode 0600) into `directory`."""
@@ -147,9 +154,9 @@ class Authority:
         usage: x509.ObjectIdentifier,
         sans: x509.SubjectAlternativeName | None,
         now: float,
-        days: int,
+        life: timedelta,
     ) -> bytes:
-        begins, ends = _life(now, days)
+        begins, ends = _life(now, life)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -175,7 +182,7 @@ def create(now: float, days: int = CA_DAYS) -> Authority:
     key = new_key()
     # Two authorities of one hub overlap in a rotation: with a name of its own for each, whoever builds a chain finds the right one.
     name = _subject(f"towline-ca-{_key_id(key.public_key())[:12]}", ())
-    begins, ends = _life(now, days)
+    begins, ends = _life(now, timedelta(days=days))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -364,8 +371,8 @@ def agent_identity(pem: bytes) -> AgentIdentity:
 def renew_at(certificate_pem: bytes) -> float:
     """When a leaf is to be renewed: at two thirds of its life, in epoch seconds."""
     certificate = x509.load_pem_x509_certificate(certificate_pem)
-    begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    return begins + (ends - begins) * 2 / 3
+    begins, ends = certificate.not_valid_before_utc + _SKEW, certificate.not_valid_after_utc
+    return (begins + (ends - begins) * 2 / 3).timestamp()
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -406,9 +413,9 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _life(now: float, days: int) -> tuple[datetime, datetime]:
+def _life(now: float, life: timedelta) -> tuple[datetime, datetime]:
     at = datetime.fromtimestamp(now, UTC)
-    return at - _SKEW, at + timedelta(days=days)
+    return at - _SKEW, at + life
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

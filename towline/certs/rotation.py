@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from towline.certs.authority import AgentIdentity, Authority, CertificateError, Leaf, of_pem
+from towline.certs.authority import AGENT_SECONDS, AgentIdentity, Authority, CertificateError, Leaf, of_pem
 
 NEVER_ENDS = 1e18
 _CANNOT_READ = "the authorities in the store"
@@ -82,9 +82,13 @@ class Authorities:
         return self.issuing.issue_admin(now, days)
 
     def issue_agent(
-        self, identity: AgentIdentity, public_key: ec.EllipticCurvePublicKey, now: float
+        self,
+        identity: AgentIdentity,
+        public_key: ec.EllipticCurvePublicKey,
+        now: float,
+        seconds: int = AGENT_SECONDS,
     ) -> bytes:
-        return self.issuing.issue_agent(identity, public_key, now)
+        return self.issuing.issue_agent(identity, public_key, now, seconds)
 
 
 def begun(authorities: Authorities, incoming: Authority) -> Authorities:

@@ -10,10 +10,15 @@ import click
 
 from towline.cli.ages import age
 from towline.cli.client import Client
-from towline.cli.failures import Misuse
+from towline.cli.failures import Failure, Misuse
 from towline.cli.options import config_option, kubeconfig_option
 
 AUTHORITIES_PATH = "/towline/v1/authorities"
+COPY_AGAIN = "Copy DIR/admin.kubeconfig from the hub again (DIR is its --data-dir): it is a new one since agents renew."
+FINISHED = (
+    "The old authority is gone. Copies of admin.kubeconfig from before are worthless: copy DIR/admin.kubeconfig from the hub again "
+    "(DIR is its --data-dir). So are join tokens from before that nobody used: `towline join` makes new ones."
+)
 
 
 @click.group(name="ca")
@@ -45,8 +50,22 @@ def rotate(kubeconfig: Path | None, finish: bool, force: bool) -> None:
     if force and not finish:
         raise Misuse("--force means nothing without --finish.", "Give both, or neither.")
     with Client.from_kubeconfig(kubeconfig) as client:
+        if finish and not force and not _outlasts(client, client.get(AUTHORITIES_PATH)):
+            raise Failure("This kubeconfig needs the old authority; nothing was changed.", COPY_AGAIN)
         known = client.request("POST", AUTHORITIES_PATH, {"finish": finish, "force": force})
-    click.echo("\n".join(told(known, time.time())))
+    click.echo("\n".join([*told(known, time.time()), *([FINISHED] if finish else [])]))
+
+
+def _outlasts(client: Client, known: Any) -> bool:
+    """Whether the kubeconfig in use is good without the old authority."""
+    from towline.certs.authority import bundle_of, issuer_of
+
+    incoming = known.get("incoming")
+    if incoming is None:
+        return True
+    if client.authority_pem and incoming["fingerprint"] not in bundle_of(client.authority_pem):
+        return False
+    return not client.certificate_pem or issuer_of(client.certificate_pem) == incoming["keyID"]
 
 
 def told(known: Any, now: float) -> list[str]:
@@ -62,8 +81,8 @@ def told(known: Any, now: float) -> list[str]:
         left = age(known["neededUntil"] - now)
         lines.append(
             "The new one signs, and agents renew their certificates. The old one goes by itself when all have and the last "
-            f"administrator's certificate of it has ended, in {left}; or with `towline ca rotate --finish`, when every copy of "
-            "admin.kubeconfig is a new one."
+            f"administrator's certificate of it has ended, in {left}; or with `towline ca rotate --finish`. Before that, replace every "
+            "copy of admin.kubeconfig by DIR/admin.kubeconfig of the hub (DIR is its --data-dir), which is a new one already."
         )
     lines += [f"Waiting for {name}: its agent {why}." for name, why in known["waiting"].items()]
     if not known["waiting"]:

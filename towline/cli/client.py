@@ -38,6 +38,10 @@ class Client:
         self.server = server
         self.namespace = namespace or "default"
         """The one that the kubeconfig's context names."""
+        self.authority_pem = b""
+        """Whom the kubeconfig trusts; empty: whom the system does."""
+        self.certificate_pem = b""
+        """What the kubeconfig shows; empty: no certificate."""
         self._tls = tls
         self._headers = {"Accept": "application/json", "User-Agent": "towline"}
         if token:
@@ -184,7 +188,9 @@ def _client_of(config: Any, path: Path) -> Client:
             pair.flush()
             tls.load_cert_chain(pair.name)
     namespace = str(context.get("namespace") or "")
-    return Client(str(cluster["server"]), tls, str(user.get("token") or ""), namespace)
+    client = Client(str(cluster["server"]), tls, str(user.get("token") or ""), namespace)
+    client.authority_pem, client.certificate_pem = authority, certificate
+    return client
 
 
 def _named(rows: Any, name: str) -> Any:

@@ -128,7 +128,7 @@ class Demo:
             for n, (name, (region, zone)) in enumerate(self._places.items()):
                 labels = {"tier": TIERS[n % len(TIERS)]}
                 place = {"region": region, "zones": [zone], "provider": "demo", "labels": labels}
-                token = make_token(client, {"name": name, **place})
+                token = str(make_token(client, {"name": name, **place})["token"])
                 self._start_agent(name, token)
         self._watch("", "Cluster", self._hub_config, CLUSTERS)
         self._await_clusters()

@@ -29,6 +29,8 @@ PAGE = 500
 LOOK_SECONDS = 1
 """How long each of the two watches is followed in turn."""
 
+State = Literal["waiting", "moving", "removing", "stuck"]
+
 
 @click.command(name="drain")
 @click.argument("cluster")
@@ -57,9 +59,10 @@ def command(cluster: str, timeout_seconds: float, kubeconfig: Path | None) -> No
 
 
 def _conclude(client: Client, cluster: str, told: Mapping[str, Stay]) -> None:
-    stuck = {name: stay.why for name, stay in told.items() if stay.state == "stuck"}
-    for name, why in sorted(stuck.items()):
-        click.echo(f"{name} cannot move: {why}", err=True)
+    stuck = {name for name, stay in told.items() if stay.state == "stuck"}
+    for name, stay in sorted(told.items()):
+        if stay.why:
+            click.echo(f"{name} {_HINDERED[stay.state]}: {stay.why}", err=True)
     if told:
         left = f"{len(stuck)} cannot move, {len(told) - len(stuck)} are on their way"
         raise Failure(
@@ -67,6 +70,9 @@ def _conclude(client: Client, cluster: str, told: Mapping[str, Stay]) -> None:
         )
     _taint(client, cluster, without=(DRAINED,))
     click.echo(f"{cluster} is drained. Nothing is placed there until `towline uncordon {cluster}`.")
+
+
+_HINDERED: Mapping[State, str] = {"stuck": "cannot move", "moving": "is on its way"}
 
 
 def _taint(client: Client, name: str, add: Sequence[Place] = (), without: Sequence[Place] = ()) -> None:
@@ -78,14 +84,14 @@ def _taint(client: Client, name: str, add: Sequence[Place] = (), without: Sequen
 
 # --- what is still there ---------------------------------------------------------------------------------------
 
-State = Literal["waiting", "moving", "removing", "stuck"]
-
 
 class Stay(NamedTuple):
     """A binding that still has to do with the cluster, and how far it is from leaving it."""
 
     state: State
     why: str = ""
+    failed: bool = False
+    """Its replacement was refused: that may last for ever."""
 
 
 def stay_of(binding: Mapping[str, Any], cluster: str) -> Stay | None:
@@ -97,9 +103,24 @@ def stay_of(binding: Mapping[str, Any], cluster: str) -> Stay | None:
     for task in spec.get("gracefulEvictionTasks") or ():
         if not deleted and task.get("fromCluster") == cluster:
             kept = task.get("suppressDeletion")
-            return Stay("stuck", "its task keeps the copy (suppressDeletion)") if kept else Stay("moving")
+            if kept:
+                return Stay("stuck", "its task keeps the copy (suppressDeletion)")
+            return _moving(spec, status)
     there = any(entry.get("clusterName") == cluster for entry in status.get("aggregatedStatus") or ())
     return Stay("removing") if there else None
+
+
+def _moving(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Stay:
+    """Which replacement is not there yet, as far as anything is known against one."""
+    entries = {entry.get("clusterName"): entry for entry in status.get("aggregatedStatus") or ()}
+    for target in spec.get("clusters") or ():
+        name, entry = target["name"], entries.get(target["name"]) or {}
+        if entry.get("applied") is False:
+            why = f"its copy in {name} is not applied: {entry.get('appliedMessage') or 'nobody said why'}"
+            return Stay("moving", why, failed=True)
+        if entry.get("health") == "Unhealthy":
+            return Stay("moving", f"its copy in {name} is not healthy yet")
+    return Stay("moving")
 
 
 def _waiting(spec: Mapping[str, Any], status: Mapping[str, Any], cluster: str) -> Stay:
@@ -140,6 +161,8 @@ def _note(stays: dict[str, Stay], binding: Mapping[str, Any], stay: Stay | None)
     where = f"{ref['namespace']}/{ref.get('name')}" if ref.get("namespace") else str(ref.get("name"))
     name = f"{ref.get('kind')} {where}" if ref else f"{kind} {binding['metadata']['name']}"
     if stay is not None:
+        if stay.failed and stays.get(name) != stay:
+            click.echo(f"{name} {_HINDERED[stay.state]}: {stay.why}")
         stays[name] = stay
     elif stays.pop(name, None) is not None:
         elsewhere = sorted(str(target["name"]) for target in binding["spec"].get("clusters") or ())

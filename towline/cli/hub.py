@@ -106,6 +106,13 @@ from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcCon
     show_default=True,
     help="How long it must not be ready before its cluster is not Ready.",
 )
+@click.option(
+    "--agent-certificate-seconds",
+    type=click.IntRange(60, 365 * 86_400),
+    default=7 * 86_400,
+    show_default=True,
+    help="How long agents' certificates are good; they renew at two thirds of it.",
+)
 @click.option("--oidc-issuer-url", metavar="URL", help="Take bearer tokens of this OpenID Connect issuer.")
 @click.option("--oidc-client-id", metavar="ID", help="The audience that its tokens must name.")
 @click.option(
@@ -164,6 +171,7 @@ def command(
     cluster_startup_grace_seconds: int,
     cluster_success_threshold_seconds: int,
     cluster_failure_threshold_seconds: int,
+    agent_certificate_seconds: int,
     log_level: str,
     **oidc: Any,
 ) -> None:
@@ -202,6 +210,7 @@ def command(
             monitor_grace_seconds=cluster_monitor_grace_seconds,
             startup_grace_seconds=cluster_startup_grace_seconds,
         ),
+        agent_certificate_seconds=agent_certificate_seconds,
         oidc=_oidc(**oidc),
     )
     from towline.hub.app import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from towline.cli.scope import NAMESPACE, Resource, Scope
 
 TOKENS_PATH = "/towline/v1/jointokens"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_TTL = re.compile(r"([0-9]{1,9})([smhd])")
 _PLURAL = re.compile(r"[a-z][a-z0-9]*")
 _GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -44,6 +46,13 @@ _GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
     help="What the hub may write, as `deployments.apps,configmaps`. Default: every kind.",
 )
 @click.option("--token-only", is_flag=True, help="Print the join token alone.")
+@click.option(
+    "--ttl",
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="For how long the token is good, as 30m, 24h or 7d (the most).",
+)
 @config_option
 def command(
     name: str,
@@ -56,24 +65,62 @@ def command(
     scope: str,
     kinds: str,
     token_only: bool,
+    ttl: str,
 ) -> None:
     """Print what the cluster NAME needs to join.
 
-    Pipe it into `kubectl apply -f -` in that cluster. The join token in it works once and for one hour. With --scope or --kinds
+    Pipe it into `kubectl apply -f -` in that cluster. The join token in it works once and for the time of --ttl. With --scope or --kinds
     the agent gets just the rights that it needs for them, and tells the hub what it will not write.
     """
     limits = _scope(scope, kinds)
     request: dict[str, Any] = {"name": name, "labels": dict(_label(label) for label in labels)}
     request |= {k: v for k, v in (("region", region), ("zones", list(zones)), ("provider", provider)) if v}
+    request |= {"ttlSeconds": _seconds(ttl)} if ttl != "1h" else {}
     with Client.from_kubeconfig(kubeconfig) as client:
-        token = make_token(client, request)
+        answer = make_token(client, request)
+    for note in notes(name, answer, token_only):
+        click.echo(f"Note: {note}", err=True)
+    token = str(answer["token"])
     click.echo(token if token_only else render(agent_manifests(token, image, limits)), nl=token_only)
 
 
-def make_token(client: Client, request: dict[str, Any]) -> str:
-    """A join token from the hub, for `request["name"]`. Raises Failure."""
-    answer = client.request("POST", TOKENS_PATH, request)
-    return str(answer["token"])
+def make_token(client: Client, request: dict[str, Any]) -> Any:
+    """What the hub answers about a new join token for `request["name"]`; the token is its `token`. Raises Failure."""
+    return client.request("POST", TOKENS_PATH, request)
+
+
+def notes(name: str, answer: Any, token_only: bool) -> list[str]:
+    """What somebody may not expect of the token in `answer`."""
+    told: list[str] = []
+    if answer.get("replaced"):
+        told.append(f"the join token that {name} had and did not use is worthless from now on.")
+    if answer.get("joined"):
+        told.append(
+            f"{name} is joined already. The token is good for that same cluster only, whose region, zones, provider and labels stay "
+            "as they are."
+        )
+    hubs = answer.get("hubs") or ()
+    if hubs and not token_only and all(map(_is_loopback, hubs)):
+        told.append(
+            f"the hub says that it is reached at {', '.join(hubs)}, which no pod of another machine can dial. Start it with "
+            "--advertise HOST (and --api-address, --gateway-address 0.0.0.0:PORT), and join again."
+        )
+    return told
+
+
+def _is_loopback(hub: str) -> bool:
+    host = hub.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _seconds(ttl: str) -> int:
+    match = _TTL.fullmatch(ttl)
+    if match is None or not int(match[1]):
+        raise Misuse(f"--ttl {ttl!r} is not a time.", "Write it like 30m, 24h or 7d.")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def _scope(scope: str, kinds: str) -> Scope:

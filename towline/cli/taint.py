@@ -32,9 +32,12 @@ def command(
     """Add taints to clusters, or take them away.
 
     A TAINT is KEY=VALUE:EFFECT or KEY:EFFECT; with a - at its end (also KEY-) it is taken away. The effect is NoSchedule (no new
-    work without a toleration), PreferNoSchedule, or NoExecute (what does not tolerate it leaves).
+    work without a toleration), PreferNoSchedule, or NoExecute (what does not tolerate it leaves). `towline taint clusters NAME TAINT`,
+    as karmadactl has it, means the same.
     """
     given = [word for word in words if not _is_taint(word)]
+    if given[:1] in (["cluster"], ["clusters"]) and (selector or everyone or given[1:]):
+        given = given[1:]  # as `karmadactl taint clusters NAME` and `kubectl taint nodes NAME` say it
     try:
         changes = parse_changes(word for word in words if _is_taint(word))
     except TaintError as error:

@@ -48,7 +48,7 @@ def command(
         ready = _condition(found, "Ready")
         reachable = ready.get("status") == "True"
         if not reachable and not force:
-            raise Failure(*_refusal(cluster, ready, kept))
+            raise Failure(*_refusal(found, ready, kept))
         if dry_run:
             click.echo(_intent(client, cluster, reachable, kept))
             return
@@ -59,7 +59,7 @@ def command(
             client.merge(_PATH + cluster, {"metadata": {"annotations": notes}})
         _delete(client, cluster)
         _await_end(client, found, wait)
-    click.echo(f"Cluster {cluster} is detached.{'' if reachable else ' ' + _later(kept)}")
+    click.echo(f"Cluster {cluster} is detached.{' ' + _later(kept) if force or not reachable else ''}")
 
 
 def _found(client: Client, cluster: str) -> Any:
@@ -75,11 +75,14 @@ def _delete(client: Client, cluster: str) -> None:
             raise
 
 
-def _refusal(cluster: str, ready: Any, kept: bool) -> tuple[str, str]:
-    why = ready.get("message") or "it never reported"
+def _refusal(cluster: Any, ready: Any, kept: bool) -> tuple[str, str]:
+    name, why = cluster["metadata"]["name"], (ready.get("message") or "it never reported").rstrip(".")
+    anyway = f"`towline unjoin {name} --force` forgets it now: what it runs moves elsewhere. {_later(kept)}"
+    if cluster["metadata"].get("deletionTimestamp"):
+        return f"Cluster {name} is being detached already and waits for its agent ({why}).", anyway
     return (
-        f"Cluster {cluster} cannot be reached ({why.rstrip('.')}), so nothing can be removed from it. Nothing was changed.",
-        f"Try again when it is back; or `towline unjoin {cluster} --force` forgets it now: what it runs moves elsewhere. {_later(kept)}",
+        f"Cluster {name} cannot be reached ({why}), so nothing can be removed from it. Nothing was changed.",
+        f"Try again when it is back; or {anyway}",
     )
 
 
@@ -120,7 +123,7 @@ def _await_end(
             click.echo(f"Waiting: {said}", err=True)
         if now() >= ends_at:
             raise Failure(
-                f"Cluster {name} is still being detached: {said or 'the hub has not said why'}.",
+                f"Cluster {name} is still being detached: {said.rstrip('.') or 'the hub has not said why'}.",
                 f"It goes on without this command; `kubectl get cluster {name} -o yaml` shows how far it is.",
             )
         sleep(_POLL_SECONDS)

@@ -26,6 +26,7 @@ from towline.hub.agents import Agents
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
+from towline.hub.api.exits import WaitingExit
 from towline.hub.api.local import Local
 from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
@@ -207,7 +208,7 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
     agents = Agents(cache, me, time.time, lambda: trust.look())
     trust = Trust(
         cache, authorities, hosts=addresses.server_names(config), server_days=config.server_certificate_days,
-        client_days=config.admin_certificate_days, holders=agents.holders, audit=audit, now=time.time,
+        client_days=config.admin_certificate_days, agent_seconds=config.agent_certificate_seconds, holders=agents.holders, audit=audit, now=time.time,
     )  # fmt: skip
     trust.start()
     agents.start()
@@ -373,7 +374,13 @@ class _Api:
                 else "the Works are not computed yet"
             ),
             metrics=metrics,
-            plugins=(DeletionProtection(), OneClusterAMember(cache), Escalation(self._rbac), self._webhooks),
+            plugins=(
+                DeletionProtection(),
+                WaitingExit(),
+                OneClusterAMember(cache),
+                Escalation(self._rbac),
+                self._webhooks,
+            ),
             actions={**tokens.actions(others), **reviews.actions()},
             documents=tokens.documents(url),
             cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces

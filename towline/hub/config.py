@@ -66,6 +66,8 @@ class HubConfig:
     server_certificate_days: int = 365
     """Renewed at every start, and at two thirds of that."""
     admin_certificate_days: int = 365
+    agent_certificate_seconds: int = 7 * 86_400
+    """Agents renew at two thirds of that."""
     lease_ttl_seconds: float = 8.0
     """The leader's lease, of several hubs on one store; it is renewed at a third of that. Also after how long without a sign of life a
     hub is taken for dead."""

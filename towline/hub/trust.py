@@ -58,12 +58,13 @@ class Trust:
 
     def __init__(
         self, cache: Cache, authorities: Authorities, *, hosts: Sequence[str], server_days: int, client_days: int,
-        holders: Callable[[], Mapping[str, Holder]], audit: Callable[[dict[str, Any]], None], now: Callable[[], float],
+        agent_seconds: int, holders: Callable[[], Mapping[str, Holder]], audit: Callable[[dict[str, Any]], None], now: Callable[[], float],
     ) -> None:  # fmt: skip
         self._cache = cache
         self._hosts = hosts
         self._server_days = server_days
         self._client_days = client_days
+        self._agent_seconds = agent_seconds
         self._holders = holders
         self._audit = audit
         self._now = now
@@ -124,7 +125,7 @@ class Trust:
         return self.authorities.vouches_for(issuer)
 
     def issue_agent(self, identity: AgentIdentity, public_key: Any, now: float) -> bytes:
-        return self.authorities.issue_agent(identity, public_key, now)
+        return self.authorities.issue_agent(identity, public_key, now, self._agent_seconds)
 
     def issue_admin(self) -> Leaf:
         return self.authorities.issue_admin(self._now(), self._client_days)
@@ -245,4 +246,6 @@ def _write(authorities: Authorities, expected: int) -> Write:
 
 
 def _described(known: Authority) -> Object:
-    return {"fingerprint": known.fingerprint, "ends": authority.ends_at(known.bundle_pem)}
+    return {
+        "fingerprint": known.fingerprint, "keyID": known.key_id, "ends": authority.ends_at(known.bundle_pem),
+    }  # fmt: skip

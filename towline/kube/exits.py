@@ -41,6 +41,11 @@ def exit_of(cluster: Mapping[str, Any]) -> Exit:
     )
 
 
+def to_go_on(name: str) -> str:
+    """What to do when the exit of a cluster waits for it."""
+    return f"To go on without waiting: `towline unjoin {name} --force`, or annotate the cluster with {FORCE}=true."
+
+
 def problems(cluster: Mapping[str, Any]) -> list[FieldError]:
     """What is wrong with the choice on a Cluster."""
     notes = annotations_of(cluster)

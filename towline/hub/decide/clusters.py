@@ -149,7 +149,9 @@ def _waiting(
 def _waits_for(cluster: Object, staying: Sequence[str]) -> tuple[str, str]:
     """Reason and message."""
     name = name_of(cluster)
-    anyway = f"To go on without waiting: `towline unjoin {name} --force`, or annotate the cluster with {exits.FORCE}=true."
+    anyway = exits.to_go_on(name)
+    if exits.exit_of(cluster).forced:
+        anyway = f"The deletion goes on without it in {FORCED_SECONDS:.0f} s at the latest."
     if not _is_ready(cluster):
         return UNREACHABLE, (
             f"what was propagated to cluster {name} may still be in it, and its agent cannot be reached; the deletion goes on "

@@ -4,7 +4,7 @@ Mounted on the API's HTTPS port, because grpc has no optional client certificate
 
     GET    /towline/v1/ca          anybody  -> {ca: PEM}; the agent looks in it for the fingerprint in its token
     POST   /towline/v1/jointokens           {name, region?, zone? | zones?, provider?, labels?, ttlSeconds?}
-                                            -> 201 {token, name, expires}
+                                            -> 201 {token, name, expires, hubs: [host:port], replaced, joined}
     GET    /towline/v1/jointokens           -> {items: [{name, expires, used, expired}]}
     DELETE /towline/v1/jointokens           {name} -> {name}
     POST   /towline/v1/revocations          {name} -> 201 {name, generation}
@@ -202,8 +202,13 @@ class Enrolment:
         spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
         row = self.store.get(_token_key(name))
         await self._write_token(name, spec, row.revision if row is not None else 0, self._forgotten(name))
-        token = tokens.JoinToken(",".join(self.apis()), self.authority.fingerprint, name, secret)
-        return Answer(201, {"token": token.encode(), "name": name, "expires": expires})
+        hubs = list(self.apis())
+        token = tokens.JoinToken(",".join(hubs), self.authority.fingerprint, name, secret)
+        told = {
+            "replaced": row is not None and self._is_unused(row.object["spec"]),
+            "joined": bool(_member_uid(self.clusters.get(name) or {})),
+        }
+        return Answer(201, {"token": token.encode(), "name": name, "expires": expires, "hubs": hubs, **told})
 
     async def _revoke_token(self, body: Any, refused: str) -> Answer:
         if refused:
@@ -228,6 +233,9 @@ class Enrolment:
             writes.append(Write(_token_key(name).path(), None, token.revision))
         await self._commit(writes, f"the certificates of {name}")
         return Answer(201, {"name": name, "generation": generation_of(self.store, cluster)})
+
+    def _is_unused(self, spec: Mapping[str, Any]) -> bool:
+        return not spec.get("usedBy") and self.now() < spec["expires"]
 
     def _described(self, row: TokenRow) -> Object:
         spec = row.object["spec"]
@@ -306,7 +314,8 @@ class Enrolment:
                 raise Refusal(
                     409,
                     "Conflict",
-                    f"this member is joined already, as cluster {name_of(other)}; detach it first",
+                    f"this member is joined already, as cluster {name_of(other)}; detach it first, with "
+                    f"`towline unjoin {name_of(other)}`",
                 )
         reserved = self.store.get(_member_key(cluster_uid))
         if reserved is not None:
@@ -320,7 +329,8 @@ class Enrolment:
         if is_deleting(cluster):
             raise Refusal(409, "Conflict", f"cluster {name} is being detached; try again when it is gone")
         if _member_uid(cluster) not in ("", cluster_uid):
-            raise Refusal(409, "Conflict", f"another member is joined as cluster {name}; detach it first")
+            told = f"another member is joined as cluster {name}; choose another name, or detach that one with `towline unjoin {name}`"
+            raise Refusal(409, "Conflict", told)
         return cluster
 
     def _reservation(self, name: str, cluster_uid: str) -> Write:

@@ -1,0 +1,37 @@
+"""Who deletes a Cluster that cannot be reached is told what it waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.served import Served
+from tests.api.test_membership import CLUSTERS, cluster
+from towline.hub.api.exits import WaitingExit
+from towline.kube import exits
+
+LOST = {"type": "Ready", "status": "Unknown", "message": "the agent of cluster one stopped reporting", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("conditions", "notes", "warns"),
+    [
+        pytest.param([LOST], {}, "cannot be reached (the agent of cluster one stopped reporting): it stays until", id="lost"),
+        pytest.param([], {}, "(it never reported)", id="never came"),
+        pytest.param([LOST | {"status": "True"}], {}, "", id="there"),
+        pytest.param([LOST], {exits.FORCE: "true"}, "", id="forced"),
+    ],
+)  # fmt: skip
+async def test_a_deletion_that_waits_is_told(
+    api: Served, conditions: list[Any], notes: dict[str, str], warns: str
+) -> None:
+    api.server.engine.plugins = (WaitingExit(),)
+    made = cluster("one", "uid-1")
+    made["metadata"] |= {"annotations": notes, "finalizers": ["karmada.io/cluster-controller"]}
+    assert (await api("POST", CLUSTERS, made)).code == 201
+    await api.patch(f"{CLUSTERS}/one/status", {"status": {"conditions": conditions}})
+    answer = await api("DELETE", f"{CLUSTERS}/one")
+    assert answer.code == 200
+    told = answer.headers.get("Warning", "")
+    assert (warns in told and "`towline unjoin one --force`" in told) if warns else told == ""

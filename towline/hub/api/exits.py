@@ -1,0 +1,29 @@
+"""A Cluster that nobody hears of waits when it is deleted: whoever deletes it is told so, and how to go on."""
+
+from __future__ import annotations
+
+from towline.hub.api.plugins import AdmissionRequest, Warnings
+from towline.hub.decide.conditions import condition
+from towline.kube import exits, names
+from towline.kube.objects import Object
+
+CLUSTERS = (names.CLUSTER_GROUP, "clusters")
+
+
+class WaitingExit:
+    """The plugin: `kubectl delete cluster` prints the warning before it begins to wait."""
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return request.operation == "DELETE" and (request.key.group, request.key.resource) == CLUSTERS
+
+    async def admit(self, request: AdmissionRequest) -> tuple[Object | None, Warnings]:
+        return request.object, ()
+
+    async def validate(self, request: AdmissionRequest) -> Warnings:
+        cluster, name = request.old or {}, request.key.name
+        ready = condition(cluster.get("status"), "Ready") or {}
+        if ready.get("status") == "True" or exits.exit_of(cluster).forced:
+            return ()
+        why = str(ready.get("message") or "it never reported").rstrip(".")
+        told = f"cluster {name} cannot be reached ({why}): it stays until its agent is back and has removed what was propagated to it"
+        return (f"{told}. {exits.to_go_on(name)}",)
