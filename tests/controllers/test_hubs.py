@@ -79,7 +79,7 @@ class Hub:
         self.peers = Peers(self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock)
         self.began: list[float] = []
         self.leading = Tenure(
-            self.wire, LEADER, name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
+            self.wire, LEADER, "leads", name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
         )  # fmt: skip
         self.peers.tell(self.leading.look)
         self._group = group

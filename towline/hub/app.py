@@ -169,14 +169,13 @@ def _deciding(
     """What says whether this hub leads, and whether it lives; and the controllers, which ask."""
 
     def back() -> None:
-        world.fleet.away(
-            time.time()
-        )  # what it did not hear while it slept or was cut off counts against nobody
+        """What it did not hear while it slept or was cut off counts against nobody."""
+        world.fleet.away(time.time())
         controllers.enqueue_sessions()
 
     leading, living = (
-        Tenure(store, name, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=began, elapsed=time.monotonic)
-        for name, began in ((LEADER, lambda: controllers.enqueue_all()), (life_of(me), back))
+        Tenure(store, name, does, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=began, elapsed=time.monotonic)
+        for name, does, began in ((LEADER, "leads", lambda: controllers.enqueue_all()), (life_of(me), "lives", back))
     )  # fmt: skip
     controllers = Loop(
         world, recorder, now=time.time, new_uid=_new_uid,

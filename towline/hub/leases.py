@@ -32,15 +32,16 @@ def life_of(hub: str) -> str:
 
 
 class Tenure:
-    """`lease` is held while this hub leads (or lives: it depends on the `name`), None meanwhile. `catch_up()` waits until this hub has seen all that
+    """`lease` is held while this hub leads, or lives (`does`, by the `name`), None meanwhile. `catch_up()` waits until this hub has seen all that
     was committed before; `began()` is called when it holds the lease from now on; `elapsed` is any clock that only goes forward, in seconds."""
 
     def __init__(
-        self, store: Store, name: str, holder: str, ttl_seconds: float, *, catch_up: Callable[[], Awaitable[None]],
+        self, store: Store, name: str, does: str, holder: str, ttl_seconds: float, *, catch_up: Callable[[], Awaitable[None]],
         began: Callable[[], None], elapsed: Callable[[], float],
     ) -> None:  # fmt: skip
         self._store = store
         self._name = name
+        self._does = does
         self._holder = holder
         self._ttl_seconds = ttl_seconds
         self._catch_up = catch_up
@@ -85,7 +86,7 @@ class Tenure:
         try:
             return await self._store.acquire(self._name, self._holder, self._ttl_seconds)
         except Unavailable as error:
-            log.warning("the store cannot be asked for the lease %s: %s", self._name, error)
+            log.warning("the store cannot be asked whether this hub %s: %s", self._does, error)
             return None
 
     async def _hold(self, lease: Lease, asked: float) -> None:
@@ -95,27 +96,24 @@ class Tenure:
                 await self._catch_up()  # what the last holder wrote is what this one begins with
         except (Unavailable, TimeoutError) as error:
             log.warning(
-                "this hub cannot hold the lease %s yet, it does not see the latest of its store: %s",
-                self._name,
+                "it cannot be said yet that this hub %s: it does not see the latest of its store: %s",
+                self._does,
                 error,
             )
             return
         self.lease = lease
-        log.info("this hub holds the lease %s", self._name)
+        log.info("this hub %s", self._does)
         self._began()
         until = asked + self._ttl_seconds * _LET_GO
         while self.lease is lease:
             if self._elapsed() >= until:
-                log.warning(
-                    "the lease %s could not be renewed in time: this hub does not rely on it any more",
-                    self._name,
-                )
+                log.warning("the lease by which this hub %s could not be renewed in time", self._does)
                 return
             await self._pause(self._ttl_seconds / _RENEWALS)
             asked = self._elapsed()
             if await self._renewed(lease, max(until - asked, 0.0)):
                 until = asked + self._ttl_seconds * _LET_GO
-        log.warning("the lease %s was lost", self._name)
+        log.warning("the lease by which this hub %s has ended", self._does)
 
     async def _renewed(self, lease: Lease, seconds_max: float) -> bool:
         try:
@@ -125,7 +123,11 @@ class Tenure:
         except Fenced:
             self.fenced(lease)
         except (Unavailable, TimeoutError) as error:
-            log.warning("the lease %s cannot be renewed now: %s", self._name, error or "no answer in time")
+            log.warning(
+                "the lease by which this hub %s cannot be renewed now: %s",
+                self._does,
+                error or "no answer in time",
+            )
         return False
 
     async def _pause(self, seconds: float) -> None:
