@@ -48,6 +48,7 @@ class Tenure:
         self._began = began
         self._elapsed = elapsed
         self._wake = asyncio.Event()
+        self._warned = ""
         self.lease: Lease | None = None
 
     @property
@@ -84,9 +85,10 @@ class Tenure:
 
     async def _acquired(self) -> Lease | None:
         try:
-            return await self._store.acquire(self._name, self._holder, self._ttl_seconds)
-        except Unavailable as error:
-            log.warning("the store cannot be asked whether this hub %s: %s", self._does, error)
+            async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
+                return await self._store.acquire(self._name, self._holder, self._ttl_seconds)
+        except (Unavailable, TimeoutError) as error:
+            self._warn("the store cannot be asked", error)
             return None
 
     async def _hold(self, lease: Lease, asked: float) -> None:
@@ -95,23 +97,23 @@ class Tenure:
             async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
                 await self._catch_up()  # what the last holder wrote is what this one begins with
         except (Unavailable, TimeoutError) as error:
-            log.warning(
-                "it cannot be said yet that this hub %s: it does not see the latest of its store: %s",
-                self._does,
-                error,
-            )
+            self._warn("this hub does not see the latest of its store", error)
             return
         self.lease = lease
+        self._warned = ""
         log.info("this hub %s", self._does)
         self._began()
         until = asked + self._ttl_seconds * _LET_GO
         while self.lease is lease:
             if self._elapsed() >= until:
-                log.warning("the lease by which this hub %s could not be renewed in time", self._does)
+                log.warning(
+                    "it is not sure any more that this hub %s: its lease was not renewed in time", self._does
+                )
                 return
             await self._pause(self._ttl_seconds / _RENEWALS)
             asked = self._elapsed()
             if await self._renewed(lease, max(until - asked, 0.0)):
+                self._warned = ""
                 until = asked + self._ttl_seconds * _LET_GO
         log.warning("the lease by which this hub %s has ended", self._does)
 
@@ -123,12 +125,14 @@ class Tenure:
         except Fenced:
             self.fenced(lease)
         except (Unavailable, TimeoutError) as error:
-            log.warning(
-                "the lease by which this hub %s cannot be renewed now: %s",
-                self._does,
-                error or "no answer in time",
-            )
+            self._warn("the store cannot be reached", error)
         return False
+
+    def _warn(self, what: str, error: Exception) -> None:
+        """Once, not at every attempt."""
+        if what != self._warned:
+            self._warned = what
+            log.warning("whether this hub %s: %s: %s", self._does, what, error or "no answer in time")
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
