@@ -143,7 +143,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             task = tasks.create_task(_vital(name, tenure.run()), name=name)
             stack.push_async_callback(_ended, task)  # before its row says that this hub stops
 
-        fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
+        fleet_now = partial(fleet_of, cache, fleet, agents, trust)
         api = _Api(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
             lambda body: gateway.left(body),
