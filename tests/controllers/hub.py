@@ -40,10 +40,12 @@ class Hub:
         self.agents: set[str] = set()
         self.leads = True
         self.lease: Lease | None = None
+        self.lives = True
+        self.life: Lease | None = None
         self.fenced: list[Lease] = []
         self.loop = Loop(
             world, self.recorder, now=self.now, new_uid=self.users.new_uid, leads=lambda: self.leads,
-            fence=lambda: self.lease, fenced=self._lost,
+            fence=lambda: self.lease, lives=lambda: self.lives, life=lambda: self.life, fenced=self._lost,
         )  # fmt: skip
 
     def now(self) -> float:
@@ -91,7 +93,10 @@ class Hub:
 
     def _lost(self, lease: Lease) -> None:
         self.fenced.append(lease)
-        self.leads, self.lease = False, None
+        if lease == self.life:
+            self.lives, self.life = False, None
+        else:
+            self.leads, self.lease = False, None
 
     # --- agents ----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from towline.certs import authority
 from towline.certs.signing import SigningKeys
 from towline.hub import epoch, peers
 from towline.hub.agents import AGENTS, Agent
-from towline.hub.leading import LEADER, Leading
+from towline.hub.leases import LEADER, Tenure
 from towline.hub.peers import PEERS, Peer, Peers
 from towline.hub.shared_keys import shared
 from towline.hub.store.cache import Cache
@@ -78,8 +78,8 @@ class Hub:
         mine = Peer((f"{name}:6443",), (f"{name}:7443",))
         self.peers = Peers(self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock)
         self.began: list[float] = []
-        self.leading = Leading(
-            self.wire, name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
+        self.leading = Tenure(
+            self.wire, LEADER, "leads", name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
         )  # fmt: skip
         self.peers.tell(self.leading.look)
         self._group = group
@@ -132,7 +132,7 @@ async def hubs(*names: str, leads: bool = True) -> AsyncIterator[tuple[Hub, ...]
 async def leads_within(seconds_max: float, hub: Hub) -> float:
     """How long it takes."""
     began = clock()
-    while not hub.leading.leads:
+    while not hub.leading.held:
         assert clock() - began < seconds_max, f"not within {seconds_max} s"
         await asyncio.sleep(0.05)
     return clock() - began
@@ -146,7 +146,7 @@ async def test_one_leads_and_goes_on() -> None:
     async with hubs("a", "b") as (a, b):
         for _ in range(600):
             await asyncio.sleep(0.1)
-            assert a.leading.leads and not b.leading.leads
+            assert a.leading.held and not b.leading.held
         assert len(a.began) == 1
 
 
@@ -168,11 +168,11 @@ async def test_a_hub_that_is_cut_off_stops_before_its_lease_ends() -> None:
                 a.wire.cut, a.wire.hung = not hangs, hangs
                 for _ in range(300):
                     await asyncio.sleep(0.1)
-                    assert not (a.leading.leads and b.leading.leads)
-                assert b.leading.leads
+                    assert not (a.leading.held and b.leading.held)
+                assert b.leading.held
                 a.wire.cut = a.wire.hung = False
                 await asyncio.sleep(30)
-                assert b.leading.leads and not a.leading.leads, "who comes back waits for its turn"
+                assert b.leading.held and not a.leading.held, "who comes back waits for its turn"
 
 
 @turned
@@ -183,7 +183,7 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_leadership() -> None:
         await asyncio.sleep(TTL / 2)
         a.wire.cut = False
         await asyncio.sleep(60)
-        assert len(a.began) == 1 and a.leading.leads
+        assert len(a.began) == 1 and a.leading.held
 
 
 @turned
@@ -198,7 +198,7 @@ async def test_a_leader_that_stops_in_order_hands_over_at_once() -> None:
 async def test_a_hub_that_does_not_see_the_latest_does_not_lead() -> None:
     async with hubs("a") as (a,):
         await asyncio.sleep(5)
-        assert a.leading.leads
+        assert a.leading.held
 
         async def behind() -> None:
             raise Unavailable("not seen yet")
@@ -208,7 +208,7 @@ async def test_a_hub_that_does_not_see_the_latest_does_not_lead() -> None:
         assert lease is not None
         a.leading.fenced(lease)
         await asyncio.sleep(30)
-        assert not a.leading.leads
+        assert not a.leading.held
 
 
 @turned
@@ -221,10 +221,10 @@ async def test_a_commit_that_is_fenced_ends_leadership_at_once() -> None:
         with pytest.raises(Fenced):
             await a.cache.commit([Write(A_ROW, b"{}", 0)], fence=lease)
         a.leading.fenced(lease)
-        assert not a.leading.leads
+        assert not a.leading.held
         a.leading.fenced(lease)  # a second commit of the same tenure
         await asyncio.sleep(5)
-        assert a.leading.leads and a.leading.lease != lease
+        assert a.leading.held and a.leading.lease != lease
 
 
 # --- who lives -----------------------------------------------------------------------------------------------

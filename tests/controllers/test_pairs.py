@@ -251,3 +251,44 @@ async def test_a_plan_does_not_outlive_the_leadership_that_it_was_made_in() -> N
         await a.put(policy("web", [selector(deployment())]), deployment())
         await a.settle()
         assert a.get(BINDING) is None and set(a.fenced) == {lease} and not a.leads
+
+
+async def slept(hub: Hub) -> None:
+    """Others took it for dead meanwhile, and it does not know."""
+    hub.life = await hub.store.acquire("hub-b", "b", 10)
+    await hub.store.acquire("hub-b", "b", 10)  # as if it had ended: the older tenure is over
+
+
+async def back(hub: Hub) -> None:
+    hub.lives, hub.life = True, await hub.store.acquire("hub-b", "b", 10)
+    hub.fleet.away(hub.now())
+    hub.loop.enqueue_sessions()
+
+
+async def test_what_a_hub_heard_before_it_slept_is_not_stored_until_it_has_caught_up() -> None:
+    async with pair() as both:
+        await deployed(both)
+        await slept(both.b)
+        both.b.say("m2", WORK)
+        await both.settle()
+        assert applied(both.a) == {"m1": None, "m2": None} and len(both.b.fenced) == 1
+        assert both.a.leads and not both.b.lives
+        await back(both.b)
+        await both.later(1)
+        assert applied(both.a) == {"m1": None, "m2": True}
+
+
+async def test_a_hub_that_slept_declares_no_cluster_lost_that_it_could_not_hear() -> None:
+    async with pair() as both:
+        await slept(both.b)
+        for _ in range(3):
+            both.a.fleet.heard("m1", both.a.now())
+            both.a.users.now += 30
+        both.b.users.now = both.a.users.now  # its timers ring before it reads what agents sent meanwhile
+        await both.settle()
+        assert ready(both.a, M2)["status"] == "True" and both.b.fenced
+        await back(both.b)
+        await both.settle()
+        assert ready(both.a, M2)["status"] == "True"
+        await both.later(both.b.fleet.limits.monitor_grace_seconds + 1)
+        assert ready(both.a, M2)["status"] == "Unknown"

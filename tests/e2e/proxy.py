@@ -8,13 +8,16 @@ import threading
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to `target`. `cut` closes every connection and refuses new ones until `mend`."""
+    """Forwards 127.0.0.1:`port` to `target`. `cut` closes every connection and refuses new ones until `mend`; `hang` keeps
+    them, and holds back what is said."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.open = True
+        self.flows = threading.Event()
+        self.flows.set()
         self.closed = False
         self.sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
@@ -28,12 +31,17 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def hang(self) -> None:
+        self.flows.clear()
+
     def mend(self) -> None:
         self.open = True
+        self.flows.set()
 
     def close(self) -> None:
         self.closed = True
         self.cut()
+        self.flows.set()
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -67,10 +75,10 @@ class Proxy:
         client.close()
         server.close()
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self.flows.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

@@ -163,22 +163,19 @@ class Agents:
 
 
 def described(
-    cluster: Object, agent: Agent | None, generation: int, *, hub: str, live: bool, heard: float, now: float, trusted: bool = True
+    cluster: Object, agent: Agent | None, generation: int, *, connected: bool, heard: float, now: float, trusted: bool = True
 ) -> Object:  # fmt: skip
-    """What `towline clusters` shows of one. `live`: its session is at this hub, whose name is `hub`; `heard`: when this hub heard of
+    """What `towline clusters` shows of one. `connected`: a hub that lives holds its session; `heard`: when this hub heard of
     it last, 0 if never; `trusted`: the authority of its certificate is."""
     status = cluster.get("status") or {}
     ready: Object = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
-    elsewhere = (
-        agent is not None and agent.connected and agent.hub != hub and ready.get("status") != "Unknown"
-    )
-    contact = now if live or elsewhere else max(heard, agent.since if agent is not None else 0.0)
+    contact = now if connected else max(heard, agent.since if agent is not None else 0.0)
     spec = cluster.get("spec") or {}
     return {
         "name": name_of(cluster),
         "ready": ready.get("status") or "",
         "reason": ready.get("reason") or "",
-        "connected": live or elsewhere,
+        "connected": connected,
         "hub": agent.hub if agent is not None else "",
         "lastContact": contact,
         "certificateEnds": agent.certificate_ends if agent is not None else 0.0,

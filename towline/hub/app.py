@@ -48,7 +48,7 @@ from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
-from towline.hub.leading import Leading
+from towline.hub.leases import LEADER, Tenure, life_of
 from towline.hub.members import Members
 from towline.hub.peers import Peer, Peers
 from towline.hub.routes import fleet_of, routes
@@ -125,7 +125,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         turns = Turns[Key](config.evictions_a_second)
         peers = _peers(config, me, cache)
         world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
-        leading, controllers = _deciding(config, store, me, peers, world, recorder)
+        leading, living, controllers = _deciding(config, store, me, peers, world, recorder)
         metrics = Metrics()
         metrics.registry.register(Collector(world, controllers, recorder, audit, leading))
         background = [
@@ -141,10 +141,11 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         stack.callback(trust.stop)
         stack.push_async_callback(peers.stop)
         stack.push_async_callback(agents.stop)
-        leads = tasks.create_task(_vital("leading", leading.run()), name="leading")
-        stack.push_async_callback(_ended, leads)  # before its row says that this hub stops
+        for name, tenure in (("leading", leading), ("living", living)):
+            task = tasks.create_task(_vital(name, tenure.run()), name=name)
+            stack.push_async_callback(_ended, task)  # before its row says that this hub stops
 
-        fleet_now = partial(fleet_of, cache, fleet, agents, trust, me)
+        fleet_now = partial(fleet_of, cache, fleet, agents, trust)
         api = _Api(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
             world.holds, lambda body: gateway.left(body),
@@ -166,17 +167,24 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
 
 def _deciding(
     config: HubConfig, store: Store, me: str, peers: Peers, world: World, recorder: Recorder
-) -> tuple[Leading, Loop]:
-    """The controllers, and what says whether this hub leads them."""
-    leading = Leading(
-        store, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=lambda: controllers.enqueue_all(),
-        elapsed=time.monotonic,
+) -> tuple[Tenure, Tenure, Loop]:
+    """What says whether this hub leads, and whether it lives; and the controllers, which ask."""
+
+    def back() -> None:
+        """What it did not hear while it slept or was cut off counts against nobody."""
+        world.fleet.away(time.time())
+        controllers.enqueue_sessions()
+
+    leading, living = (
+        Tenure(store, name, does, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=began, elapsed=time.monotonic)
+        for name, does, began in ((LEADER, "leads", lambda: controllers.enqueue_all()), (life_of(me), "lives", back))
     )  # fmt: skip
     controllers = Loop(
         world, recorder, now=time.time, new_uid=_new_uid,
-        leads=lambda: leading.leads, fence=lambda: leading.lease, fenced=leading.fenced,
+        leads=lambda: leading.held, fence=lambda: leading.lease, lives=lambda: living.held, life=lambda: living.lease,
+        fenced=lambda lease: [tenure.fenced(lease) for tenure in (leading, living)],
     )  # fmt: skip
-    return leading, controllers
+    return leading, living, controllers
 
 
 def _gateway(
@@ -218,7 +226,7 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
 def _whereabouts(
     cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway, stack: contextlib.AsyncExitStack
 ) -> Callable[[], None]:  # fmt: skip
-    """Follows which sessions other hubs hold; answers what to call when hubs came or died, or this one is cut off or back."""
+    """Follows which sessions other hubs hold; answers what to call when hubs came or died, or this one is cut off."""
 
     def moved(cluster: str, there: bool) -> None:
         fleet.at_another_hub(cluster, there, time.time())
@@ -226,15 +234,9 @@ def _whereabouts(
             works.forget_reports(cluster)
             gateway.moved(cluster)
 
-    was_cut_off = False
-
     def look() -> None:
-        nonlocal was_cut_off
         if peers.is_cut_off:
             gateway.cut_off()
-        elif was_cut_off:
-            fleet.away(time.time())
-        was_cut_off = peers.is_cut_off
         found.look()
 
     found = Whereabouts(cache, me, peers.roll.lives, moved)

@@ -10,14 +10,14 @@ from towline.hub.audit import AuditLog
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
-from towline.hub.leading import Leading
+from towline.hub.leases import Tenure
 
 
 class Collector:
     """To be registered with the API's registry."""
 
     def __init__(
-        self, world: World, controllers: Loop, recorder: Recorder, audit: AuditLog, leading: Leading
+        self, world: World, controllers: Loop, recorder: Recorder, audit: AuditLog, leading: Tenure
     ) -> None:
         self._cache = world.cache
         self._turns = world.turns
@@ -37,7 +37,7 @@ class Collector:
             others += count
         commits.add_metric(["api"], self._cache.commits - others)
         yield commits
-        yield GaugeMetricFamily("towline_leads", "Whether this hub leads.", value=self._leading.leads)
+        yield GaugeMetricFamily("towline_leads", "Whether this hub leads.", value=self._leading.held)
         yield CounterMetricFamily("towline_decisions", "Decisions made.", value=self._controllers.decisions)
         lost = CounterMetricFamily("apiserver_audit_error", "Audit lines that were lost.", labels=["plugin"])
         lost.add_metric(["log"], self._audit.lost)

@@ -71,16 +71,16 @@ def routes(
     }
 
 
-def fleet_of(cache: Cache, fleet: Fleet, agents: Agents, trust: Trust, hub: str, now: float) -> list[Object]:
-    """Every cluster as `towline clusters` shows it, by the hub of that name."""
+def fleet_of(cache: Cache, fleet: Fleet, agents: Agents, trust: Trust, now: float) -> list[Object]:
+    """Every cluster as `towline clusters` shows it, at whichever hub it is asked."""
     found: list[Object] = []
     for entry in cache.list(*CLUSTERS):
         name, contact = entry.key.name, fleet.contact(entry.key.name)
         agent = agents.get(name)
         found.append(
             described(
-                entry.object, agent, generation_of(cache, entry.object), hub=hub, now=now,
-                live=contact is not None and contact.connected, heard=contact.heard if contact is not None else 0.0,
+                entry.object, agent, generation_of(cache, entry.object), now=now,
+                connected=fleet.whose(name) is not None, heard=contact.heard if contact is not None else 0.0,
                 trusted=agent is None or trust.vouches_for(agent.issuer),
             )
         )  # fmt: skip

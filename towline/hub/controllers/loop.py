@@ -57,7 +57,7 @@ class Chapter(NamedTuple):
 
 class Loop:
     """Runs the controllers. `now` is epoch seconds, `new_uid` a fresh UUID; `leads` says whether this hub leads, `fence` is the lease
-    that its commits carry then, and `fenced` is told of one that is lost."""
+    that its commits carry then; `lives` and `life` say the same of its sessions; `fenced` is told of a lease that is lost."""
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class Loop:
         controllers: Sequence[Controller] = CONTROLLERS,
         leads: Callable[[], bool] = lambda: True,
         fence: Callable[[], Lease | None] = lambda: None,
+        lives: Callable[[], bool] = lambda: True,
+        life: Callable[[], Lease | None] = lambda: None,
         fenced: Callable[[Lease], None] = lambda lease: None,
     ) -> None:
         self._world = world
@@ -78,6 +80,8 @@ class Loop:
         self._controllers = {row.name: row for row in controllers}
         self._leads = leads
         self._fence = fence
+        self._lives = lives
+        self._life = life
         self._fenced = fenced
         self.queue = Queue(
             now,
@@ -141,6 +145,12 @@ class Loop:
         for row in self._rows():
             self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
 
+    def enqueue_sessions(self) -> None:
+        """What sessions show, when this hub may write again what its own do."""
+        for row in self._controllers.values():
+            if row.whose is not None:
+                self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
+
     def story(self, key: Key) -> Sequence[Chapter]:
         """The last plans made for a key, oldest first."""
         return tuple(self._stories.get(key, ()))
@@ -190,7 +200,8 @@ class Loop:
             self.queue.done(item)
             return
         row, now = self._controllers[item.controller], self._now()
-        if not self._is_ours(row, item.key):
+        ours, fence = self._ours(row, item.key)
+        if not ours:
             self._drop(item)
             return
         revision = self._world.cache.revision
@@ -224,14 +235,16 @@ class Loop:
             self._writing[write.key] = set()
         self._in_flight += 1
         self._world.placing.decided(plan.writes)
-        # The lease of this moment: a plan must not outlive the leadership that it was made in.
-        commit = self._commit(item, plan, revision, self._fence())
+        # The lease of this moment: a plan must not outlive what gave the right to it.
+        commit = self._commit(item, plan, revision, fence)
         commits.create_task(commit, name=f"commit {item.controller} {item.key}")
 
-    def _is_ours(self, row: Controller, key: Key) -> bool:
-        """Whether this hub decides on the key now."""
+    def _ours(self, row: Controller, key: Key) -> tuple[bool, Lease | None]:
+        """Whether this hub decides on the key now, and by which lease."""
         whose = row.whose(self._world, key) if row.whose is not None else None
-        return self._leads() if whose is None else whose
+        if whose is None:
+            return self._leads(), self._fence()
+        return whose and self._lives(), self._life()
 
     def _drop(self, item: Item) -> None:
         """Another hub decides on it."""

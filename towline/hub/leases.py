@@ -1,7 +1,9 @@
-"""Who leads among the hubs of one store: a lease that is renewed while the store can be reached, and let go of in time when not.
+"""The two leases of a hub, renewed while the store can be reached, and let go of in time when not: one of all hubs has the first, and leads; each
+has the second for itself, and lives.
 
-Every commit that a leader makes as a leader names its lease, so that two never write as leaders; what is here only sees to it that
-there is one soon, and that a hub that is cut off does not go on deciding what it could not write.
+Every commit names a lease: what a leader decides that of the leader, what only a session shows that of the hub which holds the session. So two never
+write as leaders, and a hub that slept, which others took for dead meanwhile, writes nothing that it heard before. What is here only sees to it
+that there is a leader soon, and that a hub that is cut off does not go on deciding what it could not write.
 """
 
 from __future__ import annotations
@@ -21,28 +23,36 @@ _RENEWALS = 3
 _LET_GO = 0.8
 """The part of its time after which a lease that could not be renewed is not relied on any more."""
 _ATTEMPTS = 5
-"""How many times a hub that does not lead asks for the lease within its time."""
+"""How many times a hub asks for a lease that it does not hold within its time."""
 
 
-class Leading:
-    """`lease` is held while this hub leads, None meanwhile. `catch_up()` waits until this hub has seen all that was committed before;
-    `began()` is called when it leads from now on; `elapsed` is any clock that only goes forward, in seconds."""
+def life_of(hub: str) -> str:
+    """The name of the lease that this hub has for itself."""
+    return f"hub-{hub}"
+
+
+class Tenure:
+    """`lease` is held while this hub leads, or lives (`does`, by the `name`), None meanwhile. `catch_up()` waits until this hub has seen all that
+    was committed before; `began()` is called when it holds the lease from now on; `elapsed` is any clock that only goes forward, in seconds."""
 
     def __init__(
-        self, store: Store, holder: str, ttl_seconds: float, *, catch_up: Callable[[], Awaitable[None]],
+        self, store: Store, name: str, does: str, holder: str, ttl_seconds: float, *, catch_up: Callable[[], Awaitable[None]],
         began: Callable[[], None], elapsed: Callable[[], float],
     ) -> None:  # fmt: skip
         self._store = store
+        self._name = name
+        self._does = does
         self._holder = holder
         self._ttl_seconds = ttl_seconds
         self._catch_up = catch_up
         self._began = began
         self._elapsed = elapsed
         self._wake = asyncio.Event()
+        self._warned = ""
         self.lease: Lease | None = None
 
     @property
-    def leads(self) -> bool:
+    def held(self) -> bool:
         return self.lease is not None
 
     def look(self) -> None:
@@ -50,7 +60,7 @@ class Leading:
         self._wake.set()
 
     def fenced(self, lease: Lease) -> None:
-        """A commit with `lease` was refused: another hub leads."""
+        """A commit with `lease` was refused: it has ended."""
         if self.lease is lease:
             self.lease = None
             self._wake.set()
@@ -63,7 +73,7 @@ class Leading:
                 asked = self._elapsed()
                 lease = await self._acquired()
                 if lease is not None:
-                    await self._lead(lease, asked)
+                    await self._hold(lease, asked)
                     self.lease = None
                 await self._pause(self._ttl_seconds / _ATTEMPTS)
         finally:
@@ -75,32 +85,37 @@ class Leading:
 
     async def _acquired(self) -> Lease | None:
         try:
-            return await self._store.acquire(LEADER, self._holder, self._ttl_seconds)
-        except Unavailable as error:
-            log.warning("the store cannot be asked for leadership: %s", error)
+            async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
+                return await self._store.acquire(self._name, self._holder, self._ttl_seconds)
+        except (Unavailable, TimeoutError) as error:
+            self._warn("the store cannot be asked", error)
             return None
 
-    async def _lead(self, lease: Lease, asked: float) -> None:
-        """Until the lease is lost, or cannot be renewed for so long that another hub may have it soon."""
+    async def _hold(self, lease: Lease, asked: float) -> None:
+        """Until the lease is lost, or cannot be renewed for so long that it may end soon."""
         try:
             async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
-                await self._catch_up()  # what the last leader wrote is what this one begins with
+                await self._catch_up()  # what the last holder wrote is what this one begins with
         except (Unavailable, TimeoutError) as error:
-            log.warning("this hub cannot lead yet, it does not see the latest of its store: %s", error)
+            self._warn("this hub does not see the latest of its store", error)
             return
         self.lease = lease
-        log.info("this hub leads")
+        self._warned = ""
+        log.info("this hub %s", self._does)
         self._began()
         until = asked + self._ttl_seconds * _LET_GO
         while self.lease is lease:
             if self._elapsed() >= until:
-                log.warning("the lease could not be renewed in time: this hub does not lead any more")
+                log.warning(
+                    "it is not sure any more that this hub %s: its lease was not renewed in time", self._does
+                )
                 return
             await self._pause(self._ttl_seconds / _RENEWALS)
             asked = self._elapsed()
             if await self._renewed(lease, max(until - asked, 0.0)):
+                self._warned = ""
                 until = asked + self._ttl_seconds * _LET_GO
-        log.warning("another hub leads now")
+        log.warning("the lease by which this hub %s has ended", self._does)
 
     async def _renewed(self, lease: Lease, seconds_max: float) -> bool:
         try:
@@ -110,8 +125,14 @@ class Leading:
         except Fenced:
             self.fenced(lease)
         except (Unavailable, TimeoutError) as error:
-            log.warning("the lease cannot be renewed now: %s", error or "no answer in time")
+            self._warn("the store cannot be reached", error)
         return False
+
+    def _warn(self, what: str, error: Exception) -> None:
+        """Once, not at every attempt."""
+        if what != self._warned:
+            self._warned = what
+            log.warning("whether this hub %s: %s: %s", self._does, what, error or "no answer in time")
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
