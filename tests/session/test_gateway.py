@@ -236,7 +236,7 @@ async def test_a_reader_that_stalls_delays_nobody(hub: Hub) -> None:
             hub.table.put("member2", work("a"))
             await until(lambda: reported(hub) == [(1, "a")])
         hub.skew = 100.0  # a minute later, and then some
-        hub.gateway._live["member1"].urgent.set()
+        hub.gateway._look(hub.gateway._live["member1"])
         await hub.seen("disconnected", "member1")
         call.cancel()
 
@@ -479,7 +479,7 @@ async def test_a_session_does_not_outlive_its_certificate(hub: Hub) -> None:
     async with agent_of(hub) as agent:
         await agent.synced()
         hub.skew = 8 * 86_400.0
-        hub.gateway._live["member1"].urgent.set()
+        hub.gateway._look(hub.gateway._live["member1"])
         await until(lambda: agent.closed)
         assert agent.closed is not None and agent.closed.reconnect
 
