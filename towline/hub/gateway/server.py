@@ -68,6 +68,10 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),
+    (
+        "grpc.http2.bdp_probe",
+        0,
+    ),  # else every heartbeat is followed by a ping: agents say little, a fixed window is enough
 )
 
 
@@ -369,10 +373,12 @@ class Gateway:
         return live
 
     def _leave(self, live: Live) -> None:
-        if self._live.get(live.cluster) is not live:
-            return
-        del self._live[live.cluster]
-        self._metrics.sessions.set(len(self._live))
+        newer = self._live.get(live.cluster)
+        if newer is live:
+            del self._live[live.cluster]
+            self._metrics.sessions.set(len(self._live))
+        elif newer is not None and newer.session.hello is not None:
+            return  # the cluster is connected
         self._given.answers.disconnected(live.cluster)
         if live.session.hello is not None:
             self._given.members.disconnected(live.cluster, self._given.now())
