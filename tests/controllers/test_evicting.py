@@ -29,7 +29,9 @@ async def a_hub(hub: Hub, count: int = 1, failover: Object | None = None) -> lis
 
 
 async def later(hub: Hub, seconds: float, *heard: str) -> None:
-    """The agents of these clusters (or of both) are heard all the time."""
+    """The agents of these clusters (or of both) are heard all the time; the sessions of others have ended."""
+    for name in {"m1", "m2"} - set(heard or ("m1", "m2")):
+        hub.fleet.disconnected(name, hub.now())
     while seconds > 0:
         step = min(seconds, STEP_SECONDS)
         hub.users.now += step

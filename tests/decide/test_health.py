@@ -115,7 +115,7 @@ def test_a_cluster_that_never_reported_does_not_turn_into_one_that_stopped() -> 
 
 def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:
     world = a_world()
-    seen = heard(world, FACTS)
+    seen = replace(heard(world, FACTS), connected=False)
     plans = world.settle(health.decide, M1, seen, 0.0)
     assert plans[-1].requeue_after_seconds == 40
     world.now += 40
@@ -124,6 +124,17 @@ def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:
     assert events == ["ClusterStatusUnknown", "TaintClusterSucceed"]
     world.settle(health.decide, M1, heard(world, FACTS), 0.0)
     assert ready(world) == ("True", "ClusterReady")
+
+
+def test_of_a_session_that_lasts_heartbeats_are_no_work() -> None:
+    """Its end is told; looked at is it all the same, once in a while, and is unknown when it was silent."""
+    world = a_world()
+    seen = heard(world, FACTS)
+    plans = world.settle(health.decide, M1, seen, 0.0)
+    assert plans[-1].requeue_after_seconds == 400
+    world.now += 400
+    world.settle(health.decide, M1, seen, 0.0)
+    assert ready(world) == ("Unknown", "ClusterStatusUnknown")
 
 
 # --- taints --------------------------------------------------------------------------------------------------

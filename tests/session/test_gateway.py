@@ -22,11 +22,14 @@ from towline.certs import authority, rotation
 from towline.certs.authority import AgentIdentity, Authority, Leaf
 from towline.certs.rotation import Authorities, Stage
 from towline.hub.decide.capacity import ClusterCapacity
+from towline.hub.gateway.live import Live
+from towline.hub.gateway.questions import ANSWER_SECONDS_MAX
 from towline.hub.gateway.revocation import revoked
 from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
 from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, with_annotations
+from towline.kube.wishes import of_replicas
 from towline.proto import fleet_pb2 as fleet
 
 CA, OTHER_CA = authority.create(time.time()), authority.create(time.time())
@@ -236,7 +239,7 @@ async def test_a_reader_that_stalls_delays_nobody(hub: Hub) -> None:
             hub.table.put("member2", work("a"))
             await until(lambda: reported(hub) == [(1, "a")])
         hub.skew = 100.0  # a minute later, and then some
-        hub.gateway._live["member1"].urgent.set()
+        hub.gateway._look(hub.gateway._live["member1"])
         await hub.seen("disconnected", "member1")
         call.cancel()
 
@@ -475,11 +478,43 @@ async def test_a_newer_session_replaces_the_older(hub: Hub) -> None:
         await until(lambda: not hub.gateway.connected)
 
 
+async def test_a_newer_session_that_says_nothing_hides_no_end(hub: Hub) -> None:
+    async with agent_of(hub) as first:
+        await first.synced()
+        async with channel_of(hub, hub.agent_leaf("member1")) as channel:
+            channel.stream_stream(SESSION)()
+            await until(lambda: first.closed)
+            await hub.seen("disconnected", "member1")
+        await until(lambda: not hub.gateway.connected)
+
+
+async def test_a_session_ends_with_its_certificate(hub: Hub) -> None:
+    """By its own alarm: nobody looks."""
+    hub.skew = authority.AGENT_DAYS * 86_400 - 0.3
+    async with agent_of(hub) as agent:
+        await until(lambda: agent.closed)
+        assert agent.closed == Closed("the agent's certificate has ended", True)
+
+
+async def test_a_deadline_that_comes_nearer_is_kept(hub: Hub) -> None:
+    async with agent_of(hub) as agent:
+        await agent.synced()
+        live = hub.gateway._live["member1"]
+        assert alarm_seconds(live) > 20, "three heartbeats"
+        hub.gateway._ask("member1", of_replicas({"resourceRequest": {"cpu": "1"}}))
+        assert alarm_seconds(live) <= ANSWER_SECONDS_MAX
+
+
+def alarm_seconds(live: Live) -> float:
+    assert live._alarm is not None
+    return live._alarm.when() - asyncio.get_running_loop().time()
+
+
 async def test_a_session_does_not_outlive_its_certificate(hub: Hub) -> None:
     async with agent_of(hub) as agent:
         await agent.synced()
         hub.skew = 8 * 86_400.0
-        hub.gateway._live["member1"].urgent.set()
+        hub.gateway._look(hub.gateway._live["member1"])
         await until(lambda: agent.closed)
         assert agent.closed is not None and agent.closed.reconnect
 

@@ -125,8 +125,8 @@ async def delivery_p99(hub: Hub, agents: Sequence[Listener], phase: str) -> floa
 
 def turn_the_clock(hub: Hub, seconds: float) -> None:
     hub.skew += seconds
-    for live in hub.gateway._live.values():
-        live.urgent.set()
+    for live in list(hub.gateway._live.values()):
+        hub.gateway._look(live)
 
 
 async def beaten(hub: Hub, agents: Sequence[Listener]) -> None:

@@ -38,6 +38,8 @@ from towline.proto import fleet_pb2_grpc as fleet_grpc
 
 log = logging.getLogger("towline.agent.connection")
 
+WINDOW_BYTES = 1024 * 1024
+"""How much of what the hub sends may be under way: one batch."""
 BACKOFF_SECONDS = (0.2, 20.0)
 UNWELCOME_SECONDS = 60.0
 """How long to wait after a hub said that this cluster is not welcome any more."""
@@ -47,6 +49,9 @@ _CHANNEL_OPTIONS = (
     # A hub that vanished without a word is noticed within half a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # A window that is fixed, instead of a ping after every message to find out how large it may be.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     # A new identity is a new connection, never one from a pool.
     ("grpc.use_local_subchannel_pool", 1),
     # The channel must not outlive our own retries with pauses of its own.

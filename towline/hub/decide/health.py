@@ -28,6 +28,8 @@ _HELD_BECAUSE = {
     DELETE_LIMIT: "they are more than are let go in a minute",
 }
 NEVER_UPDATED = "ClusterStatusNeverUpdated"
+_SELDOM = 10
+"""A cluster whose session lasts is looked at after so many graces, for the case that nobody tells of its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Signs:
     """How long it has been heard without a long silence."""
     flapping: bool = False
     """It was lost twice in a short time."""
+    in_session: bool = False
+    """Its session lasts. One that falls silent ends by itself before the grace is over, and its end is told."""
 
 
 class Verdict(NamedTuple):
@@ -121,7 +125,7 @@ def judge(shown: str | None, signs: Signs, limits: HealthLimits) -> Verdict:
         return Verdict(None, left)
     status = "True" if signs.api_ready else "False"
     if status == shown or shown is None:
-        return Verdict(status, left)
+        return Verdict(status, _SELDOM * limits.monitor_grace_seconds if signs.in_session else left)
     if shown == "Unknown":
         held = limits.success_threshold_seconds - signs.heard if signs.flapping else 0.0
     elif signs.api_ready:
@@ -178,6 +182,7 @@ def _signs(
         said=now - contact.said_since,
         heard=now - contact.heard_since,
         flapping=len(losses) > 1 and losses[-1] - losses[-2] < limits.flapping_seconds,
+        in_session=contact.connected,
     )
 
 

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from towline.hub.gateway.session import HubSession
 from towline.hub.gateway.surroundings import Shown
 from towline.proto import fleet_pb2 as fleet
 
+GOODBYE_SECONDS = 3.0
+"""How long a session that ends may take to deliver its GoAway."""
+_ALARM_SECONDS_MIN = 0.05
+
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """One session with its stream. `wake`: there may be something to send; `urgent`: do not wait for the next tick."""
+    """One session with its stream. `wake`: there may be something to send. `writer` sends it; its end is the stream's."""
 
     shown: Shown
     session: HubSession
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    urgent: asyncio.Event = field(default_factory=asyncio.Event)
     raise_epoch_to: int = 0
+    writer: asyncio.Task[None] | None = None
+    _alarm: asyncio.TimerHandle | None = None
+    _ending: bool = False
 
     @property
     def cluster(self) -> str:
         return self.shown.identity.cluster
 
+    def alarm(self, seconds: float, look: Callable[[Live], None]) -> None:
+        """Call `look` in so many seconds, unless it will be called earlier. At rest that is one timer a session, which costs nothing
+        while deadlines move away from it."""
+        if self._ending:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(seconds, _ALARM_SECONDS_MIN)
+        if self._alarm is not None:
+            if self._alarm.when() <= at:
+                return
+            self._alarm.cancel()
+        self._alarm = loop.call_at(at, self._ring, look)
+
     def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
         self.session.close(reason, reconnect=reconnect, detached=detached)
         self.wake.set()
-        self.urgent.set()
+        self.closed()
+
+    def closed(self) -> None:
+        """The session has ended: a writer that cannot deliver its GoAway, because nobody reads, ends too."""
+        if not self._ending:
+            self.silence()
+            self._alarm = asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.hang_up)
+
+    def hang_up(self) -> None:
+        if self.writer is not None:
+            self.writer.cancel()
+
+    def silence(self) -> None:
+        """No alarm any more."""
+        self._ending = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _ring(self, look: Callable[[Live], None]) -> None:
+        self._alarm = None
+        try:
+            look(self)
+        except BaseException:
+            self.hang_up()  # nobody would look again
+            raise

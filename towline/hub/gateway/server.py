@@ -1,7 +1,7 @@
 """The gateway: a gRPC server that agents dial, one HubSession for each.
 
 TLS demands a client certificate of our CA, so nobody else gets as far as a handler; who an agent is, its certificate
-alone says. Sessions share nothing but the table of Works: every one has its own reader, writer and clock.
+alone says. Sessions share nothing but the table of Works: every one has its own reader, writer and alarm.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.enrolment import Answer
-from towline.hub.gateway.live import Live
+from towline.hub.gateway.live import GOODBYE_SECONDS, Live
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.session import HELLO_SECONDS_MAX, HubSession
@@ -60,9 +60,6 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
 """What gRPC takes in at all. Beyond it the stream ends before we see anything of the message."""
 _REVOKED = "the certificates of cluster {} were revoked; join it again with a new token, from `towline join`"
-_TICK_SECONDS_MAX = 5.0
-_GOODBYE_SECONDS = 3.0
-"""How long a session that ends may take to deliver its GoAway."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", _RECEIVED_BYTES_MAX),
     ("grpc.max_send_message_length", -1),
@@ -71,6 +68,10 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),
+    (
+        "grpc.http2.bdp_probe",
+        0,
+    ),  # else every heartbeat is followed by a ping: agents say little, a fixed window is enough
 )
 
 
@@ -122,7 +123,7 @@ class Gateway:
         for live in list(self._live.values()):
             live.close("the hub is stopping")
         if self._server is not None:
-            await self._server.stop(_GOODBYE_SECONDS)
+            await self._server.stop(GOODBYE_SECONDS)
 
     @property
     def connected(self) -> frozenset[str]:
@@ -146,7 +147,6 @@ class Gateway:
         live.session.questions.ask(wish, self._given.now())
         self._carry_out(live)
         live.wake.set()
-        live.urgent.set()  # its time limit comes before the next tick
 
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
         for event in events:
@@ -181,7 +181,6 @@ class Gateway:
         breaker = live.session.breaker
         if released and breaker.hold == EPOCH_REGRESSION and live.session.hello is not None:
             live.raise_epoch_to = live.session.hello.epoch + 1
-            live.urgent.set()
         breaker.release(released)
         live.wake.set()
 
@@ -307,6 +306,7 @@ class Gateway:
         try:
             await self._converse(live, context)
         finally:
+            live.silence()
             self._leave(live)
         closed = live.session.closed
         if closed is not None and (closed.violation or not closed.reconnect):
@@ -373,32 +373,31 @@ class Gateway:
         return live
 
     def _leave(self, live: Live) -> None:
-        if self._live.get(live.cluster) is not live:
-            return
-        del self._live[live.cluster]
-        self._metrics.sessions.set(len(self._live))
+        newer = self._live.get(live.cluster)
+        if newer is live:
+            del self._live[live.cluster]
+            self._metrics.sessions.set(len(self._live))
+        elif newer is not None and newer.session.hello is not None:
+            return  # the cluster is connected
         self._given.answers.disconnected(live.cluster)
         if live.session.hello is not None:
             self._given.members.disconnected(live.cluster, self._given.now())
 
     async def _converse(self, live: Live, context: Any) -> None:
-        """Read, write and watch the clock until the stream or the session ends."""
+        """Read and write until the stream or the session ends."""
         async with asyncio.TaskGroup() as group:
-            writer = group.create_task(self._write(live, context))
-            others = [
-                group.create_task(self._read(live, context, writer)),
-                group.create_task(self._keep_time(live, writer)),
-            ]
-            await asyncio.wait((writer,))
-            for task in others:
-                task.cancel()
+            live.writer = group.create_task(self._write(live, context))
+            reader = group.create_task(self._read(live, context))
+            self._set_alarm(live)
+            await asyncio.wait((live.writer,))
+            reader.cancel()
 
-    async def _read(self, live: Live, context: Any, writer: asyncio.Task[None]) -> None:
+    async def _read(self, live: Live, context: Any) -> None:
         while (message := await self._message(context)) is not None:
             self._take_in(live, message)
             self._carry_out(live)
             live.wake.set()
-        writer.cancel()
+        live.hang_up()
 
     def _take_in(self, live: Live, message: bytes) -> None:
         if len(message) > MESSAGE_BYTES_MAX:
@@ -425,6 +424,10 @@ class Gateway:
     async def _write(self, live: Live, context: Any) -> None:
         while True:
             live.wake.clear()
+            if live.raise_epoch_to and live.session.closed is None:
+                epoch = await self._given.raise_epoch(live.raise_epoch_to)
+                self.hub = replace(self.hub, epoch=epoch)
+                live.close("the hub's epoch was raised")
             batch = live.session.next_batch(self._given.now())
             self._carry_out(live)
             if batch is not None:
@@ -436,27 +439,20 @@ class Gateway:
             else:
                 await live.wake.wait()
 
-    async def _keep_time(self, live: Live, writer: asyncio.Task[None]) -> None:
-        """Ticks; and ends a writer that cannot deliver its GoAway because nobody reads."""
-        while live.session.closed is None:
-            live.urgent.clear()
-            now = self._given.now()
-            if now >= live.shown.ends_at:
-                live.close("the agent's certificate has ended")
-            live.session.tick(now)
-            if live.raise_epoch_to:
-                epoch = await self._given.raise_epoch(live.raise_epoch_to)
-                self.hub = replace(self.hub, epoch=epoch)
-                live.close("the hub's epoch was raised")
-            self._carry_out(live)
-            live.wake.set()
-            wait_seconds = min(live.session.deadline, live.shown.ends_at) - now
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(max(wait_seconds, 0.05), _TICK_SECONDS_MAX)):
-                    await live.urgent.wait()
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _set_alarm(self, live: Live) -> None:
+        """Look at the clock when the session's next deadline is over. One that has moved away since is waited for from there."""
+        live.alarm(min(live.session.deadline, live.shown.ends_at) - self._given.now(), self._look)
+
+    def _look(self, live: Live) -> None:
+        """The session's alarm has gone off."""
+        now = self._given.now()
+        if now >= live.shown.ends_at:
+            live.close("the agent's certificate has ended")
+        live.session.tick(now)
+        self._carry_out(live)
         live.wake.set()
-        await asyncio.sleep(_GOODBYE_SECONDS)
-        writer.cancel()
 
     # --- effects -------------------------------------------------------------------------------------------------
 
@@ -488,6 +484,8 @@ class Gateway:
                 case DeletionsHeld(count, reason):
                     given.members.deletions_held(cluster, count, reason)
                 case Close():
-                    live.urgent.set()
+                    live.closed()
                 case _:
                     pass
+        if live.session.closed is None:
+            self._set_alarm(live)

@@ -118,8 +118,8 @@ class Fleet:
     def disconnected(self, cluster: str, now: float) -> None:
         """The session ended; what was said before stays known."""
         contact = self._contacts.get(cluster)
-        if contact is not None:
-            self._set(cluster, replace(contact, connected=False, since=now), contact.connected)
+        if contact is not None and contact.connected:
+            self._set(cluster, replace(contact, connected=False, since=now), True)
 
     def deletions_held(self, cluster: str, count: int, reason: str) -> None:
         """The delete breaker keeps `count` Works in the member; 0 when none (any more)."""
