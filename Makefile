@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly lint format bench generate clean help
+.PHONY: demo test nightly seeds lint format bench generate clean help
 
 help:       ## what the targets do
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: $(VENV)/.test    ## all tests (brings its own etcd); ARGS="-k name" for so
 nightly: $(VENV)/.test ## fifty times the cases of each property (some 10^5), and 10^6 mutated requests
 	@TOWLINE_NIGHTLY=1 $(BIN)/python -m pytest -q -o faulthandler_timeout=0 --timeout 0 $(shell grep -rl "from tests.cases" tests --include=test_*.py)
 	@$(BIN)/python -m tests.api.fuzzing --requests 1000000
+
+seeds: $(VENV)/.test   ## 10,000 seeds of each scenario of the simulation; ARGS="--seeds 500 --first-seed 10000" for others
+	@$(BIN)/python -m pytest -q -n 2 tests/sim --seeds 10000 $(ARGS)
 
 lint: $(VENV)/.dev     ## formatting, lint, types, layers
 	@$(BIN)/ruff format --check .

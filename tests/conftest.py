@@ -9,6 +9,6 @@ import towline.hub  # noqa: F401  (first: what it tells grpc counts only before 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--seeds", type=int, default=200, help="how many seeds the simulation runs (tests/sim); default 200"
+        "--seeds", type=int, help="how many seeds each scenario of the simulation runs (tests/sim)"
     )
     parser.addoption("--first-seed", type=int, default=0, help="the first seed of the simulation")

@@ -54,10 +54,10 @@ class Connection:
         self.up.cut = self.down.cut = cut
 
     def to_hub(self, batch: fleet.AgentBatch) -> None:
-        self.up.send(batch.SerializeToString())
+        self.up.send(batch.SerializeToString(deterministic=True))
 
     def to_agent(self, batch: fleet.HubBatch) -> None:
-        self.down.send(batch.SerializeToString())
+        self.down.send(batch.SerializeToString(deterministic=True))
 
     def at_hub(self) -> fleet.AgentBatch | None:
         message = self.up.receive()

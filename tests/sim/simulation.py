@@ -8,6 +8,7 @@ the safety rules are checked. Then everything heals, and the system has to conve
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from typing import Any
 
@@ -141,6 +142,12 @@ class Simulation:
                 self.trace.append(f"{name} died")
                 agent.crash()
                 return
+
+    def fingerprint(self) -> str:
+        """Of all that is there in the end, and of how often chance was asked until then: equal only where the histories are."""
+        rows = sorted(self.store.store._rows.items())
+        members = [(name, sorted(member.objects.items())) for name, member in self.members.items()]
+        return hashlib.sha256(repr((rows, members, self.rng.getstate())).encode()).hexdigest()
 
     # --- the rules that hold at every instant ----------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Loop:
         self.waiting = Waiting(now, self._priority)
         self._wake = asyncio.Event()
         self._in_flight = 0
-        self._writing: dict[Key, set[Item]] = {}
+        self._writing: dict[Key, dict[Item, None]] = {}
         """Rows of commits under way, and who waits to decide again once they are through."""
         self._stories: OrderedDict[Key, deque[Chapter]] = OrderedDict()
         self._details: OrderedDict[Key, Recorded] = OrderedDict()
@@ -224,7 +224,7 @@ class Loop:
         busy = [write.key for write in plan.writes if write.key in self._writing]
         if busy:
             # The snapshot is about to change under this plan: decide again when it has.
-            self._writing[busy[0]].add(item)
+            self._writing[busy[0]][item] = None
             self.queue.done(item)
             return
         self._tell_story(item, plan, now, revision)
@@ -232,7 +232,7 @@ class Loop:
             self._finish(item, plan, revision, ())
             return
         for write in plan.writes:
-            self._writing[write.key] = set()
+            self._writing[write.key] = {}
         self._in_flight += 1
         self._world.placing.decided(plan.writes)
         # The lease of this moment: a plan must not outlive what gave the right to it.
@@ -410,7 +410,7 @@ class Loop:
         """There may be room in a cluster that its status does not show."""
         self._help(_ROOM)
 
-    def reported(self, owners: set[Key]) -> None:
+    def reported(self, owners: Iterable[Key]) -> None:
         for owner in owners:
             for row in self._rows():
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)

@@ -115,7 +115,7 @@ class Waiting:
         """The items that any of `causes` can help, and after how many seconds each may be tried; with those of higher priority that
         were handed out before and would be later."""
         now, found = self._now(), dict[Item, float]()
-        for cause in sorted(causes, key=STEADY.__contains__):
+        for cause in sorted(causes, key=lambda cause: (cause in STEADY, cause)):
             for item in list(self._items.get(cause, ())):
                 # What is handed out after a backoff can be handed out once more, for something that does not wait for it.
                 self._take(item, STEADY if cause in STEADY else self._causes[item])

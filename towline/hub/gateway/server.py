@@ -7,7 +7,7 @@ alone says. Sessions share nothing but the table of Works: every one has its own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -132,7 +132,7 @@ class Gateway:
 
     # --- changes in the hub --------------------------------------------------------------------------------------
 
-    def _works_changed(self, cluster: str, names: set[str]) -> None:
+    def _works_changed(self, cluster: str, names: Collection[str]) -> None:
         live = self._live.get(cluster)
         if live is not None:
             live.session.works_changed(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ class Works(Protocol):
 
     def works_of(self, cluster: str) -> Mapping[str, WireWork]: ...
 
-    def subscribe(self, callback: Callable[[str, set[str]], None]) -> Callable[[], None]: ...
+    def subscribe(self, callback: Callable[[str, Collection[str]], None]) -> Callable[[], None]: ...
 
     def report(self, cluster: str, reports: Sequence[WorkReport]) -> None: ...
 

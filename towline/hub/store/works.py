@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -29,8 +29,8 @@ from towline.kube.objects import Key, Object, finalizers_of, is_deleting, name_o
 log = logging.getLogger(__name__)
 
 NamespaceSync = Literal["all", "needed"]
-Subscriber = Callable[[str, set[str]], None]
-ReportSubscriber = Callable[[set[Key]], None]
+Subscriber = Callable[[str, Collection[str]], None]
+ReportSubscriber = Callable[[Collection[Key]], None]
 DriftSubscriber = Callable[[Key, str, str], None]
 RecordSubscriber = Callable[["Iterable[tuple[str, str, Record | None, Record | None]]"], None]
 
@@ -68,7 +68,7 @@ class WorkTable:
         self._sync = namespace_sync
         self._clusters: dict[str, dict[str, WireWork]] = {}
         self._records: dict[tuple[str, str], Record] = {}
-        self._owned: dict[Key, set[tuple[str, str]]] = {}
+        self._owned: dict[Key, dict[tuple[str, str], None]] = {}
         self._binding_of: dict[Key, Key] = {}
         """The binding of a template, for templates that have one."""
         self._leaving = Leaving(cache)
@@ -156,7 +156,7 @@ class WorkTable:
     def report(self, cluster: str, reports: Sequence[WorkReport]) -> None:
         """Take in what an agent says; the latest of each name is kept until it is stored. A report about a Work that the
         table does not know, or of another uid, is dropped; so is REMOVED for a Work that is wanted."""
-        owners: set[Key] = set()
+        owners: dict[Key, None] = {}
         for report in reports:
             record = self._records.get((cluster, report.name))
             if record is None or record.work.uid != report.uid:
@@ -173,7 +173,7 @@ class WorkTable:
             else:
                 self._reports.pop((cluster, report.name), None)
                 continue
-            owners.add(record.owner)
+            owners[record.owner] = None
         self._tell()
         if owners:
             for callback in list(self._report_subscribers.values()):
@@ -344,7 +344,7 @@ class WorkTable:
             clusters = {name for name in clusters if self._leaving.is_leaving(name)}
             clusters |= needed_clusters(self.cache.snapshot, key.name)
             clusters |= {cluster for cluster, name in self._sticky if name == key.name}
-        self._spread(namespace, clusters | self.holders(key))
+        self._spread(namespace, sorted(clusters | self.holders(key)))
 
     def _contents(self, binding_key: Key) -> None:
         """A binding changed: its clusters may need its namespace now, and a namespace being deleted may go after it."""
@@ -357,7 +357,7 @@ class WorkTable:
         elif self._sync == "needed" and (binding := self.cache.snapshot.get(binding_key)) is not None:
             needed = {*bindings.desired(binding), *bindings.observed(binding)} - self.holders(key)
             if needed:
-                self._spread(entry.object, needed)
+                self._spread(entry.object, sorted(needed))
 
     def _cluster(self, key: Key) -> None:
         """A cluster joined, is leaving or left, or is to leave otherwise than before."""
@@ -452,12 +452,12 @@ class WorkTable:
         if work is None:
             del self._records[at]
             del self._clusters[cluster][name]
-            self._owned[owner].discard(at)
+            self._owned[owner].pop(at, None)
             self._reports.pop(at, None)
         else:
             self._records[at] = Record(owner, work, self.revision)
             self._clusters.setdefault(cluster, {})[name] = work
-            self._owned.setdefault(owner, set()).add(at)
+            self._owned.setdefault(owner, {})[at] = None
             self._settle_report(at, before, work)
         if not self._owned.get(owner):
             self._owned.pop(owner, None)
@@ -476,13 +476,13 @@ class WorkTable:
         if not self._changed:
             return
         changed, self._changed = self._changed, {}
-        clusters: dict[str, set[str]] = {}
-        blocked: set[Key] = set()
+        clusters: dict[str, dict[str, None]] = {}
+        blocked: dict[Key, None] = {}
         for (cluster, name), before in changed.items():
-            clusters.setdefault(cluster, set()).add(name)
+            clusters.setdefault(cluster, {})[name] = None
             after = self._records.get((cluster, name))
             if after is not None and after.work.blocked != (before.work.blocked if before else None):
-                blocked.add(after.owner)
+                blocked[after.owner] = None
         for show in list(self._record_subscribers.values()):
             show([(*at, before, self._records.get(at)) for at, before in changed.items()])
         for callback in list(self._subscribers.values()):
