@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     fleet = getattr(item, "funcargs", {}).get("fleet")
     if report.when == "call" and report.failed and isinstance(fleet, Fleet):
         report.sections.append(("fleet", fleet.logs()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_open() -> Iterator[None]:
+    """A connection that a file leaves open is a warning, and so an error, in that file; not later in somebody else's."""
+    yield
+    gc.collect()
 
 
 VARIANTS = ["sqlite", "etcd", "real"]
