@@ -67,11 +67,14 @@ class Promises:
 
     def judge(self, truth: Truth, now: float) -> None:
         """What is in the store now, beside what was when it was last looked at."""
-        for name, cluster in truth.clusters.items():
-            if name not in self._unwell_at or not is_well(cluster):
-                self._unwell_at[name] = now
         lost = {name for name, cluster in truth.clusters.items() if is_lost(cluster)}
-        lost, self._lost = lost & self._lost, lost
+        self._judge_bindings(truth, now, lost & self._lost)
+        self._lost = lost
+        unwell = [name for name, cluster in truth.clusters.items() if not is_well(cluster)]
+        self._unwell_at |= dict.fromkeys(unwell, now)
+
+    def _judge_bindings(self, truth: Truth, now: float, lost: set[str]) -> None:
+        """`lost`: since before anything of what is new was decided. So is what is known of who is well."""
         returning = 0
         for name in self._workloads:
             binding = truth.bindings.get(names.binding_name(name, "Deployment"))
@@ -110,7 +113,7 @@ class Promises:
             if task["producer"] != origins.PRODUCER:
                 continue
             for home in gains:
-                well = now - self._unwell_at[home]
+                well = now - self._unwell_at.get(home, 0.0)
                 if well < RETURN["stabilizationSeconds"] - CLOCK_SECONDS:
                     raise Violation(f"{name} returns to {home}, which is well for {well} s")
 
