@@ -73,7 +73,8 @@ class Agent:
         self.settled: dict[str, bytes] = {}
         self.grades: list[int] = []
         self.found_up: bool | None = None
-        self.said: fleet.Capacity | None = None
+        self.said: tuple[int, list[int]] | None = None
+        self._refs: dict[str, tuple[HeldWork, tuple[Ref, ...]]] = {}
         for ref in self.member.objects:
             self.member.events.append(ref)
 
@@ -160,11 +161,11 @@ class Agent:
 
     def _count(self) -> None:
         """As if each object of the member were a pod, and each grade of the hub's had one node more than the last."""
-        graded = [fleet.Graded(grade=grade, nodes=n) for n, grade in enumerate(self.grades)]
-        counted = fleet.Capacity(nodes=1, allocated={"pods": len(self.member.objects)}, graded=graded)
+        counted = (len(self.member.objects), self.grades)
         if self.session is not None and self.grades and counted != self.said:
             self.said = counted
-            self.session.room(counted)
+            graded = [fleet.Graded(grade=grade, nodes=n) for n, grade in enumerate(self.grades)]
+            self.session.room(fleet.Capacity(nodes=1, allocated={"pods": counted[0]}, graded=graded))
 
     def flush(self) -> None:
         """The disk has written everything so far; what waited for that may begin."""
@@ -192,6 +193,8 @@ class Agent:
     def watch(self, late: bool = False) -> None:
         """The watch tells of changes; a late one of some only."""
         events, self.member.events = self.member.events, []
+        if not events:
+            return
         if late:
             self.member.events = events[len(events) // 2 :]
             events = events[: len(events) // 2]
@@ -203,11 +206,17 @@ class Agent:
             else:
                 self.records[ref] = obj
         for row in self.desired:
-            if any(ref in changed for ref in (*row.refs, *row.leftovers)):
+            if any(ref in changed for ref in self._refs_of(row)):
                 if self._is_settled(row):
                     self._report(row)
                 else:
                     self.queue.setdefault(row.name, 0.0)
+
+    def _refs_of(self, row: HeldWork) -> tuple[Ref, ...]:
+        known = self._refs.get(row.name)
+        if known is None or known[0] is not row:
+            known = self._refs[row.name] = row, (*row.refs, *row.leftovers)
+        return known[1]
 
     def _is_settled(self, row: HeldWork) -> bool:
         if row.removing or self.settled.get(row.name) != row.hash:

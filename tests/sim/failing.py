@@ -1,11 +1,10 @@
 """The same system with members that are lost for a while, and Deployments whose policies ask for failover.
 
 Everything of the simulation goes wrong here too, but what would delete copies on purpose: what is deleted here, eviction moved away, or
-failback moved back. The rules that are added:
+failback moved back. Members die with all they have; the hub goes deaf. What policies promise (`promises`) holds all the while, and:
 
 - A copy that leaves gracefully is deleted only when as many replicas as are wanted are ready elsewhere. An agent that comes back finds
   the Work of what moved away still wanted until then, whatever it missed.
-- A copy that leaves directly is gone before another is there: of `direct` there are never two.
 - `once` has to stop by itself where its agent is cut off: it never runs in two members, whatever the clocks, wherever there is somebody who
   could stop it: an agent that runs and has its disk, and an API server that it reaches.
 - What is to return is home in the end.
@@ -17,7 +16,8 @@ from typing import Any
 
 from tests.decide import world
 from tests.sim.member import Violation
-from tests.sim.simulation import CONVERGENCE_SECONDS, MEMBERS, Simulation
+from tests.sim.promises import REPLICAS, RETURN, Promises, is_well
+from tests.sim.simulation import CONVERGENCE_SECONDS, MEMBERS, RESTING_STEPS, Simulation
 from tests.sim.truth import SHOP
 from towline.agent.desired import Ref
 from towline.hub.decide import bindings
@@ -25,7 +25,6 @@ from towline.kube import names
 from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.objects import is_deleting
 
-REPLICAS = 4
 BROKEN = "example.com/broken"
 GROUPS = [{"affinityName": name, "clusterNames": [name]} for name in MEMBERS]
 SOON = [
@@ -39,13 +38,14 @@ PLACEMENTS: dict[str, Any] = {
     "direct": {"clusterAffinities": GROUPS},
     "once": {"clusterAffinities": GROUPS},
 }  # fmt: skip
-RETURN = {"mode": "Return", "stabilizationSeconds": 20}
 FAILOVERS: dict[str, Any] = {
     "home": {"failback": RETURN},
     "direct": {"failback": RETURN, "purgeMode": "Directly"},
     "once": {"failback": RETURN, "purgeMode": "Directly", "stopAfterSeconds": 30},
 }
 """What the policy says of failover, where it says anything."""
+GRACEFUL = ("single", "spread", "home")
+"""Those whose copies stay until others are ready."""
 STOPPED_STEPS = 50
 """So many, until what must never run twice may run elsewhere."""
 CLOCK_RATES = {"member1": 0.98, "member2": 1.02}
@@ -68,8 +68,11 @@ class FailingSimulation(Simulation):
         for name, rate in CLOCK_RATES.items():
             self.agents[name].clock_rate = rate
             self.agents[name].start()
+        self.promises = Promises(PLACEMENTS, GRACEFUL)
         self.moves = 0
         """How often `once` came to run elsewhere."""
+        self.deaf = 0
+        """And how often the hub was deaf."""
         self._unable_at: dict[str, float] = {}
         self._once_in = set[str]()
 
@@ -102,17 +105,21 @@ class FailingSimulation(Simulation):
             return "applied" not in bindings.observed(binding).get(cluster, {})
         if ref.name in ("direct", "once"):
             return True
-        others = [member.objects.get(ref) for name, member in self.members.items() if name != cluster]
-        ready = sum(((copy or {}).get("status") or {}).get("readyReplicas", 0) for copy in others)
-        return ready >= REPLICAS
+        return self.promises.may_delete(ref.name, [m for at, m in self.members.items() if at != cluster])
+
+    def _look(self) -> None:
+        before = self.truth
+        super()._look()
+        if self.truth is not before:
+            self.promises.judge(self.truth, self.now)
 
     def _look_at(self, name: str) -> None:
         super()._look_at(name)
-        direct = Ref("apps/v1", "Deployment", SHOP, "direct")
-        holders = [at for at, member in self.members.items() if direct in member.objects]
-        if len(holders) > 1:
-            raise Violation(f"{direct} leaves directly and is in {holders}")
         self._check_once()
+
+    def _judge(self, name: str) -> None:
+        super()._judge(name)
+        self.promises.look_at(self.members)
 
     def _check_once(self) -> None:
         once = Ref("apps/v1", "Deployment", SHOP, "once")
@@ -170,6 +177,9 @@ class FailingSimulation(Simulation):
             agent.crash()
         elif fate < 0.6:
             member.up = False
+            if fate < 0.36:
+                self.promises.died(member)
+                member.die()
         elif (connection := self.connections.get(name)) is not None:
             connection.cut(True)
             self.holes[name] = self.now + self.rng.choice((20, 100, 250))
@@ -181,6 +191,30 @@ class FailingSimulation(Simulation):
             member.up = True
             if not agent.running:
                 agent.start()
+
+    async def _go_deaf(self) -> None:
+        """Of a fleet that is well, the hub hears nothing any more for a while."""
+        self.weather.drop = self.weather.repeat = self.weather.reorder = 0.0
+        self._mend_network()
+        await self._members_up()
+        await self._revive_agents()
+        await self._untaint()
+        for _ in range(RESTING_STEPS + 1):
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+        met = all(agent.session is not None for agent in self.agents.values())
+        if not met or not all(map(is_well, self.truth.clusters.values())):
+            return
+        self.deaf += 1
+        for connection in self.connections.values():
+            connection.cut(True)
+        self.holes = dict.fromkeys(MEMBERS, float("inf"))
+        self.promises.deaf = True
+        for _ in range(LOST_STEPS):
+            self.now += self.rng.uniform(1, 8)
+            await self._pump()
+        self.promises.deaf = False
+        self.holes = {name: self.now + self.rng.uniform(0, 20) for name in MEMBERS}
 
     async def _taint_one(self) -> None:
         """Only policies that ask for failover are concerned."""
@@ -200,16 +234,19 @@ class FailingSimulation(Simulation):
         await self.hub.put({**cluster, "spec": {**cluster["spec"], "taints": others + taints}})
 
     async def _heal(self) -> None:
-        for name in self.holes:
-            self.connections[name].cut(False)
-            self.connections[name].open = False
-        self.holes.clear()
+        self._mend_network()
         await super()._heal()
         self._unable_at = dict.fromkeys(MEMBERS, self.now)  # time went by, and nobody had a turn in it
         await self._untaint()
 
+    def _mend_network(self) -> None:
+        for name in self.holes:
+            self.connections[name].cut(False)
+            self.connections[name].open = False
+        self.holes.clear()
+
 
 ACTIONS = {
     "write_steady": 3, "nothing": 10, "foreign": 2, "bad_weather": 4, "partition": 3, "hang_up": 2, "crash_hub": 3, "revive_hub": 12,
-    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 12, "taint_one": 8, "untaint": 5,
+    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 12, "go_deaf": 2, "taint_one": 8, "untaint": 5,
 }  # fmt: skip

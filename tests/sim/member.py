@@ -45,10 +45,12 @@ class Member:
     events: list[Ref] = field(default_factory=list)
     """Changes that the agent's watch has not told yet."""
     writes: int = 0
+    changes: int = 0
+    """How often anything in it changed, by whomever."""
     _count: int = 0
-    _changes: int = 0
     _managed: dict[Ref, Owner] = field(default_factory=dict)
     _managed_at: int = -1
+    _worked_at: int = -1
 
     # --- what the agent calls ------------------------------------------------------------------------------------
 
@@ -146,6 +148,15 @@ class Member:
         if ref in self.foreign:
             self.foreign[ref] = self.objects[ref]
 
+    def die(self) -> None:
+        """It loses all it had; its people make theirs again."""
+        theirs = self.foreign
+        self.events += self.objects
+        self.changes += 1
+        self.objects, self.born, self.foreign = {}, {}, {}
+        for body in theirs.values():
+            self.make_foreign(body)
+
     def vandalize(self, ref: Ref) -> None:
         """Somebody deletes an object."""
         self._drop(ref)
@@ -153,6 +164,8 @@ class Member:
 
     def work(self) -> None:
         """The member's own controllers: workloads become ready."""
+        if self._worked_at == self.changes:
+            return
         for ref, obj in list(self.objects.items()):
             if ref.kind != "Deployment" or ref in self.foreign:
                 continue
@@ -163,6 +176,7 @@ class Member:
             }  # fmt: skip
             if obj.get("status") != status:
                 self._store(ref, {**copy(obj), "status": status})
+        self._worked_at = self.changes
 
     # --- checks --------------------------------------------------------------------------------------------------
 
@@ -173,10 +187,10 @@ class Member:
 
     def managed(self) -> dict[Ref, Owner]:
         """Objects that carry our marks, and whose they are."""
-        if self._managed_at != self._changes:
+        if self._managed_at != self.changes:
             found = ((ref, execution.owner_of(obj)) for ref, obj in self.objects.items())
             self._managed = {ref: owner for ref, owner in found if owner is not None}
-            self._managed_at = self._changes
+            self._managed_at = self.changes
         return self._managed
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -190,7 +204,7 @@ class Member:
 
     def _store(self, ref: Ref, obj: Object) -> None:
         self._count += 1
-        self._changes += 1
+        self.changes += 1
         before = self.objects.get(ref)
         metadata = dict(obj["metadata"])
         if before is None:
@@ -207,7 +221,7 @@ class Member:
         self.events.append(ref)
 
     def _drop(self, ref: Ref) -> None:
-        self._changes += 1
+        self.changes += 1
         self.objects.pop(ref, None)
         self.born.pop(ref, None)
         self.events.append(ref)

@@ -57,6 +57,8 @@ class Simulation:
         """What was wanted in a cluster when it left to keep it."""
         self.truth = Truth()
         self._truth_at = 0
+        self._looked_at: dict[str, tuple[int, int, bool]] = {}
+        """What a member and the store were like when the member was last found to be as it should."""
         self.members = {name: Member(name, lambda: self.now, self._may_delete) for name in MEMBERS}
         self.agents = {
             name: Agent(member, self.rng, lambda: self.now, self._dies)
@@ -172,17 +174,24 @@ class Simulation:
             self.wanted_always.setdefault(at, True)
 
     def _look_at(self, name: str) -> None:
+        self._look()
+        for hub in self._hubs:
+            if hub.violations:
+                raise Violation(f"an honest agent was thrown out: {hub.violations}")
+        state = (self._truth_at, self.members[name].changes, self.restored)
+        if self._looked_at.get(name) != state:
+            self._judge(name)
+            self._looked_at[name] = state
+
+    def _judge(self, name: str) -> None:
+        """What is in a member now, beside what is in the store."""
         member = self.members[name]
         member.check_foreign()
-        self._look()
         for ref, owner in member.managed().items():
             if owner.namespace != names.execution_namespace(name):
                 raise Violation(f"{name}: {ref} belongs to {owner}")
             if not self.truth.known(name, ref) and not self.restored and name not in self.truth.left:
                 raise Violation(f"{name}: {ref} is there and the hub does not know it any more")
-        for hub in self._hubs:
-            if hub.violations:
-                raise Violation(f"an honest agent was thrown out: {hub.violations}")
 
     def _may_delete(self, cluster: str, ref: Ref, born: float) -> bool:
         if ref.kind == "Namespace":

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from towline.kube import amounts
 from towline.kube.cells import at, maps
@@ -21,9 +24,15 @@ class Grade(NamedTuple):
 
 def grades_of(cluster: Object) -> tuple[Grade, ...]:
     """The Cluster's grades, lowest first."""
+    return _read(orjson.dumps(at(cluster, "spec", "resourceModels")))
+
+
+@lru_cache(maxsize=256)
+def _read(models: bytes) -> tuple[Grade, ...]:
+    """Most clusters of a fleet are graded alike, and each reports all the time."""
     return tuple(
         Grade(_number(model.get("grade")), amounts.needed(_lower_ends(model)))
-        for model in maps(at(cluster, "spec", "resourceModels"))
+        for model in maps(orjson.loads(models))
     )
 
 

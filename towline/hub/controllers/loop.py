@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import CONTROLLERS, Controller, World
+from towline.hub.controllers.table import CONTROLLERS, Controller, World, no_keys
 from towline.hub.controllers.waiting import Waiting, helping
 from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
@@ -78,6 +78,9 @@ class Loop:
         self._now = now
         self._new_uid = new_uid
         self._controllers = {row.name: row for row in controllers}
+        self._hear_reports = [row for row in controllers if row.on_report is not no_keys]
+        self._hear_works = [row for row in controllers if row.on_work is not no_keys]
+        self._hear_contacts = [row for row in controllers if row.on_contact is not no_keys]
         self._leads = leads
         self._fence = fence
         self._lives = lives
@@ -142,7 +145,7 @@ class Loop:
 
     def enqueue_all(self) -> None:
         """At the start, and when this hub begins to lead."""
-        for row in self._rows():
+        for row in self._ours(self._controllers.values()):
             self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
 
     def enqueue_sessions(self) -> None:
@@ -368,13 +371,13 @@ class Loop:
             self.queue.add(Item(controller, key), urgency)
         self._wake.set()
 
-    def _rows(self) -> Iterable[Controller]:
+    def _ours(self, rows: Iterable[Controller]) -> Iterable[Controller]:
         """Those that may have keys for this hub."""
         leads = self._leads()
-        return [row for row in self._controllers.values() if leads or row.whose is not None]
+        return [row for row in rows if leads or row.whose is not None]
 
     def changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
-        rows = self._rows()
+        rows = self._ours(self._controllers.values())
         for event in events:
             for row in rows:
                 keys = self._concerned(row, event)
@@ -411,8 +414,9 @@ class Loop:
         self._help(_ROOM)
 
     def reported(self, owners: Iterable[Key]) -> None:
+        rows = self._ours(self._hear_reports)
         for owner in owners:
-            for row in self._rows():
+            for row in rows:
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
 
     def drifted(self, owner: Key, cluster: str, what: str) -> None:
@@ -432,7 +436,7 @@ class Loop:
         return regarding
 
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
-        rows = self._rows()
+        rows = self._ours(self._hear_works)
         for cluster, _, before, after in changes:
             record = after or before
             if record is None:
@@ -452,7 +456,7 @@ class Loop:
                 self._recorder.record(note)
 
     def contact_changed(self, cluster: str) -> None:
-        for row in self._rows():
+        for row in self._ours(self._hear_contacts):
             self._enqueue(row.name, row.on_contact(cluster), Urgency.REPORT)
 
 

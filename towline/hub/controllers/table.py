@@ -78,7 +78,7 @@ class World:
         return Holds(doubted, self.fleet.settled_at, self.turns.left(binding, now))
 
 
-def _no_keys(*_: object) -> Iterable[Key]:
+def no_keys(*_: object) -> Iterable[Key]:
     return ()
 
 
@@ -91,11 +91,11 @@ class Controller:
     initial: Callable[[World], Iterable[Key]]
     """Every key, when the loop starts."""
     on_change: Callable[[World, WatchEvent], Iterable[Key]]
-    on_report: Callable[[Key], Iterable[Key]] = _no_keys
+    on_report: Callable[[Key], Iterable[Key]] = no_keys
     """An agent reported on a Work of this owner (a binding, a stored Work, a Namespace), or overrides began or ceased to block it."""
-    on_work: Callable[[World, str, Key], Iterable[Key]] = _no_keys
+    on_work: Callable[[World, str, Key], Iterable[Key]] = no_keys
     """This owner's Work in this cluster came, changed or went."""
-    on_contact: Callable[[str], Iterable[Key]] = _no_keys
+    on_contact: Callable[[str], Iterable[Key]] = no_keys
     """This cluster's session or facts changed."""
     priority: Callable[[World, Key], int] = lambda world, key: 0
     """Of two keys that are equally urgent, the one of higher priority is decided first."""
@@ -479,7 +479,7 @@ CONTROLLERS: tuple[Controller, ...] = (
             world.snapshot, key, now, fleet.stuck(world.fleet, key)
         ),
         initial=_listed(CLUSTERS),
-        on_change=_no_keys,
+        on_change=no_keys,
         on_contact=_cluster_named,
         whose=_of_session,
         min_interval_seconds=CAPACITY_SECONDS,
