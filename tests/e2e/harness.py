@@ -46,8 +46,7 @@ class ApiError(Exception):
 
 def eventually(check: Callable[[], Any], timeout_seconds: float = 30.0, what: str = "") -> Any:
     """What `check` returns once it is true; AssertionError with its last answer or error after the timeout."""
-    deadline = time.monotonic() + timeout_seconds
-    last: Any = None
+    begun, last = time.monotonic(), None
     while True:
         try:
             last = check()
@@ -55,9 +54,12 @@ def eventually(check: Callable[[], Any], timeout_seconds: float = 30.0, what: st
                 return last
         except (AssertionError, ApiError, OSError, http.client.HTTPException, KeyError, TypeError) as error:
             last = error
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > timeout_seconds:
             raise AssertionError(f"not within {timeout_seconds} s: {what or check.__name__}; last: {last!r}")
-        time.sleep(0.02)
+        time.sleep(
+            min(max(0.02, waited / 10), 0.2)
+        )  # who looks often takes the processor from those it looks at
 
 
 def free_port() -> int:
