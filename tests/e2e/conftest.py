@@ -46,14 +46,20 @@ ON_ANY_STORE = pytest.mark.parametrize(
 @pytest.fixture(scope="session", params=VARIANTS)
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A hub on sqlite, on etcd, and one whose members are real kube-apiservers."""
-    real = request.param == "real"
-    if real and not os.environ.get("KUBEBUILDER_ASSETS"):
-        pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
+    real = real_members(request)
     folder: Path = tmp_path_factory.mktemp(f"fleet-{request.param}")
     with running_fleet(
         folder, store="etcd" if request.param == "etcd" else "sqlite", real_members=real
     ) as fleet:
         yield fleet
+
+
+def real_members(request: pytest.FixtureRequest) -> bool:
+    """Whether the variant of a fixture means members that are real kube-apiservers."""
+    real: bool = request.param == "real"
+    if real and not os.environ.get("KUBEBUILDER_ASSETS"):
+        pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
+    return real
 
 
 @pytest.fixture

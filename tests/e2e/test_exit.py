@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.conftest import real_members
 from tests.e2e.harness import Fleet, condition, eventually, running_fleet
 from tests.e2e.objects import configmap, namespace, policy
 
@@ -17,11 +18,13 @@ SETTINGS = "/api/v1/namespaces/shop/configmaps/settings"
 BINDING = "/apis/work.karmada.io/v1alpha2/namespaces/shop/resourcebindings/settings-configmap"
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+@pytest.fixture(scope="module", params=["sim", "real"])
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     members = (STAYING, REMOVED, KEPT, LOST, DELETED)
-    flags = ("--cluster-monitor-grace-seconds", "8")
-    with running_fleet(tmp_path_factory.mktemp("exit"), members=members, hub_flags=flags) as fleet:
+    with running_fleet(
+        tmp_path_factory.mktemp("exit"), members=members, real_members=real_members(request),
+        hub_flags=("--cluster-monitor-grace-seconds", "4"),
+    ) as fleet:  # fmt: skip
         fleet.apply(
             namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
         )
@@ -123,3 +126,10 @@ def test_who_left_may_join_again(fleet: Fleet) -> None:
     fleet.join(KEPT)
     eventually(lambda: fleet.cluster_ready(KEPT), 30, "it is a member again")
     eventually(lambda: KEPT in targets(fleet), 20, "it is placed on again")
+
+
+def test_kubectl_delete_cluster_empties_a_reachable_one(fleet: Fleet) -> None:
+    eventually(lambda: managed(fleet, KEPT), 20)
+    fleet.kubectl("delete", "cluster", KEPT, "--timeout=30s")
+    assert fleet.hub.get(f"{CLUSTERS}/{KEPT}") is None and not held(fleet, KEPT)
+    await_end(fleet, KEPT)

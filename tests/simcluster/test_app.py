@@ -93,3 +93,16 @@ async def test_nobody_gets_in_without_a_certificate(tmp_path: Path) -> None:
         assert await call(ask, "/api/v1/namespaces") == 401
         with pytest.raises(Refused):
             await call(client.get, "/api/v1/namespaces/none")
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_a_member_on_sqlite_is_the_same_cluster_after_a_restart(store: str, tmp_path: Path) -> None:
+    path, uids = "/api/v1/namespaces/kube-system", []
+    for found in (False, store == "sqlite"):
+        async with member(tmp_path, store=store) as (client, call):
+            uids.append((await call(client.get, path))["metadata"]["uid"])
+            assert bool((await call(client.get, f"{path}/configmaps"))["items"]) == found
+            config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}}
+            await call(client.apply, f"{path}/configmaps/kept", config)
+            assert len((await call(client.get, "/api/v1/nodes"))["items"]) == 3
+    assert (uids[0] == uids[1]) == (store == "sqlite")

@@ -64,6 +64,13 @@ from towline.cli.options import LEVELS, PathParam, config_option, serve
     default=0,
     help="Never delete more objects a minute, whatever the hub asks for. Default: no limit.",
 )
+@click.option(
+    "--cluster-status-update-seconds",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How often the cluster's health, version and kinds are read.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @config_option
 def command(
@@ -77,6 +84,7 @@ def command(
     allow_namespaces: tuple[str, ...],
     allow_kinds: tuple[str, ...],
     deletions_per_minute: int,
+    cluster_status_update_seconds: int,
     log_level: str,
 ) -> None:
     """Run the agent of one member cluster.
@@ -94,6 +102,7 @@ def command(
         allow_namespaces=allow_namespaces,
         allow_kinds=allow_kinds,
         deletions_per_minute=deletions_per_minute,
+        facts_seconds=cluster_status_update_seconds,
         log_level=log_level,
     )
     from towline.agent.app import run

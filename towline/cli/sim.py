@@ -16,6 +16,13 @@ from towline.hub.sim.config import SimConfig
 @click.option(
     "--address", default="127.0.0.1:0", show_default=True, help="HOST:PORT of its API; port 0: any."
 )
+@click.option(
+    "--store",
+    type=click.Choice(["memory", "sqlite"]),
+    default="memory",
+    show_default=True,
+    help="Where its objects are; in memory they end with it, and the next one is another cluster.",
+)
 @click.option("--nodes", type=click.IntRange(0, 5000), default=3, show_default=True, help="How many nodes.")
 @click.option("--region", default="", help="Region label of the nodes.")
 @click.option("--zone", "zones", multiple=True, help="Zone label of the nodes. Repeatable: they go round.")
@@ -43,6 +50,7 @@ from towline.hub.sim.config import SimConfig
 def command(
     data_dir: Path,
     address: str,
+    store: str,
     nodes: int,
     region: str,
     zones: tuple[str, ...],
@@ -61,6 +69,7 @@ def command(
     config = SimConfig(
         data_dir=data_dir,
         address=host_and_port(address, "--address"),
+        store=store,
         nodes=nodes,
         region=region,
         zones=zones,

@@ -1,4 +1,4 @@
-"""A simulated member cluster in one process: the hub's API engine on a memory store, with workloads that run.
+"""A simulated member cluster in one process: the hub's API engine on a store of its own, with workloads that run.
 
 The composition root of `towline sim`: it reads the clock and entropy, and hands them to everything else.
 """
@@ -24,8 +24,9 @@ from towline.hub.sim.loop import WorkloadLoop
 from towline.hub.sim.round import Pace
 from towline.hub.sim.supplies import node
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import COMMIT_WRITES_MAX, Write
+from towline.hub.store.contract import COMMIT_WRITES_MAX, Store, Write
 from towline.hub.store.memory import MemoryStore
+from towline.hub.store.sqlite import SqliteStore
 from towline.kube import builtin
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object, encode, name_of, with_metadata
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 VERSION = "v1.32.0"
+STORE_FILE = "sim.sqlite"
 COMMITS_MAX = 500
 WINDOW_EVENTS = 5000
 PARSED_OBJECTS = 1024
@@ -68,7 +70,7 @@ async def serving(config: SimConfig) -> AsyncIterator[Simulated]:
     authority = load_or_create(config.data_dir / "pki", time.time())
     kinds = KindTable.of(builtin.kinds())
     # Small rings and caches: a demo runs several of these, and nobody watches one from far behind.
-    store = MemoryStore(commits_max=COMMITS_MAX)
+    store = _store(config)
     await store.open()
     cache = Cache(store, kinds, window_events=WINDOW_EVENTS, parsed_objects=PARSED_OBJECTS, owners=False)
     started = asyncio.Event()
@@ -87,6 +89,12 @@ async def serving(config: SimConfig) -> AsyncIterator[Simulated]:
             working.cancel()
             await store.close()
             following.cancel()
+
+
+def _store(config: SimConfig) -> Store:
+    if config.store == "memory":
+        return MemoryStore(commits_max=COMMITS_MAX)
+    return SqliteStore(config.data_dir / STORE_FILE, now=time.time)
 
 
 def _new_uid() -> str:
@@ -123,13 +131,14 @@ async def _serve(server: ApiServer, config: SimConfig, authority: Authority, cac
 
 
 async def _seed(cache: Cache, config: SimConfig) -> None:
-    """What a fresh cluster has: its namespaces and nodes."""
+    """What every cluster has: its namespaces and nodes. What an earlier run had is left as it is."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
     made = [(Key("", "namespaces", "", name), _namespace(name)) for name in NAMESPACES]
     made += [(Key("", "nodes", "", name_of(obj)), obj) for obj in _nodes(config, stamp)]
     writes = [
         Write(key.path(), encode(with_metadata(obj, uid=_new_uid(), creationTimestamp=stamp)), 0)
         for key, obj in made
+        if cache.get(key) is None
     ]
     for start in range(0, len(writes), COMMIT_WRITES_MAX):
         await cache.commit(writes[start : start + COMMIT_WRITES_MAX])

@@ -14,6 +14,8 @@ class SimConfig:
     """Holds its certificate authority and, as soon as it serves, `kubeconfig`. Created with mode 0700."""
     address: str = "127.0.0.1:0"
     """HOST:PORT of its API; port 0: the operating system chooses."""
+    store: str = "memory"
+    """`memory`: it forgets everything when it ends, and is another cluster afterwards; `sqlite`: a file in data_dir keeps it."""
     nodes: int = 3
     region: str = ""
     zones: tuple[str, ...] = ()
