@@ -25,24 +25,29 @@ class Live:
     raise_epoch_to: int = 0
     writer: asyncio.Task[None] | None = None
     _alarm: asyncio.TimerHandle | None = None
+    _alarm_at: float = 0.0
     _ending: bool = False
 
     @property
     def cluster(self) -> str:
         return self.shown.identity.cluster
 
-    def alarm(self, seconds: float, look: Callable[[Live], None]) -> None:
-        """Call `look` in so many seconds, unless it will be called earlier. At rest that is one timer a session, which costs nothing
-        while deadlines move away from it."""
-        if self._ending:
+    @property
+    def deadline(self) -> float:
+        """When there is something to do although nothing happens."""
+        return min(self.session.deadline, self.shown.ends_at)
+
+    def alarm(self, now: Callable[[], float], look: Callable[[Live], None]) -> None:
+        """Call `look` at the deadline or earlier. At rest that is one timer a session, which costs nothing while the deadline moves
+        away from it."""
+        at = self.deadline
+        if self._ending or (self._alarm is not None and self._alarm_at <= at):
             return
-        loop = asyncio.get_running_loop()
-        at = loop.time() + max(seconds, _ALARM_SECONDS_MIN)
         if self._alarm is not None:
-            if self._alarm.when() <= at:
-                return
             self._alarm.cancel()
-        self._alarm = loop.call_at(at, self._ring, look)
+        self._alarm_at = at
+        seconds = max(at - now(), _ALARM_SECONDS_MIN)
+        self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring, look)
 
     def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
         self.session.close(reason, reconnect=reconnect, detached=detached)

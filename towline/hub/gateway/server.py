@@ -388,7 +388,7 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             live.writer = group.create_task(self._write(live, context))
             reader = group.create_task(self._read(live, context))
-            self._set_alarm(live)
+            live.alarm(self._given.now, self._look)
             await asyncio.wait((live.writer,))
             reader.cancel()
 
@@ -441,18 +441,15 @@ class Gateway:
 
     # --- time ----------------------------------------------------------------------------------------------------
 
-    def _set_alarm(self, live: Live) -> None:
-        """Look at the clock when the session's next deadline is over. One that has moved away since is waited for from there."""
-        live.alarm(min(live.session.deadline, live.shown.ends_at) - self._given.now(), self._look)
-
     def _look(self, live: Live) -> None:
-        """The session's alarm has gone off."""
+        """The session's alarm has gone off; its deadline may have moved away since."""
         now = self._given.now()
         if now >= live.shown.ends_at:
             live.close("the agent's certificate has ended")
-        live.session.tick(now)
+        if now >= live.session.deadline:
+            live.session.tick(now)
+            live.wake.set()
         self._carry_out(live)
-        live.wake.set()
 
     # --- effects -------------------------------------------------------------------------------------------------
 
@@ -488,4 +485,4 @@ class Gateway:
                 case _:
                     pass
         if live.session.closed is None:
-            self._set_alarm(live)
+            live.alarm(self._given.now, self._look)
