@@ -8,6 +8,7 @@ import pytest
 
 from tests.decide.failing import (
     ONE_OF_ALL,
+    REMOVED,
     all_healthy,
     blocked,
     decide,
@@ -28,7 +29,7 @@ from tests.decide.test_estimates import Said
 from tests.decide.test_propagation import BINDING, WEB, a_world
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
-from towline.hub.decide import aggregation, bindings, eviction, propagation
+from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
@@ -472,6 +473,59 @@ def test_one_that_fails_and_one_that_is_lost_do_not_meet_where_it_fails_too() ->
     report(world, m3=works(1, "Unhealthy"))
     evict(world, 100)
     assert targets(world) == {"m1": 3, "m3": 3} and list(tasks(world)) == ["m2"]
+
+
+def failing_everywhere(world: World, seconds: int, step: int = 100) -> list[str]:
+    """Wherever it goes, it is there and unhealthy, and the old copy is removed; where it was, in order."""
+    been = [where(world)]
+    for _ in range(seconds // step):
+        report(world, **{where(world): works(1, "Unhealthy")})
+        evict(world, step)
+        gone = entries(world).keys() - bindings.desired(world.objects[BINDING]).keys()
+        report(world, **dict.fromkeys(gone, REMOVED))
+        been += [where(world)] if where(world) != been[-1] else []
+    return been
+
+
+@pytest.mark.parametrize("purge", ["Gracefully", "Directly"])
+def test_what_fails_everywhere_does_not_go_to_and_fro(purge: str) -> None:
+    """Once around, and then where it is left, until long after it failed there nothing is known of a cluster any more."""
+    grace = {"gracePeriodSeconds": 60} if purge == "Gracefully" else {}
+    failover = {"application": {"purgeMode": purge, **grace}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    assert failing_everywhere(world, 1800) == ["m1", "m2", "m3"]
+    assert "2 cluster(s) had the application fail not long ago" in blocked(world)
+    assert failing_everywhere(world, 3 * 1800) == ["m3", "m1", "m2", "m3", "m1", "m2", "m3"]
+
+
+def test_what_is_blocked_by_where_it_failed_is_looked_at_when_that_is_forgotten() -> None:
+    failover = {"application": {"purgeMode": "Directly"}}
+    world = shop(ONE_OF_ALL, clusters=("m1", "m2"), failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    left_at = world.now
+    report(world, m1=REMOVED, m2=works(1, "Unhealthy"))
+    evict(world)
+    report(world, m2=works(1, "Unhealthy"))
+    looked = 0
+    while where(world) == "m2" and looked < 9:
+        seconds = evict(world)[-1].requeue_after_seconds
+        assert seconds is not None
+        evict(world, seconds)
+        looked += 1
+    assert where(world) == "m1" and world.now == left_at + lately.SECONDS
+
+
+def test_to_be_lost_is_worse_than_to_go_back_to_where_it_failed() -> None:
+    failover = {"cluster": {}, "application": {"purgeMode": "Directly"}}
+    world = shop(ONE_OF_ALL, clusters=("m1", "m2"), failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    report(world, m1=REMOVED, m2=works(3))
+    evict(world)
+    lose(world, "m2")
+    evict(world, 300)
+    assert where(world) == "m1"
 
 
 def test_never_keeps_the_copy_until_somebody_lets_go() -> None:
