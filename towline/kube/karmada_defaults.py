@@ -121,9 +121,12 @@ def _default_cluster(new: Object, old: Object | None, now: str, uid: str) -> Obj
         for taint in _objects(at(old, "spec", "taints"))
     }
     for taint in _objects(spec.get("taints")):
-        if taint.get("effect") == "NoExecute" and not taint.get("timeAdded"):
-            # Who writes the list again without times adds nothing to it: what counts from one goes on.
-            taint["timeAdded"] = times.get((taint.get("key"), "NoExecute")) or now
+        if taint.get("timeAdded"):
+            continue
+        # Who writes the list again without times adds nothing to it: what counts from one goes on.
+        added = times.get((taint.get("key"), taint.get("effect")))
+        if added or taint.get("effect") == "NoExecute":
+            taint["timeAdded"] = added or now
     if not spec.get("resourceModels") and old is None:
         spec["resourceModels"] = default_models()
     models = _objects(spec.get("resourceModels"))
