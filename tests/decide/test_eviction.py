@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,7 @@ from tests.decide.test_tolerance import tainted
 from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
 from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Object
@@ -577,6 +579,38 @@ def test_without_its_state_nothing_leaves(path: str, why: str) -> None:
     lose(world, "m1")
     evict(world, 300)
     assert targets(world) == {"m1": 3} and why in blocked(world)
+
+
+@pytest.mark.parametrize(
+    ("path", "kept", "why"),
+    [
+        pytest.param("{.job}", "a-1", None, id="a string"),
+        pytest.param("{.empty}", "", None, id="an empty one"),
+        pytest.param("{.count}", "1000000", None, id="a number, as it is written"),
+        pytest.param("{.share}", "0.5", None, id="a fraction"),
+        pytest.param("{.done}", "true", None, id="a boolean"),
+        pytest.param("{.steps[1]}", "two", None, id="one of a list"),
+        pytest.param('{.rows[?(@.type=="b")].value}', "2", None, id="the one that is meant"),
+        pytest.param("{.steps[*]}", None, "finds 2 values at {.steps[*]}", id="several"),
+        pytest.param("{.nothing}", None, "finds nothing at {.nothing}", id="null"),
+        pytest.param("{.absent.at.all}", None, "finds nothing", id="a missing path"),
+        pytest.param("{.rows[0]}", None, "is no label value", id="an object"),
+        pytest.param("{.words}", None, "is no label value", id="a string that is no label value"),
+    ],
+)  # fmt: skip
+def test_what_state_is_kept(path: str, kept: str | None, why: str | None) -> None:
+    status = {
+        "job": "a-1", "empty": "", "count": 1_000_000, "share": 0.5, "done": True, "steps": ["one", "two"], "nothing": None,
+        "rows": [{"type": "a", "value": 1}, {"type": "b", "value": 2}], "words": "not a label",
+    }  # fmt: skip
+    rule = {"statePreservation": {"rules": [{"aliasLabelName": "s", "jsonPath": path}]}}
+    if why is None:
+        assert preserved_state(rule, status) == {"s": kept}
+    else:
+        with pytest.raises(NotPreserved, match=re.escape(why)):
+            preserved_state(rule, status)
+    with pytest.raises(NotPreserved, match="its status is not known"):
+        preserved_state(rule, None)
 
 
 # --- small rules ---------------------------------------------------------------------------------------------
