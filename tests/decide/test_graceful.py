@@ -15,6 +15,7 @@ from tests.decide.failing import (
     entries,
     evict,
     lose,
+    propagate,
     recover,
     report,
     shop,
@@ -178,6 +179,33 @@ def test_directly_the_old_copy_goes_first() -> None:
     report(world, m2=works(3))
     evict(world)
     assert tasks(world) == {}
+
+
+def test_directly_what_never_comes_back_is_given_up() -> None:
+    world = moving(failover={"cluster": {"purgeMode": "Directly"}})
+    evict(world)
+    assert "`towline unjoin m1 --force` gives it up" in blocked(world) and sent(world)["m2"].suspended
+    world.delete(Key("cluster.karmada.io", "clusters", "", "m1"))
+    evict(world)
+    assert blocked(world) == "" and not sent(world)["m2"].suspended and tasks(world) == {}
+
+
+@pytest.mark.parametrize("purge", ["Directly", "Gracefully"])
+def test_what_the_policy_moves_off_a_lost_cluster_needs_no_task(purge: str) -> None:
+    """As in Karmada: the new copy starts at once, and the old one is removed when its cluster is back."""
+    world = shop(ONE_OF_ALL, failover={"cluster": {"purgeMode": purge}})
+    lose(world, "m1")
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"].update(clusterAffinity={"exclude": ["m1"]}))
+    propagate(world)
+    evict(world)
+    assert (targets(world), tasks(world), blocked(world)) == ({"m2": 3}, {}, "")
+    works_now = sent(world)
+    assert works_now["m1"].removing and not works_now["m2"].suspended and list(entries(world)) == ["m1", "m2"]
+    evict(world, 10_000)
+    assert list(entries(world)) == ["m1", "m2"], "nobody has confirmed it"
+    report(world, m1=REMOVED)
+    assert list(entries(world)) == ["m2"]
 
 
 def test_directly_nothing_else_is_sent_meanwhile() -> None:

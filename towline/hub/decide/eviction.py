@@ -14,7 +14,7 @@ from towline.hub.decide import lately, origins, stopping
 from towline.hub.decide.bindings import desired, observed, targets, with_template
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, stop_after_seconds, tasks_of
 from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
@@ -270,6 +270,8 @@ def _at_rest(case: _Case) -> Plan:
     if silent:
         which = ", ".join(silent)
         message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
+        if not stop_after_seconds(case.spec):
+            message += f"; should it never be back, `towline unjoin {silent[0]} --force` gives it up"
         return _says(case, PURGE_UNCONFIRMED, message)
     free = with_obstacle(case.binding, BLOCKED, None, case.now)
     return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))
