@@ -32,6 +32,7 @@ from tests.decide.test_tolerance import tainted
 from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
 from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.departures import Departure, by_cluster
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
@@ -93,7 +94,13 @@ def test_a_lost_cluster_is_left_after_its_toleration() -> None:
 def test_the_task_of_each_purge_mode(failover: Object, expected: Object) -> None:
     world = shop(ONE_OF_ALL, failover=failover)
     lose(world, "m1")
-    evict(world, 300)
+    told = [
+        note.reason
+        for plan in evict(world, 300)
+        for note in plan.events
+        if note.regarding["kind"] == "Deployment"
+    ]
+    assert told == ["EvictWorkloadFromClusterSucceed", "ScheduleBindingSucceed"], "where users look"
     task = tasks(world)["m1"]
     assert {
         f: task[f] for f in ("purgeMode", "gracePeriodSeconds", "suppressDeletion") if f in task
@@ -418,6 +425,24 @@ def test_what_is_drained_comes_back_only_after_it_ended() -> None:
     assert targets(world) == {"m1": 3, "m2": 3, "m3": 3}
 
 
+def departing(cluster: str, at: float, wished: bool = False) -> Departure:
+    return Departure(cluster, at, f"at {at:.0f}", "TaintUntolerated", wished, {})
+
+
+def test_of_several_reasons_to_leave_a_cluster_the_wish_counts_then_the_earliest() -> None:
+    found = [
+        departing("m1", 50), departing("m1", 40), departing("m1", 60, wished=True), departing("m1", 70, wished=True),
+        departing("m3", 10), departing("m2", 20), departing("m2", 5), departing("m0", 60),
+    ]  # fmt: skip
+    for rows in (found, found[::-1]):
+        assert [(d.cluster, d.at) for d in by_cluster(rows)] == [
+            ("m2", 5),
+            ("m3", 10),
+            ("m0", 60),
+            ("m1", 60),
+        ], "the longest due first"
+
+
 # --- application failover ------------------------------------------------------------------------------------
 
 
@@ -437,6 +462,45 @@ def test_an_application_that_stays_unhealthy_moves() -> None:
         "resource-binding-application-failover-controller",
     )
     assert task["gracePeriodSeconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("rule", "grace", "suppressed"),
+    [
+        ({"purgeMode": "Gracefully"}, 600, None),
+        ({"purgeMode": "Gracefully", "gracePeriodSeconds": 5}, 5, None),
+        ({"purgeMode": "Directly"}, None, None),
+        ({"purgeMode": "Never"}, None, True),
+        ({}, 600, None),
+    ],
+    ids=["Gracefully", "its own grace", "Directly", "Never", "nothing said"],
+)
+def test_the_task_of_an_application_that_fails(
+    rule: Object, grace: int | None, suppressed: bool | None
+) -> None:
+    """gracePeriodSeconds or suppressDeletion, never both (Karmada 1.4)."""
+    world = shop(ONE_OF_ALL, failover={"application": rule}, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    task = tasks(world)["m1"]
+    assert (task.get("gracePeriodSeconds"), task.get("suppressDeletion")) == (grace, suppressed)
+    assert task["purgeMode"] == rule.get("purgeMode", "Gracefully") and task["replicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tolerated", "leaves_after"),
+    [({}, 300), ({"tolerationSeconds": 0}, 0), ({"tolerationSeconds": 7}, 7)],
+    ids=str,
+)
+def test_how_long_an_application_may_be_unhealthy(tolerated: Object, leaves_after: int) -> None:
+    failover = {"application": {"decisionConditions": tolerated}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    if leaves_after:
+        evict(world, leaves_after - 1)
+        assert targets(world) == {"m1": 3}
+    evict(world, min(1, leaves_after))
+    assert targets(world) == {"m2": 3}
 
 
 def test_what_recovers_starts_anew() -> None:
