@@ -29,7 +29,7 @@ from tests.decide.test_descheduling import with_room
 from tests.decide.test_estimates import Said
 from tests.decide.test_propagation import BINDING, WEB, a_world
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
+from tests.decide.world import World, cluster, cluster_role, configmap, deployment, policy, selector
 from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.departures import Departure, by_cluster
@@ -234,6 +234,23 @@ def test_one_copy_that_is_there_is_enough_for_one_that_somebody_wants_gone() -> 
     taint(world, "m1", tainted())
     evict(world)
     assert targets(world) == {"m2": 3, "m3": 3} and blocked(world) == ""
+
+
+def test_where_there_is_room_for_a_part_only_nothing_leaves() -> None:
+    """Half an application elsewhere and half of it nowhere is nobody's wish; it heals when there is room."""
+    world = shop({"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}, clusters=(), replicas=5)
+    world.edit(WEB, lambda obj: obj["spec"].update(deployment(requests={"cpu": "1"})["spec"], replicas=5))
+    for name, cpus in (("m1", 8), ("m2", 3)):
+        world.put(with_room(name, cpus))
+    propagate(world)
+    assert targets(world) == {"m1": 5}
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 5} and tasks(world) == {}
+    assert "Clusters available replicas 3 are not enough" in blocked(world)
+    world.put(with_room("m2", 9))
+    evict(world)
+    assert targets(world) == {"m2": 5} and blocked(world) == ""
 
 
 def test_it_asks_agents_for_room_before_it_moves() -> None:

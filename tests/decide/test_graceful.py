@@ -19,6 +19,7 @@ from tests.decide.failing import (
     recover,
     report,
     shop,
+    taint,
     targets,
     tasks,
     works,
@@ -149,6 +150,29 @@ def test_a_cluster_that_comes_back_first_keeps_its_copy_until_then() -> None:
     assert sent(world)["m1"].removing and list(entries(world)) == ["m1", "m2"]
     report(world, m1=REMOVED)
     assert list(entries(world)) == ["m2"]
+
+
+def test_a_taint_that_goes_again_brings_nothing_back() -> None:
+    world = shop(ONE_OF_ALL)
+    taint(world, "m1", tainted())
+    evict(world)
+    taint(world, "m1")
+    evict(world, 100)
+    assert targets(world) == {"m2": 3} and list(tasks(world)) == ["m1"] and not sent(world)["m1"].removing
+    report(world, m2=works(3))
+    evict(world)
+    assert tasks(world) == {} and sent(world)["m1"].removing
+
+
+def test_a_replacement_whose_cluster_goes_is_replaced_and_the_old_copy_waits_for_that() -> None:
+    world = moving()
+    world.delete(Key("cluster.karmada.io", "clusters", "", "m2"))
+    propagate(world)
+    evict(world)
+    assert targets(world) == {"m3": 3} and list(tasks(world)) == ["m1"]
+    report(world, m3=works(3))
+    evict(world)
+    assert tasks(world) == {}
 
 
 def test_a_cluster_that_is_no_more_needs_no_task() -> None:
