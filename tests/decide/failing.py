@@ -13,8 +13,8 @@ from towline.hub.decide import aggregation, eviction, propagation
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.scheduling import View
+from towline.hub.decide.taints import following_ready
 from towline.hub.decide.wire import ManifestStatus, Phase, WorkReport
-from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.objects import Key, Object
 
 REMOVED = WorkReport("w", "u", b"", Phase.REMOVED)
@@ -64,14 +64,12 @@ def all_healthy(world: World, *but: str) -> None:
 
 def lose(world: World, name: str, ready: str = "Unknown") -> None:
     """What the health of a cluster does to its Cluster: condition and taint."""
-    key = {"Unknown": TAINT_UNREACHABLE, "False": TAINT_NOT_READY}.get(ready)
     at = Key("cluster.karmada.io", "clusters", "", name)
     row = {"type": "Ready", "status": ready, "lastTransitionTime": rfc3339(world.now)}
 
     def change(obj: Object) -> None:
         obj["status"] = {**obj.get("status", {}), "conditions": [row]}
-        others = [t for t in obj["spec"].get("taints") or () if t["key"] not in (TAINT_UNREACHABLE, TAINT_NOT_READY)]  # fmt: skip
-        obj["spec"]["taints"] = others + ([{"key": key, "effect": "NoSchedule"}] if key else [])
+        obj["spec"] = following_ready(obj, ready, world.now)["spec"]
 
     world.edit(at, change)
 

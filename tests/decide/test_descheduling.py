@@ -9,7 +9,7 @@ import pytest
 
 from tests.decide.test_propagation import BINDING, WEB, a_world, clusters_of, condition, observed, propagate
 from tests.decide.world import World, cluster, deployment, policy, selector
-from towline.hub.decide import descheduling
+from towline.hub.decide import descheduling, lately
 from towline.hub.decide.capacity import Stuck
 from towline.kube import names
 from towline.kube.objects import Key
@@ -124,7 +124,7 @@ def test_while_some_have_no_place_no_more_are_taken() -> None:
     world.put(with_room("m1", 0))
     assert deschedule(world, 5, 2) != [] and clusters_of(world) == {"m1": 3}
     assert condition(world)["reason"] == "Unschedulable"
-    world.now += 2 * descheduling.FULL_SECONDS
+    world.now += 2 * lately.SECONDS
     assert deschedule(world, 3, 3) == []
     world.put(with_room("m2", 8))
     propagate(world)
@@ -159,7 +159,7 @@ def test_with_nowhere_else_to_go_it_waits_in_the_cluster_and_is_not_moved_about(
         set_ready(world, 2)
         moves += bool(deschedule(world, 5, 3))
         assert clusters_of(world) == {"m1": 5}, f"minute {minute}"
-    assert moves <= 180 * 60 // descheduling.FULL_SECONDS
+    assert moves <= 180 * 60 // lately.SECONDS
 
 
 def test_while_the_cluster_counts_as_full_new_replicas_go_elsewhere() -> None:
@@ -169,7 +169,7 @@ def test_while_the_cluster_counts_as_full_new_replicas_go_elsewhere() -> None:
     world.edit(WEB, lambda obj: obj["spec"].update(replicas=7))
     propagate(world)
     assert clusters_of(world) == {"m1": 2, "m2": 5}
-    world.now += descheduling.FULL_SECONDS
+    world.now += lately.SECONDS
     world.edit(WEB, lambda obj: obj["spec"].update(replicas=9))
     propagate(world)
     assert clusters_of(world)["m1"] > 2, "it counts again"
@@ -177,7 +177,7 @@ def test_while_the_cluster_counts_as_full_new_replicas_go_elsewhere() -> None:
 
 def test_what_cannot_be_read_counts_for_nothing() -> None:
     for note in ("", "[]", "x", '{"m1": 3}', '{"m1": "never"}'):
-        binding = {"metadata": {"annotations": {descheduling.DESCHEDULED: note}}}
+        binding = {"metadata": {"annotations": {lately.DESCHEDULED: note}}}
         assert descheduling.full(binding, 1_000_000.0) == frozenset()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from tests.decide.failing import (
     ONE_OF_ALL,
+    REMOVED,
     all_healthy,
     blocked,
     decide,
@@ -27,9 +29,11 @@ from tests.decide.test_descheduling import with_room
 from tests.decide.test_estimates import Said
 from tests.decide.test_propagation import BINDING, WEB, a_world
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World, cluster, cluster_role, configmap, policy, selector
-from towline.hub.decide import aggregation, bindings, eviction, propagation
+from tests.decide.world import World, cluster, cluster_role, configmap, deployment, policy, selector
+from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.departures import Departure, by_cluster
+from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Object
@@ -90,7 +94,13 @@ def test_a_lost_cluster_is_left_after_its_toleration() -> None:
 def test_the_task_of_each_purge_mode(failover: Object, expected: Object) -> None:
     world = shop(ONE_OF_ALL, failover=failover)
     lose(world, "m1")
-    evict(world, 300)
+    told = [
+        note.reason
+        for plan in evict(world, 300)
+        for note in plan.events
+        if note.regarding["kind"] == "Deployment"
+    ]
+    assert told == ["EvictWorkloadFromClusterSucceed", "ScheduleBindingSucceed"], "where users look"
     task = tasks(world)["m1"]
     assert {
         f: task[f] for f in ("purgeMode", "gracePeriodSeconds", "suppressDeletion") if f in task
@@ -224,6 +234,23 @@ def test_one_copy_that_is_there_is_enough_for_one_that_somebody_wants_gone() -> 
     taint(world, "m1", tainted())
     evict(world)
     assert targets(world) == {"m2": 3, "m3": 3} and blocked(world) == ""
+
+
+def test_where_there_is_room_for_a_part_only_nothing_leaves() -> None:
+    """Half an application elsewhere and half of it nowhere is nobody's wish; it heals when there is room."""
+    world = shop({"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}, clusters=(), replicas=5)
+    world.edit(WEB, lambda obj: obj["spec"].update(deployment(requests={"cpu": "1"})["spec"], replicas=5))
+    for name, cpus in (("m1", 8), ("m2", 3)):
+        world.put(with_room(name, cpus))
+    propagate(world)
+    assert targets(world) == {"m1": 5}
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 5} and tasks(world) == {}
+    assert "Clusters available replicas 3 are not enough" in blocked(world)
+    world.put(with_room("m2", 9))
+    evict(world)
+    assert targets(world) == {"m2": 5} and blocked(world) == ""
 
 
 def test_it_asks_agents_for_room_before_it_moves() -> None:
@@ -415,6 +442,24 @@ def test_what_is_drained_comes_back_only_after_it_ended() -> None:
     assert targets(world) == {"m1": 3, "m2": 3, "m3": 3}
 
 
+def departing(cluster: str, at: float, wished: bool = False) -> Departure:
+    return Departure(cluster, at, f"at {at:.0f}", "TaintUntolerated", wished, {})
+
+
+def test_of_several_reasons_to_leave_a_cluster_the_wish_counts_then_the_earliest() -> None:
+    found = [
+        departing("m1", 50), departing("m1", 40), departing("m1", 60, wished=True), departing("m1", 70, wished=True),
+        departing("m3", 10), departing("m2", 20), departing("m2", 5), departing("m0", 60),
+    ]  # fmt: skip
+    for rows in (found, found[::-1]):
+        assert [(d.cluster, d.at) for d in by_cluster(rows)] == [
+            ("m2", 5),
+            ("m3", 10),
+            ("m0", 60),
+            ("m1", 60),
+        ], "the longest due first"
+
+
 # --- application failover ------------------------------------------------------------------------------------
 
 
@@ -434,6 +479,45 @@ def test_an_application_that_stays_unhealthy_moves() -> None:
         "resource-binding-application-failover-controller",
     )
     assert task["gracePeriodSeconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("rule", "grace", "suppressed"),
+    [
+        ({"purgeMode": "Gracefully"}, 600, None),
+        ({"purgeMode": "Gracefully", "gracePeriodSeconds": 5}, 5, None),
+        ({"purgeMode": "Directly"}, None, None),
+        ({"purgeMode": "Never"}, None, True),
+        ({}, 600, None),
+    ],
+    ids=["Gracefully", "its own grace", "Directly", "Never", "nothing said"],
+)
+def test_the_task_of_an_application_that_fails(
+    rule: Object, grace: int | None, suppressed: bool | None
+) -> None:
+    """gracePeriodSeconds or suppressDeletion, never both (Karmada 1.4)."""
+    world = shop(ONE_OF_ALL, failover={"application": rule}, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    task = tasks(world)["m1"]
+    assert (task.get("gracePeriodSeconds"), task.get("suppressDeletion")) == (grace, suppressed)
+    assert task["purgeMode"] == rule.get("purgeMode", "Gracefully") and task["replicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tolerated", "leaves_after"),
+    [({}, 300), ({"tolerationSeconds": 0}, 0), ({"tolerationSeconds": 7}, 7)],
+    ids=str,
+)
+def test_how_long_an_application_may_be_unhealthy(tolerated: Object, leaves_after: int) -> None:
+    failover = {"application": {"decisionConditions": tolerated}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    if leaves_after:
+        evict(world, leaves_after - 1)
+        assert targets(world) == {"m1": 3}
+    evict(world, min(1, leaves_after))
+    assert targets(world) == {"m2": 3}
 
 
 def test_what_recovers_starts_anew() -> None:
@@ -472,6 +556,59 @@ def test_one_that_fails_and_one_that_is_lost_do_not_meet_where_it_fails_too() ->
     report(world, m3=works(1, "Unhealthy"))
     evict(world, 100)
     assert targets(world) == {"m1": 3, "m3": 3} and list(tasks(world)) == ["m2"]
+
+
+def failing_everywhere(world: World, seconds: int, step: int = 100) -> list[str]:
+    """Wherever it goes, it is there and unhealthy, and the old copy is removed; where it was, in order."""
+    been = [where(world)]
+    for _ in range(seconds // step):
+        report(world, **{where(world): works(1, "Unhealthy")})
+        evict(world, step)
+        gone = entries(world).keys() - bindings.desired(world.objects[BINDING]).keys()
+        report(world, **dict.fromkeys(gone, REMOVED))
+        been += [where(world)] if where(world) != been[-1] else []
+    return been
+
+
+@pytest.mark.parametrize("purge", ["Gracefully", "Directly"])
+def test_what_fails_everywhere_does_not_go_to_and_fro(purge: str) -> None:
+    """Once around, and then where it is left, until long after it failed there nothing is known of a cluster any more."""
+    grace = {"gracePeriodSeconds": 60} if purge == "Gracefully" else {}
+    failover = {"application": {"purgeMode": purge, **grace}}
+    world = shop(ONE_OF_ALL, failover=failover, propagateDeps=True)
+    assert failing_everywhere(world, 1800) == ["m1", "m2", "m3"]
+    assert "2 cluster(s) had the application fail not long ago" in blocked(world)
+    assert failing_everywhere(world, 3 * 1800) == ["m3", "m1", "m2", "m3", "m1", "m2", "m3"]
+
+
+def test_what_is_blocked_by_where_it_failed_is_looked_at_when_that_is_forgotten() -> None:
+    failover = {"application": {"purgeMode": "Directly"}}
+    world = shop(ONE_OF_ALL, clusters=("m1", "m2"), failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    left_at = world.now
+    report(world, m1=REMOVED, m2=works(1, "Unhealthy"))
+    evict(world)
+    report(world, m2=works(1, "Unhealthy"))
+    looked = 0
+    while where(world) == "m2" and looked < 9:
+        seconds = evict(world)[-1].requeue_after_seconds
+        assert seconds is not None
+        evict(world, seconds)
+        looked += 1
+    assert where(world) == "m1" and world.now == left_at + lately.SECONDS
+
+
+def test_to_be_lost_is_worse_than_to_go_back_to_where_it_failed() -> None:
+    failover = {"cluster": {}, "application": {"purgeMode": "Directly"}}
+    world = shop(ONE_OF_ALL, clusters=("m1", "m2"), failover=failover, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    report(world, m1=REMOVED, m2=works(3))
+    evict(world)
+    lose(world, "m2")
+    evict(world, 300)
+    assert where(world) == "m1"
 
 
 def test_never_keeps_the_copy_until_somebody_lets_go() -> None:
@@ -523,6 +660,38 @@ def test_without_its_state_nothing_leaves(path: str, why: str) -> None:
     lose(world, "m1")
     evict(world, 300)
     assert targets(world) == {"m1": 3} and why in blocked(world)
+
+
+@pytest.mark.parametrize(
+    ("path", "kept", "why"),
+    [
+        pytest.param("{.job}", "a-1", None, id="a string"),
+        pytest.param("{.empty}", "", None, id="an empty one"),
+        pytest.param("{.count}", "1000000", None, id="a number, as it is written"),
+        pytest.param("{.share}", "0.5", None, id="a fraction"),
+        pytest.param("{.done}", "true", None, id="a boolean"),
+        pytest.param("{.steps[1]}", "two", None, id="one of a list"),
+        pytest.param('{.rows[?(@.type=="b")].value}', "2", None, id="the one that is meant"),
+        pytest.param("{.steps[*]}", None, "finds 2 values at {.steps[*]}", id="several"),
+        pytest.param("{.nothing}", None, "finds nothing at {.nothing}", id="null"),
+        pytest.param("{.absent.at.all}", None, "finds nothing", id="a missing path"),
+        pytest.param("{.rows[0]}", None, "is no label value", id="an object"),
+        pytest.param("{.words}", None, "is no label value", id="a string that is no label value"),
+    ],
+)  # fmt: skip
+def test_what_state_is_kept(path: str, kept: str | None, why: str | None) -> None:
+    status = {
+        "job": "a-1", "empty": "", "count": 1_000_000, "share": 0.5, "done": True, "steps": ["one", "two"], "nothing": None,
+        "rows": [{"type": "a", "value": 1}, {"type": "b", "value": 2}], "words": "not a label",
+    }  # fmt: skip
+    rule = {"statePreservation": {"rules": [{"aliasLabelName": "s", "jsonPath": path}]}}
+    if why is None:
+        assert preserved_state(rule, status) == {"s": kept}
+    else:
+        with pytest.raises(NotPreserved, match=re.escape(why)):
+            preserved_state(rule, status)
+    with pytest.raises(NotPreserved, match="its status is not known"):
+        preserved_state(rule, None)
 
 
 # --- small rules ---------------------------------------------------------------------------------------------

@@ -15,17 +15,25 @@ from tests.decide.failing import (
     entries,
     evict,
     lose,
+    propagate,
     recover,
     report,
     shop,
+    taint,
     targets,
     tasks,
     works,
 )
 from tests.decide.test_eviction import DIVIDED, stateful
 from tests.decide.test_propagation import BINDING, WEB
-from tests.decide.world import World
+from tests.decide.test_tolerance import tainted
+from tests.decide.world import World, cluster
+from towline.hub.decide import origins
 from towline.hub.decide import works as rendering
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.departures import departures
+from towline.hub.decide.graceful import ended, purging, tasks_of
+from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.wire import WireWork
 from towline.kube.objects import Key, Object
 
@@ -144,6 +152,29 @@ def test_a_cluster_that_comes_back_first_keeps_its_copy_until_then() -> None:
     assert list(entries(world)) == ["m2"]
 
 
+def test_a_taint_that_goes_again_brings_nothing_back() -> None:
+    world = shop(ONE_OF_ALL)
+    taint(world, "m1", tainted())
+    evict(world)
+    taint(world, "m1")
+    evict(world, 100)
+    assert targets(world) == {"m2": 3} and list(tasks(world)) == ["m1"] and not sent(world)["m1"].removing
+    report(world, m2=works(3))
+    evict(world)
+    assert tasks(world) == {} and sent(world)["m1"].removing
+
+
+def test_a_replacement_whose_cluster_goes_is_replaced_and_the_old_copy_waits_for_that() -> None:
+    world = moving()
+    world.delete(Key("cluster.karmada.io", "clusters", "", "m2"))
+    propagate(world)
+    evict(world)
+    assert targets(world) == {"m3": 3} and list(tasks(world)) == ["m1"]
+    report(world, m3=works(3))
+    evict(world)
+    assert tasks(world) == {}
+
+
 def test_a_cluster_that_is_no_more_needs_no_task() -> None:
     world = moving()
     del world.objects[Key("cluster.karmada.io", "clusters", "", "m1")]
@@ -178,6 +209,33 @@ def test_directly_the_old_copy_goes_first() -> None:
     report(world, m2=works(3))
     evict(world)
     assert tasks(world) == {}
+
+
+def test_directly_what_never_comes_back_is_given_up() -> None:
+    world = moving(failover={"cluster": {"purgeMode": "Directly"}})
+    evict(world)
+    assert "`towline unjoin m1 --force` gives it up" in blocked(world) and sent(world)["m2"].suspended
+    world.delete(Key("cluster.karmada.io", "clusters", "", "m1"))
+    evict(world)
+    assert blocked(world) == "" and not sent(world)["m2"].suspended and tasks(world) == {}
+
+
+@pytest.mark.parametrize("purge", ["Directly", "Gracefully"])
+def test_what_the_policy_moves_off_a_lost_cluster_needs_no_task(purge: str) -> None:
+    """As in Karmada: the new copy starts at once, and the old one is removed when its cluster is back."""
+    world = shop(ONE_OF_ALL, failover={"cluster": {"purgeMode": purge}})
+    lose(world, "m1")
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"].update(clusterAffinity={"exclude": ["m1"]}))
+    propagate(world)
+    evict(world)
+    assert (targets(world), tasks(world), blocked(world)) == ({"m2": 3}, {}, "")
+    works_now = sent(world)
+    assert works_now["m1"].removing and not works_now["m2"].suspended and list(entries(world)) == ["m1", "m2"]
+    evict(world, 10_000)
+    assert list(entries(world)) == ["m1", "m2"], "nobody has confirmed it"
+    report(world, m1=REMOVED)
+    assert list(entries(world)) == ["m2"]
 
 
 def test_directly_nothing_else_is_sent_meanwhile() -> None:
@@ -224,3 +282,96 @@ def test_who_needs_a_copy_as_well_gets_it_without_state() -> None:
     needed = [{"name": "other", "clusters": [{"name": "m3", "replicas": 3}]}]
     world.edit(BINDING, lambda obj: obj["spec"].update(requiredBy=needed))
     assert "state" in labels(sent(world)["m2"]) and "state" not in labels(sent(world)["m3"])
+
+
+# --- tasks by themselves -------------------------------------------------------------------------------------
+
+NOW = 1_000_000.0
+FLEET = Members.of(cluster(name) for name in ("m1", "m2", "m3", "m4"))
+
+
+def task(cluster: str, seconds: float | None = 0.0, **more: Any) -> Object:
+    """Made so many seconds before NOW."""
+    created = {} if seconds is None else {"creationTimestamp": rfc3339(NOW - seconds)}
+    return {"fromCluster": cluster, "purgeMode": "Gracefully", **created, **more}
+
+
+def leaving(*found: Object, clusters: tuple[str, ...] = ("m3",), **health: str) -> Object:
+    """A binding with these tasks, and copies where `health` says something of them."""
+    status = {
+        "schedulerObservedGeneration": 4,
+        "aggregatedStatus": [
+            {"clusterName": name, "applied": True, "health": said, "status": {"readyReplicas": 1}} for name, said in health.items()
+        ],
+    }  # fmt: skip
+    spec = {"clusters": [{"name": name, "replicas": 1} for name in clusters], "gracefulEvictionTasks": list(found)}  # fmt: skip
+    return {
+        "kind": "ResourceBinding",
+        "metadata": {"name": "web", "generation": 4},
+        "spec": spec,
+        "status": status,
+    }
+
+
+RETURN = {"producer": origins.PRODUCER, "clustersBeforeFailover": ["m1"]}
+
+
+@pytest.mark.parametrize(
+    ("binding", "left", "wake"),
+    [
+        pytest.param(leaving(task("m1", 100), task("m2", 200), m3="Unhealthy"), ["m1", "m2"], 400, id="the first grace that ends wakes"),
+        pytest.param(leaving(task("m1", 700), task("m2", 200), m3="Unhealthy"), ["m2"], 400, id="each has its own"),
+        pytest.param(leaving(task("m1", 100, gracePeriodSeconds=50), m3="Unhealthy"), [], None, id="a grace of its own"),
+        pytest.param(leaving(task("m1", 600), m3="Unhealthy"), [], None, id="at its very end"),
+        pytest.param(leaving(task("m1", 600), m3="Unhealthy", clusters=("m3", "m4")), ["m1"], None, id="not all replacements are there"),
+        pytest.param(leaving(task("m1"), m3="Healthy", m4="Unhealthy", clusters=("m3", "m4")), ["m1"], 600, id="not all are healthy"),
+        pytest.param(leaving(task("m1"), m3="Healthy", m4="Healthy", clusters=("m3", "m4")), [], None, id="all are healthy"),
+        pytest.param(leaving(task("m1", 100, suppressDeletion=True), m3="Healthy"), ["m1"], None, id="kept for ever, and woken for nothing"),
+        pytest.param(leaving(task("m1", 100, suppressDeletion=False)), [], None, id="let go, whatever is there"),
+        pytest.param(leaving(task("m1", 700, **RETURN), m3="Unhealthy"), ["m1"], None, id="for one that returned: not before it works"),
+        pytest.param(leaving(task("m1", 700, **RETURN), m3="Healthy"), [], None, id="and then"),
+        pytest.param(leaving(task("m1", None), m3="Unhealthy"), ["m1"], 600, id="no time: it begins now"),
+        pytest.param(leaving(task("m9"), m3="Unknown"), [], None, id="an unknown cluster"),
+        pytest.param(leaving(), [], None, id="no tasks"),
+    ],
+)  # fmt: skip
+def test_when_tasks_end(binding: Object, left: list[str], wake: float | None) -> None:
+    rest = ended(FLEET, binding, NOW)
+    assert [row["fromCluster"] for row in tasks_of(rest.binding)] == left and rest.wake_seconds == wake
+    assert (rest.binding is binding) is (list(tasks_of(binding)) == list(tasks_of(rest.binding)))
+    assert ("gracefulEvictionTasks" in rest.binding["spec"]) is (bool(left) or rest.binding is binding)
+
+
+@pytest.mark.parametrize("observed", [4, 3, None], ids=["in step", "behind", "never observed"])
+def test_the_end_of_a_task_is_nothing_to_schedule(observed: int | None) -> None:
+    binding = leaving(task("m1", 700), m3="Unhealthy")
+    binding["status"]["schedulerObservedGeneration"] = observed
+    after = ended(FLEET, binding, NOW).binding
+    assert after["metadata"]["generation"] == 5
+    assert after["status"]["schedulerObservedGeneration"] == (5 if observed == 4 else observed)
+
+
+@pytest.mark.parametrize(
+    ("found", "stop_after", "expected"),
+    [
+        pytest.param([task("m1", purgeMode="Directly")], 0, ["m1"], id="a copy that leaves directly, not one that scheduling moved"),
+        pytest.param([task("m1")], 0, [], id="none that leaves gracefully"),
+        pytest.param([task("m1", purgeMode="Directly")], 30, ["m1", "m2"], id="what must not run twice: any"),
+        pytest.param([], 1, ["m1", "m2"], id="without tasks too"),
+        pytest.param([task("m1", purgeMode="Directly", stoppedAt=rfc3339(NOW))], 30, ["m2"], id="but one that stopped by itself"),
+    ],
+)  # fmt: skip
+def test_whom_a_replacement_waits_for(found: list[Object], stop_after: int, expected: list[str]) -> None:
+    """m2 was a target, and m1; nobody confirmed that their copies are gone."""
+    binding = leaving(*found, m2="Healthy", m1="Healthy", m3="Unknown")
+    binding["spec"]["failover"] = {"cluster": {"purgeMode": "Directly", "stopAfterSeconds": stop_after}}
+    assert purging(binding) == expected
+
+
+def test_a_cluster_that_goes_is_left_by_scheduling() -> None:
+    gone = cluster("m1", taints=[tainted()])
+    gone["metadata"]["deletionTimestamp"] = rfc3339(NOW)
+    members = Members.of([gone, cluster("m2", taints=[tainted()])])
+    binding = leaving(clusters=("m1", "m2", "m9"))
+    binding["spec"]["failover"] = {"cluster": {}}
+    assert [departure.cluster for departure in departures(binding, members, 0.0)] == ["m2"]

@@ -29,8 +29,8 @@ from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
 from towline.cli.explained import explanation
 from towline.hub.decide.conditions import rfc3339
-from towline.hub.decide.descheduling import FULL_SECONDS
 from towline.hub.decide.explaining import explain
+from towline.hub.decide.lately import SECONDS
 from towline.hub.decide.moving import Holds
 from towline.hub.decide.scheduling import View
 from towline.kube.objects import Object
@@ -120,6 +120,16 @@ def descheduled() -> World:
     return world
 
 
+def failed() -> World:
+    """It failed in m1, and works in m2."""
+    world = shop(ONE_OF_ALL, failover=APPLICATION, propagateDeps=True)
+    report(world, m1=works(1, "Unhealthy"))
+    evict(world, 300)
+    report(world, m2=works(3))
+    evict(world)
+    return world
+
+
 SINCE = f"it is unreachable since {rfc3339(T0)}"
 KEPT = "the copy is kept until the replacement is healthy, or its grace is over and the replacement is there"
 
@@ -149,7 +159,8 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
         pytest.param(lambda: waiting(well=True, seconds=300), Holds(), "m1", "ToReturn", 600, "only so many return at a time", id="its turn"),
         pytest.param(cannot_return, Holds(), "m1", "ToReturn", 600, "it cannot (NotPlacedThere): return to m1: it has the untolerated taint",
                      id="it cannot return"),
-        pytest.param(descheduled, Holds(), "m1", "Full", FULL_SECONDS, "replicas found no node there", id="full"),
+        pytest.param(descheduled, Holds(), "m1", "Full", SECONDS, "replicas found no node there", id="full"),
+        pytest.param(failed, Holds(), "m1", "Failed", 300 + SECONDS, "the application failed there", id="where it failed"),
     ],
 )  # fmt: skip
 def test_a_move_says_what_it_waits_for(
@@ -157,7 +168,8 @@ def test_a_move_says_what_it_waits_for(
 ) -> None:
     world = begun()
     told = explain(world, WEB, View.of(world, world.now), world.now, holds=holds)
-    (move,) = told["moves"]
+    move, *others = told["moves"]
+    assert {other["state"] for other in others} <= {"Failed"}
     assert (move["cluster"], move["state"]) == (cluster, state) and why in move["why"]
     assert move.get("at") == (None if at is None else rfc3339(T0 + at))
     assert move["why"] in explanation(told)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.decide.world import cluster
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.taints import following_ready
 from towline.hub.decide.tolerance import LOST_SECONDS, leaves, troubles_of, welcomes
 from towline.kube.names import TAINT_DRAIN, TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.taints import Taint
@@ -88,6 +89,54 @@ def at(taints: Any = (), tolerations: Any = (), failover: Any = ASKED, status: s
 )  # fmt: skip
 def test_when_a_copy_leaves(expected: float | None, given: dict[str, Any]) -> None:
     assert at(**given) == expected
+
+
+def unwell(key: str, seconds: float) -> dict[str, str]:
+    """The taint of a cluster that is not well since T0 + `seconds`."""
+    return {"key": key, "effect": "NoSchedule", "timeAdded": rfc3339(T0 + seconds)}
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        pytest.param(200, {}, id="not well for five minutes"),
+        pytest.param(
+            -40, {"tolerations": [tolerating(TAINT_UNREACHABLE, 60), tolerating(TAINT_NOT_READY, 30)]},
+            id="not well for longer than either is tolerated",
+        ),
+        pytest.param(
+            60, {"tolerations": [tolerating(TAINT_UNREACHABLE, 60), tolerating(TAINT_NOT_READY, 900)]},
+            id="not reachable for longer than that is tolerated",
+        ),
+        pytest.param(
+            60, {"tolerations": [tolerating(TAINT_UNREACHABLE, 60), tolerating(TAINT_NOT_READY)]},
+            id="the one is tolerated for ever, the other is not",
+        ),
+        pytest.param(
+            None, {"tolerations": [tolerating(TAINT_UNREACHABLE), tolerating(TAINT_NOT_READY, 60)]},
+            id="what it is now is tolerated for ever",
+        ),
+        pytest.param(
+            800, {"tolerations": [tolerating(TAINT_UNREACHABLE, 900)]}, id="the other for the default time",
+        ),
+    ],
+)  # fmt: skip
+def test_one_that_was_not_ready_before_it_was_not_reachable(
+    expected: float | None, given: dict[str, Any]
+) -> None:
+    """For a hundred seconds."""
+    assert at([unwell(TAINT_UNREACHABLE, -100)], status="Unknown", **given) == expected
+
+
+def test_going_to_and_fro_between_not_ready_and_not_reachable_gains_no_time() -> None:
+    obj = cluster("m1")
+    for n, status in enumerate(["False", "Unknown", "False", "Unknown", "False"]):
+        now = T0 + 80 * n
+        obj = following_ready(obj, status, now)
+        obj["status"] = {"conditions": [{**ready(status), "lastTransitionTime": rfc3339(now)}]}
+    assert [leave.at - T0 for leave in leaves({"failover": ASKED}, troubles_of(obj))] == [LOST_SECONDS]
+    obj = following_ready(following_ready(obj, "True", T0 + 400), "False", T0 + 410)
+    assert [taint["timeAdded"] for taint in obj["spec"]["taints"]] == [rfc3339(T0 + 410)], "well in between"
 
 
 def test_nobody_knows_since_when() -> None:

@@ -507,6 +507,10 @@ def test_a_no_execute_taint_keeps_its_time_until_it_goes() -> None:
     assert [t.get("timeAdded") for t in again["spec"]["taints"]] == [None, "2026-01-01T00:00:00Z"]
     gone = default(cluster(taints=[other]), again, NOW, "u")
     assert default(cluster(taints=[taint]), gone, NOW, "u")["spec"]["taints"][0]["timeAdded"] == NOW
+    lost = cluster(taints=[{**other, "timeAdded": "2026-01-01T00:00:00Z"}])
+    assert default(cluster(taints=[other]), lost, NOW, "u")["spec"]["taints"] == lost["spec"]["taints"], (
+        "nor does the health's"
+    )
 
 
 def test_cluster_defaults() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.test_karmada import AFFINITY, UID, admitted, policy, wrong
+from tests.kube.test_karmada import AFFINITY, UID, admitted, policy, row, wrong
 from towline.kube import names
 from towline.kube.objects import Object
 
@@ -127,7 +127,7 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("application failover has conditions", {"propagateDeps": True, "failover": {"application": {}}}, "failover.application.decisionConditions", "Required"),
     ("application failover takes dependencies along", {"failover": {"application": {"decisionConditions": {}}}}, "propagateDeps", "must be true"),
     ("tolerated for no negative time", failing(decisionConditions={"tolerationSeconds": -1}), "failover.application.decisionConditions.tolerationSeconds", "greater than or equal to 0"),
-    ("ways to purge", failing(purgeMode="Immediately"), "failover.application.purgeMode", "Unsupported value"),
+    ("ways to purge", failing(purgeMode="Slowly"), "failover.application.purgeMode", "Unsupported value"),
     ("ways to purge in a cluster failover", {"failover": {"cluster": {"purgeMode": "Never"}}}, "failover.cluster.purgeMode", "Unsupported value"),
     ("time enough to be heard", stopping(stopAfterSeconds=29), "failover.cluster.stopAfterSeconds", "greater than or equal to 30"),
     ("what must never run twice leaves directly", stopping(purgeMode="Gracefully"), "failover.cluster.purgeMode", "must be Directly"),
@@ -136,6 +136,8 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("well for no negative time", returning(mode="Return", stabilizationSeconds=-1), "failover.cluster.failback.stabilizationSeconds", "greater than or equal to 0"),
     ("at least one comes back at a time", returning(mode="Return", maxConcurrent=0), "failover.cluster.failback.maxConcurrent", "greater than or equal to 1"),
     ("grace only when purged gracefully", failing(purgeMode="Never", gracePeriodSeconds=3), "failover.application.gracePeriodSeconds", "only takes effect"),
+    ("no grace when purged directly", failing(purgeMode="Directly", gracePeriodSeconds=3), "failover.application.gracePeriodSeconds", "only takes effect"),
+    ("no grace when purged directly, by its former name", failing(purgeMode="Immediately", gracePeriodSeconds=3), "failover.application.gracePeriodSeconds", "only takes effect"),
     ("grace of some time", failing(gracePeriodSeconds=0), "failover.application.gracePeriodSeconds", "must be greater than 0"),
     ("labels for an application's state", failing(**STATE), "failover.application.statePreservation.rules[0].aliasLabelName", "must consist of alphanumeric"),
     ("labels for a cluster's state", {"failover": {"cluster": STATE}}, "failover.cluster.statePreservation.rules[0].aliasLabelName", "must consist of alphanumeric"),
@@ -176,6 +178,24 @@ ACCEPTED: list[tuple[str, Object]] = [
 @pytest.mark.parametrize("spec", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
 def test_accepted(kind: str, spec: Object) -> None:
     assert wrong(policy(kind, **spec)) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("former", "mode", "grace"), [("Immediately", "Directly", None), ("Graciously", "Gracefully", 600)]
+)
+def test_purge_modes_by_their_former_names(kind: str, former: str, mode: str, grace: int | None) -> None:
+    spec = failing(purgeMode=former)
+    spec["failover"]["cluster"] = {"purgeMode": former}
+    given = policy(kind, **spec)
+    stored = admitted(given)["spec"]["failover"]
+    assert (stored["application"]["purgeMode"], stored["cluster"]["purgeMode"]) == (mode, mode)
+    assert stored["application"].get("gracePeriodSeconds") == grace and wrong(given) == {}
+    warn = row(kind).strategy.warn
+    assert warn is not None and warn(policy(kind, **failing(purgeMode=mode)), None) == ()
+    assert [text.split(": ")[0] for text in warn(given, None)] == [
+        "spec.failover.application.purgeMode", "spec.failover.cluster.purgeMode",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -46,12 +46,13 @@ _MOVES = {
     "ToLeave": "is to leave {}",
     "ToReturn": "is to return to {}",
     "Full": "{} is full",
+    "Failed": "{} is avoided",
 }
 
 
 def _move(row: Mapping[str, Any]) -> str:
     what = _MOVES.get(row["state"], row["state"] + " {}").format(row["cluster"])
-    when = {"Leaves": "grace until", "Full": "until"}.get(row["state"], "at")
+    when = {"Leaves": "grace until", "Full": "until", "Failed": "until"}.get(row["state"], "at")
     timed = f" ({when} {row['at']})" if row.get("at") else ""
     return f"{what}{timed}: {row['why']}"
 

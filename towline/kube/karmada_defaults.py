@@ -38,6 +38,10 @@ def _default_policy(label: str, finalizer: str) -> Default:
     return default
 
 
+FORMER_PURGE_MODES = {"Immediately": "Directly", "Graciously": "Gracefully"}
+"""What Karmada called these before, and what it calls them now."""
+
+
 def _default_selectors(spec: Object, namespace: str) -> None:
     for selector in _objects(spec.get("resourceSelectors")):
         if namespace and not selector.get("namespace"):
@@ -63,6 +67,10 @@ def _default_propagation(spec: Object) -> None:
             divided = scheduling.get("replicaSchedulingType", "Divided") == "Divided"
             if divided and not scheduling.get("replicaDivisionPreference"):
                 scheduling["replicaDivisionPreference"] = "Weighted"
+    for part in ("application", "cluster"):
+        rule = at(spec, "failover", part)
+        if isinstance(rule, dict) and rule.get("purgeMode") in FORMER_PURGE_MODES:
+            rule["purgeMode"] = FORMER_PURGE_MODES[rule["purgeMode"]]
     failover = at(spec, "failover", "application")
     if isinstance(failover, dict) and failover.get("purgeMode") in (None, "Gracefully"):
         failover.setdefault("purgeMode", "Gracefully")
@@ -121,9 +129,12 @@ def _default_cluster(new: Object, old: Object | None, now: str, uid: str) -> Obj
         for taint in _objects(at(old, "spec", "taints"))
     }
     for taint in _objects(spec.get("taints")):
-        if taint.get("effect") == "NoExecute" and not taint.get("timeAdded"):
-            # Who writes the list again without times adds nothing to it: what counts from one goes on.
-            taint["timeAdded"] = times.get((taint.get("key"), "NoExecute")) or now
+        if taint.get("timeAdded"):
+            continue
+        # Who writes the list again without times adds nothing to it: what counts from one goes on.
+        added = times.get((taint.get("key"), taint.get("effect")))
+        if added or taint.get("effect") == "NoExecute":
+            taint["timeAdded"] = added or now
     if not spec.get("resourceModels") and old is None:
         spec["resourceModels"] = default_models()
     models = _objects(spec.get("resourceModels"))

@@ -14,6 +14,7 @@ import orjson
 from towline.kube import errors, exits, names
 from towline.kube.autoscaling_validation import validate_cron_autoscaler, validate_federated_autoscaler
 from towline.kube.cells import at, maps, table
+from towline.kube.karmada_defaults import FORMER_PURGE_MODES
 from towline.kube.networking_validation import validate_ingress, validate_multi_cluster_service
 from towline.kube.objects import Object
 from towline.kube.override_validation import validate_override_policy, warn_of_variables
@@ -337,7 +338,20 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
     "ResourceInterpreterWebhookConfiguration": validate_interpreter_webhooks,
 }
 
+
+def _warn_of_policy(new: Object, old: Object | None) -> tuple[str, ...]:
+    """Names that Karmada had once."""
+    modes = {part: at(new, "spec", "failover", part, "purgeMode") for part in ("application", "cluster")}
+    return tuple(
+        f"spec.failover.{part}.purgeMode: {mode} is called {FORMER_PURGE_MODES[mode]} now, and stored so"
+        for part, mode in modes.items()
+        if isinstance(mode, str) and mode in FORMER_PURGE_MODES
+    )
+
+
 WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
+    "PropagationPolicy": _warn_of_policy,
+    "ClusterPropagationPolicy": _warn_of_policy,
     "OverridePolicy": warn_of_variables,
     "ClusterOverridePolicy": warn_of_variables,
     "ClusterTaintPolicy": _warn_of_taint_policy,

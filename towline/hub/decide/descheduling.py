@@ -10,29 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from towline.hub.decide import bindings
+from towline.hub.decide import bindings, lately
 from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.capacity import Stuck
-from towline.hub.decide.conditions import epoch, rfc3339
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.scheduling.request import DYNAMIC, strategy_of
 from towline.kube.objects import (
     Key,
     Object,
-    annotations_of,
     generation_of,
     is_deleting,
     revision_of,
-    with_annotations,
     with_metadata,
 )
 
-DESCHEDULED = "towline.io/descheduled"
-"""On a binding: the clusters that replicas were taken from, and when, as JSON."""
-FULL_SECONDS = 1800.0
-"""How long such a cluster gets no replicas back, and no more are taken from it."""
 INTERVAL_SECONDS = 120.0
 """How often what is stuck is looked at again (Karmada's descheduling-interval)."""
 _BINDINGS_MAX = 100
@@ -63,13 +54,8 @@ def decide(snapshot: Snapshot, key: Key, now: float, stuck: Sequence[Stuck]) -> 
 
 
 def full(binding: Object, now: float) -> frozenset[str]:
-    """The clusters that replicas of this binding were taken from not long ago."""
-    return frozenset(full_until(binding, now))
-
-
-def full_until(binding: Object, now: float) -> dict[str, float]:
-    """The same, with the time until which each of them is full, in epoch seconds."""
-    return {name: at + FULL_SECONDS for name, at in _taken(binding).items() if 0 <= now - at < FULL_SECONDS}
+    """The clusters that replicas of this binding were taken from not long ago: they get none back, and no more are taken."""
+    return frozenset(lately.until(binding, lately.DESCHEDULED, now))
 
 
 def _left(binding: Object, cluster: str, row: Stuck, now: float) -> int | None:
@@ -104,20 +90,6 @@ def _without(binding: Object, cluster: str, left: int, now: float) -> Object:
         for target in binding["spec"]["clusters"]
         if target["name"] != cluster or left
     ]
-    taken = {name: rfc3339(at) for name, at in _taken(binding).items() if now - at < FULL_SECONDS}
-    noted = orjson.dumps({**taken, cluster: rfc3339(now)}, option=orjson.OPT_SORT_KEYS).decode()
     moved = {**binding, "spec": {**binding["spec"], "clusters": targets}}
     moved = with_metadata(moved, generation=generation_of(binding) + 1)
-    return with_fully_applied(with_annotations(moved, {DESCHEDULED: noted}), now)
-
-
-def _taken(binding: Object) -> dict[str, float]:
-    """By cluster, when replicas were taken from it last, in epoch seconds."""
-    noted = annotations_of(binding).get(DESCHEDULED)
-    if noted is None:
-        return {}
-    try:
-        taken = orjson.loads(noted)
-        return {str(name): epoch(at) or 0.0 for name, at in taken.items()}
-    except (orjson.JSONDecodeError, AttributeError, TypeError):
-        return {}
+    return with_fully_applied(lately.noting(moved, lately.DESCHEDULED, [cluster], now), now)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from towline.hub.decide import origins, stopping
+from towline.hub.decide import lately, origins, stopping
 from towline.hub.decide.bindings import desired, observed, targets, with_template
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, stop_after_seconds, tasks_of
 from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
@@ -104,6 +104,7 @@ def decide(
         wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
         due = [departure for departure in due if departure.at_once or departure.cluster not in held]
     plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
+    wakes += [end - now for end in lately.until(binding, lately.FAILED, now).values() if due]
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
 
 
@@ -153,7 +154,9 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     staying = [task for task in tasks_of(standing) if task.get("fromCluster") not in gone]
     spec = {**standing["spec"], "gracefulEvictionTasks": [*staying, *tasks]}
     spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
-    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now)
+    failed = frozenset(lately.until(case.binding, lately.FAILED, case.now) if _failing(leaving) else ())
+    failed -= {target["name"] for target in spec["clusters"]}
+    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, failed=failed)
     outcome = placed.outcome
     if outcome is not None and not outcome.success:
         return Stuck(outcome.message, outcome.waits, outcome.asks)
@@ -181,7 +184,7 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
 
     What is not divided needs as many new copies as old ones leave: otherwise to leave would only delete copies."""
     before, members = targets(case.binding), case.view.members
-    failing = any(departure.reason == APPLICATION_FAILURE for departure in leaving)
+    failing = _failing(leaving)
     for name in sorted(after):
         if after[name] > before.get(name, -1) and (why := _unfit(case, name, failing)):
             return f"its replacement would go to {name}, {why}"
@@ -192,6 +195,10 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
     if divides(case.spec) or len(new) >= len(leaving) or (fewer and new and not staying):
         return None
     return "every other cluster that may have a copy has one already"
+
+
+def _failing(leaving: Iterable[Departure]) -> bool:
+    return any(departure.reason == APPLICATION_FAILURE for departure in leaving)
 
 
 def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
@@ -237,6 +244,8 @@ def _task(case: _Case, departure: Departure) -> Object:
 def _moved(case: _Case, leaving: Sequence[Departure], moved: Moved) -> Plan:
     notes = [("Normal", "Succeed", f"Evict from cluster {d.cluster} succeed.") for d in leaving]
     binding = with_obstacle(moved.binding, BLOCKED, None, case.now)
+    if failed := [departure.cluster for departure in leaving if departure.reason == APPLICATION_FAILURE]:
+        binding = lately.noting(binding, lately.FAILED, failed, case.now)
     events = _told(case, notes)
     for note in moved.events:
         events += with_template(case.snapshot, case.binding, note)
@@ -261,6 +270,8 @@ def _at_rest(case: _Case) -> Plan:
     if silent:
         which = ", ".join(silent)
         message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
+        if not stop_after_seconds(case.spec):
+            message += f"; should it never be back, `towline unjoin {silent[0]} --force` gives it up"
         return _says(case, PURGE_UNCONFIRMED, message)
     free = with_obstacle(case.binding, BLOCKED, None, case.now)
     return NOTHING if free is case.binding else Plan((Put(case.key, free, revision_of(case.binding)),))

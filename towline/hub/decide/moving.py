@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from towline.hub.decide import descheduling, failback
+from towline.hub.decide import failback, lately
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.departures import Departure, by_cluster, departures
 from towline.hub.decide.eviction import BLOCKED
@@ -15,7 +15,7 @@ from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling import View
 from towline.kube.objects import Object
 
-LEAVES, TO_LEAVE, TO_RETURN, FULL = "Leaves", "ToLeave", "ToReturn", "Full"
+LEAVES, TO_LEAVE, TO_RETURN, FULL, FAILED = "Leaves", "ToLeave", "ToReturn", "Full", "Failed"
 """The states of a move."""
 
 Move = dict[str, Any]
@@ -34,12 +34,12 @@ class Holds(NamedTuple):
 
 
 def moves(snapshot: Snapshot, binding: Object, view: View, now: float, holds: Holds) -> list[Move]:
-    """What is on its way first, then what is to leave, what is to return, and where nothing more goes for a while."""
+    """What is on its way first, then what is to leave, what is to return, and where nothing goes for a while."""
     return [
         *(_leaves(binding, task) for task in tasks_of(binding)),
         *_to_leave(binding, view, now, holds),
         *_to_return(snapshot, binding, view, now, holds),
-        *_full(binding, now),
+        *_avoided(binding, now),
     ]
 
 
@@ -131,8 +131,12 @@ def _waits(origin: Origin, at: float, now: float, blocked: Mapping[str, Any] | N
     return f"{left}; only so many return at a time (failback.maxConcurrent), the most urgent first"
 
 
-def _full(binding: Object, now: float) -> Iterator[Move]:
-    for cluster, until in sorted(descheduling.full_until(binding, now).items()):
+def _avoided(binding: Object, now: float) -> Iterator[Move]:
+    for cluster, until in sorted(lately.until(binding, lately.DESCHEDULED, now).items()):
         yield _move(
             cluster, FULL, "replicas found no node there; it gets more only if there is no other place", until
+        )
+    for cluster, until in sorted(lately.until(binding, lately.FAILED, now).items()):
+        yield _move(
+            cluster, FAILED, "the application failed there; it does not fail over to it before", until
         )

@@ -46,8 +46,17 @@ class Placed(NamedTuple):
     outcome: Outcome | None = None
 
 
-def place(key: Key, binding: Object, old: Object | None, view: View, now: float) -> Placed:
-    """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored.
+def place(
+    key: Key,
+    binding: Object,
+    old: Object | None,
+    view: View,
+    now: float,
+    *,
+    failed: frozenset[str] = frozenset(),
+) -> Placed:
+    """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored. `failed`: where it does
+    not go because it failed there.
 
     The targets, their entries in aggregatedStatus and the Scheduled condition belong together in one commit."""
     spec = binding.get("spec") or {}
@@ -61,7 +70,9 @@ def place(key: Key, binding: Object, old: Object | None, view: View, now: float)
         kept = with_generation(_all_observed(binding), old)
         kept = _with_status(kept, schedulerObservedGeneration=generation_of(kept))
         return Placed(kept, [], {"scheduling": "kept"})
-    outcome = _scheduled(request_of(key, binding), descheduling.full(binding, now), view)
+    wish = request_of(key, binding)
+    wish = replace(wish, failed=failed) if failed else wish
+    outcome = _scheduled(wish, descheduling.full(binding, now), view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     if outcome.asks:
         return Placed(binding, [], reasons, outcome)

@@ -28,8 +28,12 @@ def _value(path: str, status: Any) -> str:
         found = jsonpath.find(path, status)
     except jsonpath.PathError as error:
         raise NotPreserved(f"statePreservation cannot read {path}: {error}") from None
-    if not found:
+    if not found or found[0] is None:
         raise NotPreserved(f"statePreservation finds nothing at {path} in its status")
+    if len(found) > 1:
+        raise NotPreserved(
+            f"statePreservation finds {len(found)} values at {path} in its status, and one is wanted"
+        )
     text = found[0] if isinstance(found[0], str) else orjson.dumps(found[0]).decode()
     for wrong in names.validate_label_value(text):
         raise NotPreserved(f"what statePreservation finds at {path} is no label value: {wrong}")

@@ -23,12 +23,20 @@ SUCCEEDED = "TaintClusterSucceed"
 def following_ready(cluster: Object, ready: str | None, now: float) -> Object:
     """`cluster` with the taints that follow from its Ready (Karmada 2.8); the same object when it has them.
 
-    False: not-ready; Unknown: unreachable; True: none of the two; never said: not-ready."""
+    False: not-ready; Unknown: unreachable; True: none of the two; never said: not-ready. One that follows the other is as old as that: it
+    says since when the cluster is not well."""
     wanted = {"True": None, "Unknown": UNREACHABLE}.get(str(ready), NOT_READY)
     wishes: dict[Place, Mapping[str, Any] | None] = dict.fromkeys(OF_HEALTH)
     if wanted is not None:
-        wishes[wanted] = {"key": wanted[0], "effect": wanted[1]}
+        present = [taint["timeAdded"] for taint in of_health(cluster) if taint.get("timeAdded")]
+        since = min(present, default=rfc3339(now))
+        wishes[wanted] = {"key": wanted[0], "effect": wanted[1], "timeAdded": since}
     return with_wishes(cluster, wishes, now)
+
+
+def of_health(cluster: Object) -> list[Mapping[str, Any]]:
+    """Those of its taints that the health controller writes."""
+    return [taint for taint in taints_of(cluster) if place_of(taint) in OF_HEALTH]
 
 
 def with_wishes(cluster: Object, wishes: Mapping[Place, Mapping[str, Any] | None], now: float) -> Object:

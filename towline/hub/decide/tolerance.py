@@ -2,7 +2,7 @@
 
 A cluster is left because of its NoExecute taints, and because it is not ready or not reachable. The latter two are NoSchedule taints; to a
 policy that asks for failover they count as NoExecute since the condition Ready turned, tolerated for five minutes unless it says
-otherwise, as Kubernetes does with nodes.
+otherwise, as Kubernetes does with nodes. One that turns from the one into the other has no more time for it than the longer of the two.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from towline.hub.decide.conditions import condition, epoch, rfc3339
+from towline.hub.decide.taints import of_health
 from towline.kube.names import TAINT_DRAIN, TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.objects import Object
 from towline.kube.taints import Taint, tolerates
@@ -43,6 +44,8 @@ class Trouble(NamedTuple):
     why: str
     lost: bool = False
     """It follows from Ready: nobody can say how copies there do."""
+    unwell_since: float | None = None
+    """Of one that is lost: since when the cluster is not ready or not reachable, whichever it was at first."""
 
 
 def troubles_of(cluster: Object) -> tuple[Trouble, ...]:
@@ -96,15 +99,43 @@ def _troubles(cluster: Object) -> Iterator[Trouble]:
         key, why = _LOST[ready["status"]]
         since = epoch(ready.get("lastTransitionTime"))
         told = f"{why} since {rfc3339(since)}" if since is not None else why
-        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True)
+        times = [at for taint in of_health(cluster) if (at := epoch(taint.get("timeAdded"))) is not None]
+        unwell = min([*times, *([since] if since is not None else [])], default=None)
+        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True, unwell_since=unwell)
 
 
 def _tolerated_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
     """None: for ever, also where nobody knows since when."""
+    if trouble.lost:
+        return _lost_until(trouble, tolerations)
     for toleration in tolerations:
         if tolerates((toleration,), trouble.taint):
-            seconds = toleration.get("tolerationSeconds")
-            return None if seconds is None or trouble.since is None else trouble.since + max(0, int(seconds))
-    if trouble.lost:
-        return None if trouble.since is None else trouble.since + LOST_SECONDS
+            seconds = _seconds_of(toleration)
+            return None if seconds is None or trouble.since is None else trouble.since + seconds
     return trouble.since or 0.0
+
+
+def _lost_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
+    """One that goes to and fro between not ready and not reachable is left as well, once it was either for longer than each is tolerated."""
+    tolerated = {key: _loss_tolerated(key, tolerations) for key in _KEYS_OF_LOSS}
+    seconds = tolerated[trouble.taint.key]
+    if seconds is None or trouble.since is None:
+        return None
+    finite = [each for each in tolerated.values() if each is not None]
+    if len(finite) < len(tolerated) or trouble.unwell_since is None:
+        return trouble.since + seconds
+    return min(trouble.since + seconds, trouble.unwell_since + max(finite))
+
+
+def _loss_tolerated(key: str, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
+    taint = Taint(key, "", "NoExecute")
+    for toleration in tolerations:
+        if tolerates((toleration,), taint):
+            return _seconds_of(toleration)
+    return LOST_SECONDS
+
+
+def _seconds_of(toleration: Mapping[str, Any]) -> float | None:
+    """None: for ever. Less than nothing is nothing."""
+    seconds = toleration.get("tolerationSeconds")
+    return None if seconds is None else max(0.0, float(seconds))
