@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from towline.hub.gateway.session import HubSession
@@ -44,8 +44,10 @@ class Live:
             self._alarm.cancel()
         self._alarm = loop.call_at(at, self._ring, look)
 
-    def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
-        self.session.close(reason, reconnect=reconnect, detached=detached)
+    def close(
+        self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None, gateways: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        self.session.close(reason, reconnect=reconnect, detached=detached, gateways=gateways)
         self.wake.set()
         self.closed()
 
