@@ -46,9 +46,10 @@ UNWELCOME_SECONDS = 60.0
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # A hub that vanished without a word is noticed within ten seconds: another one may be waiting. (The hub allows a ping every 5 s.)
+    # A hub that vanished without a word is noticed within twelve seconds: another one may be waiting. (The hub allows a ping every 5 s.)
     ("grpc.keepalive_time_ms", 6_000),
-    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.keepalive_timeout_ms", 6_000),
+    ("grpc.http2.ping_timeout_ms", 6_000),  # what counts in grpc 1.85; a minute if it is not set
     ("grpc.http2.max_pings_without_data", 0),
     # A window that is fixed, instead of a ping after every message to find out how large it may be.
     ("grpc.http2.bdp_probe", 0),
