@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from towline.agent.connection import next_address
 from towline.agent.identity import Identity
 from towline.agent.renewal import Renewal
 from towline.certs import authority, tokens
@@ -68,3 +69,22 @@ def test_a_token_may_name_several_hubs(hub: str, good: bool) -> None:
     else:
         with pytest.raises(tokens.TokenError):
             tokens.parse(replace(token).encode())
+
+
+@pytest.mark.parametrize(
+    ("last", "asked", "next_one"),
+    [
+        pytest.param("a:1", (), "b:1", id="the one after"),
+        pytest.param("c:1", (), "a:1", id="in turn"),
+        pytest.param("gone:1", (), "a:1", id="the first where the last is not known any more"),
+        pytest.param("a:1", ("c:1",), "c:1", id="where a hub asked it to go"),
+        pytest.param("a:1", ("x:1", "c:1"), "c:1", id="by the address that it knows"),
+        pytest.param("a:1", ("x:1",), "b:1", id="nowhere that it does not know"),
+    ],
+)
+def test_which_hub_is_dialled_next(last: str, asked: tuple[str, ...], next_one: str) -> None:
+    assert next_address(("a:1", "b:1", "c:1"), last, asked) == next_one
+
+
+def test_an_only_hub_is_dialled_again() -> None:
+    assert next_address(("a:1",), "a:1", ()) == "a:1"

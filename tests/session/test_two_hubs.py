@@ -137,3 +137,11 @@ async def test_agents_learn_where_hubs_are_and_that_it_changed(hub: Shared) -> N
         hub.gateway.gateways_changed()
         await until(lambda: len(told(agent)) == 2)
         assert told(agent)[-1] == HubsAt(("this:1", "other:1"))
+
+
+async def test_an_agent_is_asked_to_go_to_a_hub_that_holds_fewer(hub: Shared) -> None:
+    async with agent_of(hub) as agent:
+        await agent.synced()
+        hub.gateway.send_to_another(["member9", "member1"], ("other:1",))
+        await until(lambda: agent.closed)
+        assert agent.closed == Closed("another hub has room for this session", True, ("other:1",))

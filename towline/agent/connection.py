@@ -1,4 +1,4 @@
-"""Keeps one session with a hub: dials its gateways in turn, runs AgentSession on the stream, begins again when it ends.
+"""Keeps one session with a hub: dials the gateways in turn, runs AgentSession on the stream, begins again when it ends.
 
 Whatever happens here, the applier goes on with what is in the desired table.
 """
@@ -46,9 +46,11 @@ UNWELCOME_SECONDS = 60.0
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # A hub that vanished without a word is noticed within half a minute.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A hub that vanished without a word is noticed within twelve seconds: another one may be waiting. (The hub allows a ping every 5 s.)
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_timeout_ms", 6_000),
+    ("grpc.http2.ping_timeout_ms", 6_000),  # what counts in grpc 1.85; a minute if it is not set
+    ("grpc.http2.max_pings_without_data", 0),
     # A window that is fixed, instead of a ping after every message to find out how large it may be.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
@@ -57,6 +59,7 @@ _CHANNEL_OPTIONS = (
     # The channel must not outlive our own retries with pauses of its own.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 _RENEW_SECONDS = 30.0
@@ -123,30 +126,31 @@ class Connection:
     async def run(self, identity: Callable[[], Identity], gateways: Callable[[], Sequence[str]]) -> None:
         """Connect, and again, for ever. `identity()` gives the certificate of the moment, `gateways()` where the hubs are."""
         pause, longest = BACKOFF_SECONDS
-        turn = 0
+        address, failed = gateways()[0], 0
         while True:
-            addresses = gateways()
-            self._address = address = addresses[turn % len(addresses)]
-            turn += 1
+            self._address = address
             closed = await self._once(identity(), address)
+            failed += 1
             if self.state.synced:
-                pause = BACKOFF_SECONDS[0]
+                pause, failed = BACKOFF_SECONDS[0], 0
             self.state = State(sessions=self.state.sessions)
             if self._renewed.is_set():
                 self._renewed.clear()
-                turn -= 1
+                address = next_address(gateways(), address, (address,))
                 continue
+            addresses = gateways()
+            before, address = address, next_address(addresses, address, closed.gateways)
             if not closed.reconnect:
                 self.state.refused = closed.reason
                 force = "" if self._is_detached else "; what it had asked for stays in force"
                 log.warning(
-                    "the hub at %s does not want this cluster any more: %s%s", address, closed.reason, force
+                    "the hub at %s does not want this cluster any more: %s%s", before, closed.reason, force
                 )
                 await self._pause(UNWELCOME_SECONDS)
                 continue
-            log.info("no session with the hub at %s: %s", address, closed.reason)
+            log.info("no session with the hub at %s: %s", before, closed.reason)
             await self._pause(pause)
-            if turn % len(addresses) == 0:
+            if failed and failed % len(addresses) == 0:
                 pause = min(longest, pause * 2)
 
     def send_soon(self) -> None:
@@ -298,6 +302,14 @@ class Connection:
     def _stored(self, session: AgentSession, sequence: int) -> None:
         session.persisted(sequence)
         self._wake.set()
+
+
+def next_address(addresses: Sequence[str], last: str, asked: Sequence[str]) -> str:
+    """Where to dial: where a hub `asked` the agent to go, if it is known; else what comes after the `last`, in turn."""
+    known = [address for address in asked if address in addresses]
+    if known:
+        return known[0]
+    return addresses[(addresses.index(last) + 1) % len(addresses)] if last in addresses else addresses[0]
 
 
 @contextlib.asynccontextmanager

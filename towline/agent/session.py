@@ -51,10 +51,11 @@ class NotCutOff:
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The session is over; the shell ends the stream. `reconnect` False: this cluster is not welcome any more; go on
-    enforcing and try again only rarely, or when told to."""
+    enforcing and try again only rarely, or when told to. `gateways`: of another hub, to which the agent is asked to go."""
 
     reason: str
     reconnect: bool
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ class AgentSession:
             if kind == "welcome":
                 self._welcomed(frame.welcome, now)
             elif kind == "go_away":
-                self.closed = Closed(frame.go_away.reason, frame.go_away.reconnect)
+                said = frame.go_away
+                self.closed = Closed(said.reason, said.reconnect, tuple(said.gateways)[:_HUBS_MAX])
                 effects += self._detached(frame.go_away)
             elif self._welcome is None:
                 self.closed = Closed("the hub's first frame was not a Welcome", True)

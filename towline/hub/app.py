@@ -53,6 +53,7 @@ from towline.hub.members import Members
 from towline.hub.peers import Peer, Peers
 from towline.hub.routes import fleet_of, routes
 from towline.hub.shared_keys import SharedKeys, shared
+from towline.hub.sharing import Sharing
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Store, Unavailable
@@ -157,8 +158,14 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         await gateway.start(config.gateway_address)
         stack.push_async_callback(gateway.stop)
         trust.tell(gateway.certificates_changed)
-        look = _whereabouts(cache, me, peers, fleet, works, gateway, stack)
-        peers.tell(look, gateway.gateways_changed, leading.look)
+        found = _whereabouts(cache, me, peers, fleet, works, gateway)
+        stack.callback(found.stop)
+        peers.tell(partial(_look, peers, found, gateway), gateway.gateways_changed, leading.look)
+        sharing = Sharing(
+            living=lambda: {name: peer.gateways for name, peer in peers.roll.living.items()}, here=lambda: gateway.connected,
+            elsewhere=lambda: found.elsewhere, send=gateway.send_to_another, elapsed=time.monotonic,
+        )  # fmt: skip
+        background.append(tasks.create_task(_vital("sharing", sharing.run()), name="sharing"))
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
@@ -224,9 +231,9 @@ async def _trusted(config: HubConfig, me: str, cache: Cache, audit: AuditLog) ->
 
 
 def _whereabouts(
-    cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway, stack: contextlib.AsyncExitStack
-) -> Callable[[], None]:  # fmt: skip
-    """Follows which sessions other hubs hold; answers what to call when hubs came or died, or this one is cut off."""
+    cache: Cache, me: str, peers: Peers, fleet: Fleet, works: WorkTable, gateway: Gateway
+) -> Whereabouts:
+    """Follows which sessions other hubs hold."""
 
     def moved(cluster: str, there: bool) -> None:
         fleet.at_another_hub(cluster, there, time.time())
@@ -234,15 +241,16 @@ def _whereabouts(
             works.forget_reports(cluster)
             gateway.moved(cluster)
 
-    def look() -> None:
-        if peers.is_cut_off:
-            gateway.cut_off()
-        found.look()
-
     found = Whereabouts(cache, me, peers.roll.lives, moved)
     found.start()
-    stack.callback(found.stop)
-    return look
+    return found
+
+
+def _look(peers: Peers, found: Whereabouts, gateway: Gateway) -> None:
+    """Hubs came or died, or this one is cut off or back."""
+    if peers.is_cut_off:
+        gateway.cut_off()
+    found.look()
 
 
 def _shares_its_store(config: HubConfig) -> bool:

@@ -75,6 +75,11 @@ class Roll:
         return frozenset(filter(self.lives, self._seen))
 
     @property
+    def living(self) -> dict[str, Peer]:
+        """Their rows."""
+        return {name: peer for name, (peer, _) in self._seen.items() if self.lives(name)}
+
+    @property
     def is_alone(self) -> bool:
         """Nobody else has a row, so nobody needs to know whether this hub lives."""
         return not self._seen

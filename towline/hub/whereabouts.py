@@ -27,7 +27,7 @@ class Whereabouts:
         self._me = me
         self._lives = lives
         self._moved = moved
-        self._elsewhere: dict[str, str] = {}
+        self.elsewhere: dict[str, str] = {}
         """The other hub by cluster, as the rows say it."""
         self._told: set[str] = set()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -42,7 +42,7 @@ class Whereabouts:
 
     def look(self) -> None:
         """A hub came or died."""
-        for cluster in list(self._elsewhere):
+        for cluster in list(self.elsewhere):
             self._tell(cluster)
 
     def _rows_changed(self, revision: int, events: Sequence[Any]) -> None:
@@ -53,13 +53,13 @@ class Whereabouts:
     def _row(self, cluster: str, entry: Entry | None) -> None:
         agent = agent_of(entry.object["spec"]) if entry is not None else None
         if agent is not None and agent.connected and agent.hub != self._me:
-            self._elsewhere[cluster] = agent.hub
+            self.elsewhere[cluster] = agent.hub
         else:
-            self._elsewhere.pop(cluster, None)
+            self.elsewhere.pop(cluster, None)
         self._tell(cluster)
 
     def _tell(self, cluster: str) -> None:
-        hub = self._elsewhere.get(cluster)
+        hub = self.elsewhere.get(cluster)
         there = hub is not None and self._lives(hub)
         if there != (cluster in self._told):
             (self._told.add if there else self._told.discard)(cluster)

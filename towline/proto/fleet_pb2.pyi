@@ -463,7 +463,7 @@ Global___Trust: _TypeAlias = Trust  # noqa: Y015
 @_typing.final
 class Hubs(_message.Message):
     """Where the agent reaches the hubs on this store, HOST:PORT, the sender first; at most 16. Sent in every exchange and whenever it changes.
-    The agent keeps the last one, durably, and dials them in turn when a session ends. One that its user told where to dial keeps to that.
+    The agent keeps the last one, durably, and when a session ends dials the one after that which it was at, in turn. One that its user told where to dial keeps to that.
 
     An agent may go from one hub to another at any time: a hub welcomes it only when it has seen all that was committed to
     the store before the agent dialled, so what it sends is never older than what the agent was told elsewhere. The epoch is the
@@ -1379,15 +1379,21 @@ Global___Heard: _TypeAlias = Heard  # noqa: Y015
 
 @_typing.final
 class GoAway(_message.Message):
-    """The hub ends the session; its last frame. `reconnect` false means: this cluster is no longer welcome (detached or revoked)."""
+    """The hub ends the session; its last frame. `reconnect` false means: this cluster is no longer welcome (detached or revoked).
+    With `gateways` it asks the agent to go to another hub, which lives and holds fewer sessions than its share: the agent dials the first of
+    these that it knows from Hubs (or its user), and takes them in turn as always if it is not let in there. One that comes back is not asked again for an hour.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     RECONNECT_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
     DETACHED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     reconnect: _builtins.bool
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def detached(self) -> Global___Detached:
         """only with `reconnect` false; without it the agent goes on enforcing"""
@@ -1397,11 +1403,12 @@ class GoAway(_message.Message):
         *,
         reason: _builtins.str = ...,
         reconnect: _builtins.bool = ...,
+        gateways: _abc.Iterable[_builtins.str] | None = ...,
         detached: Global___Detached | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached", "reason", b"reason", "reconnect", b"reconnect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached", "gateways", b"gateways", "reason", b"reason", "reconnect", b"reconnect"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from towline.hub.gateway.session import HubSession
@@ -49,8 +49,10 @@ class Live:
         seconds = max(at - now(), _ALARM_SECONDS_MIN)
         self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring, look)
 
-    def close(self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None) -> None:
-        self.session.close(reason, reconnect=reconnect, detached=detached)
+    def close(
+        self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None, gateways: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        self.session.close(reason, reconnect=reconnect, detached=detached, gateways=gateways)
         self.wake.set()
         self.closed()
 

@@ -7,7 +7,7 @@ alone says. Sessions share nothing but the table of Works: every one has its own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, KeysView, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -126,9 +126,9 @@ class Gateway:
             await self._server.stop(GOODBYE_SECONDS)
 
     @property
-    def connected(self) -> frozenset[str]:
-        """Clusters with a live session."""
-        return frozenset(self._live)
+    def connected(self) -> KeysView[str]:
+        """Clusters with a live session, in the order in which they came."""
+        return self._live.keys()
 
     # --- changes in the hub --------------------------------------------------------------------------------------
 
@@ -201,6 +201,13 @@ class Gateway:
         live = self._live.get(cluster)
         if live is not None:
             live.close("the agent opened a newer session with another hub")
+
+    def send_to_another(self, clusters: Iterable[str], gateways: Sequence[str]) -> None:
+        """Another hub holds fewer sessions than its share."""
+        for cluster in clusters:
+            live = self._live.get(cluster)
+            if live is not None:
+                live.close("another hub has room for this session", gateways=gateways)
 
     def certificates_changed(self) -> None:
         """Authorities came or went: agents are told, and who stands on one that went has to leave."""

@@ -174,14 +174,15 @@ class HubSession:
             self._ask_inventory()
 
     def close(
-        self, reason: str, *, reconnect: bool = True, violation: bool = False, detached: fleet.Detached | None = None
+        self, reason: str, *, reconnect: bool = True, violation: bool = False, detached: fleet.Detached | None = None,
+        gateways: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """End the session: the next batch is a GoAway."""
+        """End the session: the next batch is a GoAway. `gateways`: of a hub that has room for it."""
         if self.closed is not None:
             return
         self.closed = Close(reason, reconnect, violation)
         self._effects.append(self.closed)
-        go_away = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached)
+        go_away = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached, gateways=gateways)
         self._control = [fleet.HubFrame(go_away=go_away)]
 
     def take_effects(self) -> list[Effect]:

@@ -61,6 +61,7 @@ _CHANNEL_OPTIONS = (
         10_000,
     ),  # etcd cuts off who pings more often than every 5 s, or without a call
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # what counts in grpc 1.85; a minute if it is not set
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
 )
