@@ -195,7 +195,13 @@ def test_a_limited_agent_writes_nothing_else(scope: Scope) -> None:
         writes = set(rule["verbs"]) & {"create", "patch", "delete", "*", "update"}
         if not writes:
             continue
-        if namespace == "towline-system":
+        if rule.get("resourceNames") and "rbac.authorization.k8s.io" in rule["apiGroups"]:
+            assert (rule["verbs"], rule["resourceNames"]) == (["patch"], ["towline-agent"]), (
+                "its own, to remove itself"
+            )
+        elif rule.get("resourceNames") == ["towline-system"]:
+            assert (rule["resources"], rule["verbs"]) == (["namespaces"], ["get", "delete"])
+        elif namespace == "towline-system":
             assert (rule["resources"], rule["resourceNames"]) == (["secrets"], ["towline-agent"])
         elif scope.namespaces:
             assert namespace in scope.namespaces
@@ -242,6 +248,7 @@ def test_join_prints_the_limits_twice(hub: Hub, tmp_path: Path) -> None:
     assert [(r["apiGroups"], r["resources"]) for r in roles[0]["rules"]] == [
         (["apps"], ["deployments"]),
         (["example.com"], ["widgets"]),
+        (["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),  # its own, to remove itself
     ]
     args = objects[-1]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--allow-kind=widgets.example.com" in args and "--allow-namespace=team-b" in args
