@@ -50,6 +50,7 @@ def test_columns_are_as_wide_as_they_need() -> None:
             ("m1", "Unknown (ClusterStatusUnknown)", "no", "5m ago", "6d left", "1.2.3", "v1.32.1"),
             id="lost",
         ),
+        pytest.param({"leaving": True}, ("m1", "True, leaving", "yes", "now", "6d left", "1.2.3", "v1.32.1"), id="leaving"),
         pytest.param({"revoked": True}, ("m1", "True", "yes", "now", "revoked", "1.2.3", "v1.32.1"), id="revoked"),
         pytest.param({"trusted": False}, ("m1", "True", "yes", "now", "of an old authority", "1.2.3", "v1.32.1"), id="old"),
         pytest.param({"certificateEnds": NOW - 1}, ("m1", "True", "yes", "now", "expired", "1.2.3", "v1.32.1"), id="expired"),
