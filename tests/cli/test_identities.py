@@ -146,8 +146,10 @@ def test_who_would_lock_himself_out_is_told_before(
     client = Client("https://hub", ssl.create_default_context())
     client.authority_pem = b"".join(both[name].bundle_pem for name in trusted)
     client.certificate_pem = both[signed].issue_admin(NOW).certificate_pem if signed else b""
-    assert ca._outlasts(client, {"incoming": incoming}) is is_good
-    assert ca._outlasts(client, {}), "no rotation: the hub says so"
+    assert ca._outlasts(client, {"stage": "Renewing", "incoming": incoming}) is is_good
+    assert ca._outlasts(client, {"stage": "Spreading", "incoming": incoming}), (
+        "the hub says what it waits for"
+    )
 
     hub.answer = (200, {"stage": "Renewing", "incoming": incoming})
     result = run("ca", "rotate", "--finish", "--kubeconfig", str(hub.kubeconfig))

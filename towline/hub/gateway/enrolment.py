@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 CLUSTER_API_VERSION = "cluster.karmada.io/v1alpha1"
 TTL_SECONDS_MAX = 7 * 24 * 3600
 _TEXT_LENGTH_MAX = 16 * 1024
-_USED_TWICE = "the join token of cluster {} was used already; make a new one with `towline join`"
+_USED_TWICE = "the join token of cluster {} was used already"
 
 
 TOKENS = ("towline.io", "jointokens")
@@ -302,7 +302,7 @@ class Enrolment:
             raise Refusal(
                 401,
                 "Expired",
-                f"the join token of cluster {name} has expired; make a new one with `towline join`",
+                f"the join token of cluster {name} has expired",
             )
         return row
 
