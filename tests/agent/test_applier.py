@@ -177,7 +177,7 @@ async def test_a_foreign_object_is_a_conflict_until_it_may_be_taken(user: User, 
         assert report.message == (
             "Failed to apply all manifests (0/1): resource(kind=ConfigMap, default/front) already exists in the cluster "
             "member1 and the work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this "
-            "resource"
+            "resource (spec.conflictResolution: Overwrite of its policy takes it over)"
         )
         assert (await user.get(FRONT))["data"] == {"mine": "1"}
         agent.want("front", config_map("front"), conflict=fleet.OVERWRITE)

@@ -114,7 +114,8 @@ def test_a_rival_that_is_held_here_keeps_its_object() -> None:
 def test_the_conflict_is_told_in_karmadas_words() -> None:
     assert decide(seen(owner=None, uid="f")).message == (
         "resource(kind=Deployment, shop/front) already exists in the cluster member1 and the "
-        "work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this resource"
+        "work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this resource "
+        "(spec.conflictResolution: Overwrite of its policy takes it over)"
     )
     assert "karmada-es-member1/front-99999" in decide(seen(owner=OTHER_WORK)).message
 

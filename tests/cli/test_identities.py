@@ -50,6 +50,7 @@ def test_columns_are_as_wide_as_they_need() -> None:
             ("m1", "Unknown (ClusterStatusUnknown)", "no", "5m ago", "6d left", "1.2.3", "v1.32.1"),
             id="lost",
         ),
+        pytest.param({"leaving": True}, ("m1", "True, leaving", "yes", "now", "6d left", "1.2.3", "v1.32.1"), id="leaving"),
         pytest.param({"revoked": True}, ("m1", "True", "yes", "now", "revoked", "1.2.3", "v1.32.1"), id="revoked"),
         pytest.param({"trusted": False}, ("m1", "True", "yes", "now", "of an old authority", "1.2.3", "v1.32.1"), id="old"),
         pytest.param({"certificateEnds": NOW - 1}, ("m1", "True", "yes", "now", "expired", "1.2.3", "v1.32.1"), id="expired"),
@@ -145,8 +146,10 @@ def test_who_would_lock_himself_out_is_told_before(
     client = Client("https://hub", ssl.create_default_context())
     client.authority_pem = b"".join(both[name].bundle_pem for name in trusted)
     client.certificate_pem = both[signed].issue_admin(NOW).certificate_pem if signed else b""
-    assert ca._outlasts(client, {"incoming": incoming}) is is_good
-    assert ca._outlasts(client, {}), "no rotation: the hub says so"
+    assert ca._outlasts(client, {"stage": "Renewing", "incoming": incoming}) is is_good
+    assert ca._outlasts(client, {"stage": "Spreading", "incoming": incoming}), (
+        "the hub says what it waits for"
+    )
 
     hub.answer = (200, {"stage": "Renewing", "incoming": incoming})
     result = run("ca", "rotate", "--finish", "--kubeconfig", str(hub.kubeconfig))
@@ -195,7 +198,13 @@ def test_a_limited_agent_writes_nothing_else(scope: Scope) -> None:
         writes = set(rule["verbs"]) & {"create", "patch", "delete", "*", "update"}
         if not writes:
             continue
-        if namespace == "towline-system":
+        if rule.get("resourceNames") and "rbac.authorization.k8s.io" in rule["apiGroups"]:
+            assert (rule["verbs"], rule["resourceNames"]) == (["patch"], ["towline-agent"]), (
+                "its own, to remove itself"
+            )
+        elif rule.get("resourceNames") == ["towline-system"]:
+            assert (rule["resources"], rule["verbs"]) == (["namespaces"], ["get", "delete"])
+        elif namespace == "towline-system":
             assert (rule["resources"], rule["resourceNames"]) == (["secrets"], ["towline-agent"])
         elif scope.namespaces:
             assert namespace in scope.namespaces
@@ -242,6 +251,7 @@ def test_join_prints_the_limits_twice(hub: Hub, tmp_path: Path) -> None:
     assert [(r["apiGroups"], r["resources"]) for r in roles[0]["rules"]] == [
         (["apps"], ["deployments"]),
         (["example.com"], ["widgets"]),
+        (["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),  # its own, to remove itself
     ]
     args = objects[-1]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--allow-kind=widgets.example.com" in args and "--allow-namespace=team-b" in args

@@ -173,6 +173,35 @@ async def test_a_namespaces_report_is_known_without_being_stored() -> None:
         assert hub.cache.revision == revision
 
 
+async def test_whether_a_namespace_is_applied_is_shown() -> None:
+    """By its Work, beside everybody else's: nothing else could tell. A refusal goes with the Work, or with a better report."""
+    key = Key("work.karmada.io", "works", "karmada-es-m1", SPACE)
+
+    def applied(hub: Hub) -> tuple[str, str] | None:
+        entry = hub.view.get(key)
+        assert entry is not None
+        rows = [row for row in entry.object["status"]["conditions"] if row["type"] == "Applied"]
+        return (rows[0]["status"], rows[0]["message"]) if rows else None
+
+    async with running() as hub:
+        await placed(hub)
+        assert applied(hub) is None
+        seen = hub.view.revision
+        hub.say("m1", SPACE, Phase.FAILED, "this agent does not allow it")
+        assert applied(hub) == ("False", "this agent does not allow it")
+        assert hub.view.revision > seen, "watchers see it"
+        await hub.put(namespace("shop", {"new": "label"}))
+        assert applied(hub) == ("False", "this agent does not allow it"), "until the agent says otherwise"
+        hub.say("m1", SPACE)
+        assert applied(hub) == ("True", "Manifest has been successfully applied")
+        hub.say("m1", SPACE, Phase.FAILED, "no")
+        await hub.delete(Key("cluster.karmada.io", "clusters", "", "m1"))
+        await hub.settle()
+        hub.obey("m1")
+        await hub.settle()
+        assert not hub.works._refusals
+
+
 async def test_a_namespace_that_must_not_spread_any_more_stays_where_it_is() -> None:
     async with running() as hub:
         await placed(hub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import yaml
 
 from tests.e2e.harness import TOWLINE, Fleet, Process, eventually, free_port, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
+from towline.agent.exit import remove_agent
+from towline.agent.kubernetes import Member
 
 pytestmark = pytest.mark.e2e
 
@@ -150,6 +153,35 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
         assert all("cannot be counted" in line for line in refusals), (
             refusals
         )  # its room is all that it cannot tell
+        asyncio.run(removes_itself(fleet))
+
+
+async def removes_itself(fleet: Fleet) -> None:
+    """What the agent does in a pod after `towline unjoin --remove-agent`, with the rights of its ServiceAccount."""
+
+    async def never(seconds: float) -> None:
+        raise AssertionError("it must not wait")
+
+    member = Member(fleet.folder / "limited.kubeconfig", "", 10.0)
+    await member.open()
+    try:
+        await remove_agent(member, "towline-system", ["team-a"], never)
+    finally:
+        await member.close()
+    ours = fleet.members["member1"]
+    home = ours.get("/api/v1/namespaces/towline-system")
+    assert home is not None and home["metadata"].get("deletionTimestamp"), "this agent may not remove itself"
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    for path in (
+        "clusterroles",
+        "clusterrolebindings",
+        "namespaces/team-a/roles",
+        "namespaces/team-a/rolebindings",
+    ):
+        left = ours.get(f"{rbac}/{path}/towline-agent")
+        assert left is not None
+        owners = left["metadata"].get("ownerReferences") or ()
+        assert [o["uid"] for o in owners] == [home["metadata"]["uid"]], path
 
 
 def start_limited(fleet: Fleet, printed: list[dict[str, Any]]) -> Process:

@@ -413,7 +413,8 @@ async def test_a_message_that_is_too_large_ends_the_session(hub: Hub) -> None:
 # --- the end of sessions -----------------------------------------------------------------------------------------
 
 
-async def test_revocation_closes_the_live_session(hub: Hub) -> None:
+async def test_revocation_closes_the_live_session(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "towline.hub.gateway.server")
     cluster = hub.clusters.get("member1")
     assert cluster is not None
     async with agent_of(hub) as agent, agent_of(hub, "member2") as other:
@@ -425,6 +426,11 @@ async def test_revocation_closes_the_live_session(hub: Hub) -> None:
         assert code == DENIED and "were revoked" in details and time.monotonic() - began < 1
         assert agent.closed is not None and not agent.closed.reconnect
         assert hub.gateway.connected == {"member2"}
+        told = [line for line in caplog.messages if "member1" in line]
+        assert told[0] == "a session of cluster member1 begins"
+        assert told[1].startswith(
+            "the session of cluster member1 ends: the certificates of cluster member1 were revoked"
+        )
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
         assert (await code_of(channel.stream_stream(SESSION)()))[0] == DENIED
         csr = fleet.RenewRequest(csr_pem=authority.request_pem(authority.new_key()))
@@ -490,7 +496,7 @@ async def test_a_newer_session_that_says_nothing_hides_no_end(hub: Hub) -> None:
 
 async def test_a_session_ends_with_its_certificate(hub: Hub) -> None:
     """By its own alarm: nobody looks."""
-    hub.skew = authority.AGENT_DAYS * 86_400 - 0.3
+    hub.skew = authority.AGENT_SECONDS - 0.3
     async with agent_of(hub) as agent:
         await until(lambda: agent.closed)
         assert agent.closed == Closed("the agent's certificate has ended", True)

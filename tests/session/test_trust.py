@@ -378,4 +378,9 @@ def test_what_is_shown_of_a_cluster(
     agent: Any, generation: int, connected: bool, heard: float, says: Object
 ) -> None:
     told = described(CLUSTER, agent, generation, connected=connected, heard=heard, now=100.0)
-    assert says.items() <= told.items()
+    assert says.items() <= told.items() and told["leaving"] is False
+
+
+def test_who_is_leaving_is_shown() -> None:
+    leaving = {**CLUSTER, "metadata": {**CLUSTER["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert described(leaving, AGENT, 0, connected=True, heard=0.0, now=100.0)["leaving"] is True

@@ -296,7 +296,8 @@ async def _identity(config: AgentConfig, member: Member, secret: str) -> Identit
         return await _enrolled_anew(config, member, secret, known, token)
     pending = identities.pending(known, token, uid)
     await _save(config, member, secret, pending)
-    enrolled = await _patiently("the hub", lambda: identities.enrol(pending, token), (HubUnreachable,))
+    where = "the hub (the join token says where it is, as `towline hub --advertise` had it)"
+    enrolled = await _patiently(where, lambda: identities.enrol(pending, token), (HubUnreachable,))
     await _save(config, member, secret, enrolled)
     log.info("enrolled as cluster %s", enrolled.cluster)
     return enrolled

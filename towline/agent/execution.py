@@ -335,7 +335,8 @@ def _foreign(
         )
     return Conflict(
         f"resource(kind={ref.kind}, {where}) already exists in the cluster {cluster} and the "
-        "work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this resource"
+        "work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this resource "
+        "(spec.conflictResolution: Overwrite of its policy takes it over)"
     )
 
 

@@ -57,12 +57,12 @@ def rotate(kubeconfig: Path | None, finish: bool, force: bool) -> None:
 
 
 def _outlasts(client: Client, known: Any) -> bool:
-    """Whether the kubeconfig in use is good without the old authority."""
+    """Whether the kubeconfig in use is good without the old authority, or there is no better one yet."""
     from towline.certs.authority import bundle_of, issuer_of
 
-    incoming = known.get("incoming")
-    if incoming is None:
+    if known["stage"] != "Renewing":
         return True
+    incoming = known["incoming"]
     if client.authority_pem and incoming["fingerprint"] not in bundle_of(client.authority_pem):
         return False
     return not client.certificate_pem or issuer_of(client.certificate_pem) == incoming["keyID"]

@@ -41,6 +41,7 @@ def row(item: Any, now: float) -> tuple[str, ...]:
     ready = item["ready"] or "-"
     if ready not in ("True", "-") and item["reason"]:
         ready = f"{ready} ({item['reason']})"
+    ready += ", leaving" if item.get("leaving") else ""
     contact = item["lastContact"]
     heard = "now" if item["connected"] else f"{age(now - contact)} ago" if contact else "never"
     return (

@@ -76,10 +76,18 @@ def _looks(scope: Scope) -> list[Object]:
     rules = [
         {"nonResourceURLs": [*_PATHS], "verbs": ["get"]},
         _rule("", ["namespaces"], ["get"], ["kube-system"]),  # its uid is the cluster's
+        *_removes_itself(),
     ]
     if not scope.namespaces:
         rules.append(_rule("", [*_COUNTED], ["list", "watch"]))
     return rules
+
+
+def _removes_itself() -> list[Object]:
+    """`towline unjoin --remove-agent`: it gives what is outside of its namespace to that as owner, and deletes it. (Patching its own
+    roles gives it no rights: nobody may grant what they do not hold.)"""
+    roles = _rule(_RBAC_GROUP, ["clusterroles", "clusterrolebindings"], ["patch"], [AGENT])
+    return [_rule("", ["namespaces"], ["get", "delete"], [NAMESPACE]), roles]
 
 
 def _everywhere(scope: Scope) -> list[Object]:
@@ -93,6 +101,8 @@ def _in_namespace(scope: Scope, namespace: str) -> list[Object]:
     rules = _rules([kind for kind in scope.kinds if kind.namespaced])
     if not scope.kinds:
         rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": [*_WRITES]}]
+    elif rules:
+        rules.append(_rule(_RBAC_GROUP, ["roles", "rolebindings"], ["patch"], [AGENT]))
     # Without our label: it is the owner's, and stays when the agent goes.
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     return [space, *(_granted(rules, namespace) if rules else [])]

@@ -17,7 +17,7 @@ from towline.hub.gateway.surroundings import Shown
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Conflict, Unavailable, Write
 from towline.hub.store.works import CLUSTERS
-from towline.kube.objects import Key, Object, encode, name_of, uid_of
+from towline.kube.objects import Key, Object, encode, is_deleting, name_of, uid_of
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ def described(
         "name": name_of(cluster),
         "ready": ready.get("status") or "",
         "reason": ready.get("reason") or "",
+        "leaving": is_deleting(cluster),
         "connected": connected,
         "hub": agent.hub if agent is not None else "",
         "lastContact": contact,

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -36,10 +37,12 @@ from towline.hub.store.contract import Conflict, Unavailable, Write
 from towline.kube import names
 from towline.kube.objects import Key, Object, encode, is_deleting, name_of, uid_of
 
+log = logging.getLogger(__name__)
+
 CLUSTER_API_VERSION = "cluster.karmada.io/v1alpha1"
 TTL_SECONDS_MAX = 7 * 24 * 3600
 _TEXT_LENGTH_MAX = 16 * 1024
-_USED_TWICE = "the join token of cluster {} was used already; make a new one with `towline join`"
+_USED_TWICE = "the join token of cluster {} was used already"
 
 
 TOKENS = ("towline.io", "jointokens")
@@ -278,6 +281,7 @@ class Enrolment:
             raise Refusal(401, "Unauthorized", f"the join token of cluster {name} was revoked just now")
         identity = AgentIdentity(name, uid_of(cluster), generation_of(self.store, cluster))
         certificate = self.authority.issue_agent(identity, public_key, self.now())
+        log.info("cluster %s is enrolled", name)
         return Answer(
             200,
             {
@@ -298,7 +302,7 @@ class Enrolment:
             raise Refusal(
                 401,
                 "Expired",
-                f"the join token of cluster {name} has expired; make a new one with `towline join`",
+                f"the join token of cluster {name} has expired",
             )
         return row
 

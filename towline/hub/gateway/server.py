@@ -7,6 +7,7 @@ alone says. Sessions share nothing but the table of Works: every one has its own
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable, KeysView, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -57,6 +58,8 @@ from towline.proto import fleet_pb2 as fleet
 CLUSTERS = ("cluster.karmada.io", "clusters")
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A larger message of an agent ends its session, and is audited."""
+log = logging.getLogger(__name__)
+
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
 """What gRPC takes in at all. Beyond it the stream ends before we see anything of the message."""
 _REVOKED = "the certificates of cluster {} were revoked; join it again with a new token, from `towline join`"
@@ -377,6 +380,7 @@ class Gateway:
         self._say_whom_to_trust(live)
         live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
         self._metrics.sessions.set(len(self._live))
+        log.info("a session of cluster %s begins", name)
         return live
 
     def _leave(self, live: Live) -> None:
@@ -384,6 +388,8 @@ class Gateway:
         if newer is live:
             del self._live[live.cluster]
             self._metrics.sessions.set(len(self._live))
+            why = live.session.closed.reason if live.session.closed else "its agent hung up"
+            log.info("the session of cluster %s ends: %s", live.cluster, why)
         elif newer is not None and newer.session.hello is not None:
             return  # the cluster is connected
         self._given.answers.disconnected(live.cluster)

@@ -81,6 +81,8 @@ class WorkTable:
         """(cluster, namespace): the member holds it, so it stays wanted there (namespace sync `needed`)."""
         self._let_go: set[tuple[str, str]] = set()
         """(cluster, uid of the hub Namespace): the member reported that it holds it no more."""
+        self._refusals: dict[tuple[str, str], WorkReport] = {}
+        """What agents say of namespaces that they could not apply."""
         self._changed: dict[tuple[str, str], Record | None] = {}
         """What this recomputation changed, and how it was before."""
         self._subscribers: dict[object, Subscriber] = {}
@@ -131,8 +133,8 @@ class WorkTable:
         return {cluster: blocked for cluster, blocked in found.items() if blocked is not None}
 
     def pending_report(self, cluster: str, name: str) -> WorkReport | None:
-        """The report on one Work that is not stored yet."""
-        return self._reports.get((cluster, name))
+        """The report on one Work that is not stored yet, or never is: of a namespace that could not be applied."""
+        return self._reports.get((cluster, name)) or self._refusals.get((cluster, name))
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(cluster, names)` after each recomputation that changed these Works (also their report_hash);
@@ -410,11 +412,12 @@ class WorkTable:
             self._sticky.discard((cluster, record.owner.name))
             self._put(cluster, record.work.name, record.owner, None)
             return
-        digest = works.hash_when_stored(report)
+        digest, at = works.hash_when_stored(report), (cluster, record.work.name)
         if digest != record.work.report_hash:
-            self._put(
-                cluster, record.work.name, record.owner, dataclasses.replace(record.work, report_hash=digest)
-            )
+            self._refusals.pop(at, None)
+            if report.phase == Phase.FAILED:
+                self._refusals[at] = report
+            self._put(*at, record.owner, dataclasses.replace(record.work, report_hash=digest))
 
     # --- keeping ---------------------------------------------------------------------------------------------
 
@@ -454,6 +457,7 @@ class WorkTable:
             del self._clusters[cluster][name]
             self._owned[owner].pop(at, None)
             self._reports.pop(at, None)
+            self._refusals.pop(at, None)
         else:
             self._records[at] = Record(owner, work, self.revision)
             self._clusters.setdefault(cluster, {})[name] = work

@@ -18,7 +18,7 @@ from towline.hub.decide.userworks import APPLIED_MESSAGE, DISPATCHING, SUSPENDED
 from towline.hub.decide.wire import Phase, WireWork, WorkReport
 from towline.hub.decide.works import owner_annotations
 from towline.hub.store.cache import Cache, Entry, Gone, Ring, Watch, WatchEvent
-from towline.hub.store.works import WORKS, Record, WorkTable
+from towline.hub.store.works import NAMESPACES, WORKS, Record, WorkTable
 from towline.kube import names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Meta, Object, decode, labels_of, read_meta, uid_of
@@ -167,6 +167,8 @@ class _Making:
             state = orjson.loads(first.status) if first and first.status else None
             health = first.health if first else None
             return applied, self.report.message, self._manifest_statuses(health, state) if applied else []
+        if self.owner_key[:2] == NAMESPACES and self.work.report_hash:
+            return True, "", []  # of namespaces only refusals are kept
         cluster = names.cluster_of_execution_namespace(key.namespace) or ""
         entry = next((e for e in self.entries if e.get("clusterName") == cluster), None)
         if entry is None or "applied" not in entry:
