@@ -53,7 +53,14 @@ async def run(folder: Path, address: str, nodes: int, pods: int, changes: int) -
     kinds = KindTable.of(builtin.kinds())
     store = MemoryStore(commits_max=500)
     await store.open()
-    cache = Cache(store, kinds, window_events=WINDOW_EVENTS, window_bytes=WINDOW_BYTES, parsed_objects=1024, owners=False)
+    cache = Cache(
+        store,
+        kinds,
+        window_events=WINDOW_EVENTS,
+        window_bytes=WINDOW_BYTES,
+        parsed_objects=1024,
+        owners=False,
+    )
     started = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(cache.run(started))
