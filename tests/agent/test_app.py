@@ -18,15 +18,18 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.agent.member import SECONDS, User, config_map_ref
+from tests.agent.member import SECONDS, User, config_map, config_map_ref, ref_of
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
 from towline.agent import app, enrolment, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
+from towline.agent.desired import Ref
 from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
 from towline.certs.rotation import Authorities
+from towline.cli.manifests import agent_manifests
+from towline.cli.scope import NAMESPACE, Resource, Scope
 from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
@@ -215,6 +218,36 @@ async def test_an_agent_that_comes_back_after_its_cluster_left_removes_what_it_h
     assert await user.get(config_map_ref("one")) is None
     kept = await user.get(config_map_ref("kept"))
     assert kept is not None and "karmada.io/managed" not in (kept["metadata"].get("labels") or {})
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope(), Scope(("shop",), (Resource("configmaps"),))], ids=["cluster", "one namespace"]
+)
+async def test_a_pod_that_is_asked_to_removes_all_that_join_installed(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, scope: Scope
+) -> None:
+    monkeypatch.setattr(app, "_pods_namespace", lambda config: NAMESPACE)
+    printed = agent_manifests("token", scope=scope)
+    for obj in printed:
+        await user.apply(obj, "kubectl")
+    config = replace(config, allow_namespaces=scope.namespaces)
+    space = scope.namespaces[0] if scope.namespaces else "default"
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)) as task:
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            hub.table.put(
+                "member1", work("one", manifests=[orjson.dumps(config_map("one", namespace=space))])
+            )
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            hub.leave(config, remove_agent=True)
+            async with asyncio.timeout(SECONDS):
+                while any(
+                    [await user.get(ref_of(obj)) for obj in printed if obj["metadata"]["name"] != "shop"]
+                ):
+                    await asyncio.sleep(0.02)
+            assert await user.get(config_map_ref("one", space)) is None
+            assert await user.get(Ref("v1", "Namespace", "", space)) is not None, "it was there before"
+            assert not task.done(), "a pod would only be started again"
 
 
 async def test_a_detached_cluster_goes_on_with_what_it_has(user: User, hub: Hub, config: AgentConfig) -> None:

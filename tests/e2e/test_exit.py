@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.harness import Fleet, condition, eventually, running_fleet
 from tests.e2e.objects import configmap, namespace, policy
+from tests.e2e.pod import start_pod
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -123,3 +127,49 @@ def test_who_left_may_join_again(fleet: Fleet) -> None:
     fleet.join(KEPT)
     eventually(lambda: fleet.cluster_ready(KEPT), 30, "it is a member again")
     eventually(lambda: KEPT in targets(fleet), 20, "it is placed on again")
+
+
+@pytest.mark.parametrize(
+    "limits", [(), ("--scope", "namespaces=shop", "--kinds", "configmaps")], ids=["all rights", "few rights"]
+)
+def test_an_agent_is_asked_to_remove_itself_from_a_real_cluster(
+    tmp_path: Path, limits: tuple[str, ...]
+) -> None:
+    """As the ServiceAccount that `towline join` installed may. Whose rights are few says what is to be deleted."""
+    if not os.environ.get("KUBEBUILDER_ASSETS"):
+        pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
+    with running_fleet(tmp_path, members=()) as fleet:
+        fleet.real_members = True
+        fleet.start_member("m1")
+        fleet.connect_member("m1")
+        admin = str(fleet.hub_data / "admin.kubeconfig")
+        printed = fleet.towline("join", "m1", "--kubeconfig", admin, *limits).stdout
+        agent = start_pod(fleet, "m1", list(yaml.safe_load_all(printed)))
+        eventually(lambda: fleet.cluster_ready("m1"), 30)
+        fleet.apply(
+            namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
+        )
+        eventually(lambda: held(fleet, "m1"), 30)
+        unjoin(fleet, "m1", "--remove-agent")
+        member = fleet.members["m1"]
+        space = member.get("/api/v1/namespaces/towline-system") or {}
+        assert not held(fleet, "m1") and agent.alive()
+        if limits:
+            told = "may not remove itself"
+            eventually(lambda: told in agent.tail() and "delete namespace towline-system" in agent.tail(), 20)
+            return
+        eventually(lambda: going(fleet, "m1"), 20, "the namespace of the agent is deleted")
+        owner = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "name": "towline-system",
+            "uid": space["metadata"]["uid"],
+        }
+        for kind in ("clusterroles", "clusterrolebindings"):
+            found = member.get(f"/apis/rbac.authorization.k8s.io/v1/{kind}/towline-agent") or {}
+            assert found["metadata"]["ownerReferences"] == [owner], "the garbage collector takes it along"
+
+
+def going(fleet: Fleet, member: str) -> bool:
+    found = fleet.members[member].get("/api/v1/namespaces/towline-system") or {}
+    return "deletionTimestamp" in found["metadata"]

@@ -136,6 +136,7 @@ class _Agent:
             concurrency=config.write_concurrency,
             stopped=lambda row: self._cutoff.stops(row, _steady()),
         )
+        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         capacity = Capacity()
         answering = Answering(capacity, lambda: census.estimates)
         connection = Connection(
@@ -156,7 +157,7 @@ class _Agent:
         exit_ = Exit(
             identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
             search=lambda remains: self._search(applier, remains),
-            remove=lambda: remove_agent(member, home, config.allow_namespaces, asyncio.sleep),
+            remove=lambda: remove_agent(member, home, allowance.named, asyncio.sleep),
         )  # fmt: skip
         renewal = Renewal(
             identity, save=self._enrolment.save, renew=connection.renew,
@@ -164,7 +165,6 @@ class _Agent:
         )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random, ours=self._is_ours, now=time.time)
         discovery = Discovery(member)
-        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
         writer = Writer(
             member,

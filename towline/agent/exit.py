@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -85,19 +85,20 @@ class Exit:
 
 
 async def remove_agent(
-    member: Member, namespace: str, namespaces: Iterable[str], sleep: Callable[[float], Awaitable[None]]
+    member: Member, namespace: str, namespaces: Sequence[str], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
     """Remove what `towline join` installed; `namespaces` are others that it has Roles in. Goes on until the member took it."""
     while True:
         try:
-            await _remove(member, namespace, [name for name in namespaces if "*" not in name])
+            await _remove(member, namespace, namespaces)
             return
         except MemberUnreachable as error:
             log.warning("the agent cannot remove itself now: %s", error)
         except Refused as error:
+            there = f", and Role and RoleBinding {AGENT} in {', '.join(namespaces)}" if namespaces else ""
             log.error(
-                "this agent may not remove itself (%s): delete namespace %s, ClusterRole and ClusterRoleBinding %s",
-                error, namespace, AGENT,
+                "this agent may not remove itself (%s): delete namespace %s, ClusterRole and ClusterRoleBinding %s%s",
+                error, namespace, AGENT, there,
             )  # fmt: skip
             return
         await sleep(RETRY_SECONDS)
