@@ -70,9 +70,7 @@ class User:
         return answer.json()
 
     async def apply(self, obj: dict[str, Any], manager: str) -> Any:
-        ref = Ref(
-            obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-        )
+        ref = ref_of(obj)
         query = {"fieldManager": manager, "force": "true"}
         answer = await self.member.call(
             "PATCH", path_of(ref), query, orjson.dumps(obj), content_type=APPLY_PATCH
@@ -92,7 +90,19 @@ PLURALS = {
     "CronTab": "crontabs",
     "Node": "nodes",
     "ResourceQuota": "resourcequotas",
+    "Pod": "pods",
+    "Secret": "secrets",
+    "ServiceAccount": "serviceaccounts",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
 }
+
+
+def ref_of(obj: dict[str, Any]) -> Ref:
+    metadata = obj["metadata"]
+    return Ref(obj["apiVersion"], obj["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
 def path_of(ref: Ref) -> str:

@@ -18,15 +18,18 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.agent.member import SECONDS, User, config_map_ref
+from tests.agent.member import SECONDS, User, config_map, config_map_ref, ref_of
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
-from towline.agent import app, renewal
+from towline.agent import app, enrolment, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
+from towline.agent.desired import Ref
 from towline.agent.kubernetes import MERGE_PATCH
 from towline.certs import authority
 from towline.certs.rotation import Authorities
+from towline.cli.manifests import agent_manifests
+from towline.cli.scope import NAMESPACE, Resource, Scope
 from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
@@ -72,17 +75,17 @@ class Hub:
             self.gateway = None
 
     @asynccontextmanager
-    async def enrolling(self) -> AsyncIterator[str]:
+    async def enrolling(self, cluster: str = "member1") -> AsyncIterator[str]:
         """The enrolment port; gives a join token."""
-        enrolment = Enrolment(
+        enrolling = Enrolment(
             self.ca, self.rows, self.clusters, lambda: [""], lambda: [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
         )  # fmt: skip
 
         async def ca(request: web.Request) -> web.Response:
-            return web.json_response(enrolment.ca().body)
+            return web.json_response(enrolling.ca().body)
 
         async def enroll(request: web.Request) -> web.Response:
-            answer = await enrolment.enroll(await request.json())
+            answer = await enrolling.enroll(await request.json())
             return web.json_response(answer.body, status=answer.status)
 
         async def left(request: web.Request) -> web.Response:
@@ -101,12 +104,21 @@ class Hub:
         context.load_cert_chain(pair)
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         address = f"127.0.0.1:{runner.addresses[0][1]}"
-        made = replace(enrolment, apis=lambda: [address])
-        answer = await made.create_token({"name": "member1"}, user="admin", refused="")
+        made = replace(enrolling, apis=lambda: [address])
+        answer = await made.create_token({"name": cluster}, user="admin", refused="")
         try:
             yield str(answer.body["token"])
         finally:
             await runner.cleanup()
+
+    def leave(self, config: AgentConfig, *, remove_agent: bool = False) -> None:
+        """The cluster of this agent is detached."""
+        identity = identities.load(config.data_dir)
+        assert identity is not None
+        left = asdict(Detached("member1", identity.cluster_uid, 0, False, remove_agent, time.time()))
+        row = {"kind": "Detached", "metadata": {"name": identity.object_uid}, "spec": left}
+        self.rows.put(key_of(identity.object_uid), row)
+        self.rows.delete(Key(*CLUSTERS, "", "member1"))
 
     def phase(self, name: str) -> Phase | None:
         return next((r.phase for _, r in reversed(self.table.reports) if r.name == name), None)
@@ -200,15 +212,42 @@ async def test_an_agent_that_comes_back_after_its_cluster_left_removes_what_it_h
             key = authority.load_key(identity.key_pem.encode()).public_key()
             old = hub.ca.issue_agent(who, key, time.time() - 30 * 86400)
             identities.save(config.data_dir, replace(identity, certificate_pem=old.decode()))
-        left = asdict(Detached("member1", identity.cluster_uid, 0, False, False, time.time()))
-        row = {"kind": "Detached", "metadata": {"name": identity.object_uid}, "spec": left}
-        hub.rows.put(key_of(identity.object_uid), row)
-        hub.rows.delete(Key(*CLUSTERS, "", "member1"))
+        hub.leave(config)
         async with asyncio.timeout(SECONDS):
             await app.run(config)
     assert await user.get(config_map_ref("one")) is None
     kept = await user.get(config_map_ref("kept"))
     assert kept is not None and "karmada.io/managed" not in (kept["metadata"].get("labels") or {})
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope(), Scope(("shop",), (Resource("configmaps"),))], ids=["cluster", "one namespace"]
+)
+async def test_a_pod_that_is_asked_to_removes_all_that_join_installed(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, scope: Scope
+) -> None:
+    monkeypatch.setattr(app, "_pods_namespace", lambda config: NAMESPACE)
+    printed = agent_manifests("token", scope=scope)
+    for obj in printed:
+        await user.apply(obj, "kubectl")
+    config = replace(config, allow_namespaces=scope.namespaces)
+    space = scope.namespaces[0] if scope.namespaces else "default"
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)) as task:
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            hub.table.put(
+                "member1", work("one", manifests=[orjson.dumps(config_map("one", namespace=space))])
+            )
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+            hub.leave(config, remove_agent=True)
+            async with asyncio.timeout(SECONDS):
+                while any(
+                    [await user.get(ref_of(obj)) for obj in printed if obj["metadata"]["name"] != "shop"]
+                ):
+                    await asyncio.sleep(0.02)
+            assert await user.get(config_map_ref("one", space)) is None
+            assert await user.get(Ref("v1", "Namespace", "", space)) is not None, "it was there before"
+            assert not task.done(), "a pod would only be started again"
 
 
 async def test_a_detached_cluster_goes_on_with_what_it_has(user: User, hub: Hub, config: AgentConfig) -> None:
@@ -292,6 +331,71 @@ async def test_without_token_and_identity_it_says_what_to_do(user: User, config:
     assert "--join-token" in caught.value.next_step
     with pytest.raises(app.AgentError, match="not a join token"):
         await app.run(replace(config, join_token="nonsense"))
+
+
+async def test_another_token_in_the_file_is_traded_without_a_restart(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(enrolment, "TOKEN_LOOK_SECONDS", 0.02)
+    file = tmp_path / "token"
+    config = replace(config, join_token_file=file, identity_secret="default/towline-agent")
+    async with hub.enrolling() as token, hub.enrolling() as another, hub.enrolling("member2") as foreign:
+        file.write_text(another + "\n")
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            first = identities.load(config.data_dir)
+            file.write_text(foreign)
+            await asyncio.sleep(0.1)
+            assert identities.load(config.data_dir) == first, "it is for another cluster"
+            async with hub.enrolling() as new:
+                file.write_text(new)
+                await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
+            second = identities.load(config.data_dir)
+            assert first and second and first.key_pem != second.key_pem
+            assert not (config.data_dir / identities.NEXT_FILE).exists()
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+    async with running(replace(config, data_dir=tmp_path / "another-node")):
+        await until(lambda: hub.told.log.count(("connected", "member1")) == 3)
+        assert identities.load(tmp_path / "another-node") == second, "the Secret has the new one"
+
+
+async def test_a_token_that_buys_nothing_is_tried_once(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(enrolment, "TOKEN_LOOK_SECONDS", 0.02)
+    config = replace(config, join_token_file=tmp_path / "token")
+    async with hub.enrolling() as replaced, hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            first = identities.load(config.data_dir)
+            (tmp_path / "token").write_text(replaced)
+            await until(lambda: [e["decision"] for e in hub.audited if e["verb"] == "enroll"][1:])
+            await asyncio.sleep(0.2)
+            assert [e["decision"] for e in hub.audited if e["verb"] == "enroll"] == ["granted", "refused"]
+            assert identities.load(config.data_dir) == first
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+
+
+async def test_a_pod_whose_cluster_left_ends_when_it_is_given_a_new_token(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where it may not end before: a pod would only be started again."""
+    monkeypatch.setattr(enrolment, "TOKEN_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(app, "_pods_namespace", lambda config: "default")
+    config = replace(config, join_token_file=tmp_path / "token")
+    async with hub.enrolling() as token, running(replace(config, join_token=token)) as task:
+        await until(lambda: ("connected", "member1") in hub.told.log)
+        hub.leave(config)
+        await until(lambda: ("disconnected", "member1") in hub.told.log)
+        async with hub.enrolling() as new:
+            assert not task.done()
+            (tmp_path / "token").write_text(new)
+            async with asyncio.timeout(SECONDS):
+                await task
+    async with running(config):
+        await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
 
 
 async def test_health(user: User, hub: Hub, config: AgentConfig) -> None:

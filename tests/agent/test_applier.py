@@ -462,6 +462,20 @@ async def test_what_is_not_allowed_is_neither_applied_nor_deleted(user: User, tm
     assert await user.get(config_map_ref("before")) is not None
 
 
+async def test_a_namespace_in_a_manifest_opens_no_way_around_the_namespaces(
+    user: User, tmp_path: Path
+) -> None:
+    """An API server takes what lies in no namespace whatever namespace it names."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": []}
+    role["metadata"] = {"name": "all", "namespace": "default"}
+    async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("default",))) as agent:
+        agent.want("role", role)
+        await agent.failed("role", "allows nothing outside of its namespaces")
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("role", role)
+        await agent.applied("role")
+
+
 async def test_named_namespaces_are_watched_one_by_one(user: User, tmp_path: Path) -> None:
     async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("default",))) as agent:
         agent.want(

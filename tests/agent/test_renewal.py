@@ -169,3 +169,14 @@ def test_a_pending_identity_keeps_its_key_for_the_same_token() -> None:
     for other in (replace(token, secret="another"), replace(token, name="member10")):
         assert identities.pending(first, other, "u").key_pem != first.key_pem
     assert identities.pending(replace(first, certificate_pem="x"), token, "u").key_pem != first.key_pem
+
+
+async def test_what_the_hub_said_to_an_identity_before_does_not_reach_the_next(hub: Hub) -> None:
+    """Another token may be another hub's: its authorities and addresses come with it."""
+    hub.trust(OTHER, renew=True)
+    hub.renewal.hubs_at(["old:2"], "old:1")
+    another = replace(hub.renewal.identity, hub="hub:9", gateways=("new:1",), ca_pem=CA.bundle_pem.decode())
+    hub.renewal.enrolled(another)
+    await hub.renewal.step()
+    assert hub.renewal.identity == another
+    assert (hub.sessions, hub.asked, hub.saved) == (1, 0, [])

@@ -309,6 +309,8 @@ DEPLOYMENT = Ref("apps/v1", "Deployment", "team-a", "x")
         pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "team-a"), "namespaces", "", id="an allowed Namespace"),
         pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "b"), "namespaces", "namespace b", id="another Namespace"),
         pytest.param(("team-*",), (), CLUSTER_ROLE, "clusterroles", "nothing outside", id="nothing beside namespaces"),
+        pytest.param(("team-*",), (), CLUSTER_ROLE._replace(namespace="team-a"), "clusterroles", "nothing outside", id="whatever namespace it names"),
+        pytest.param(("team-*",), (), Ref("v1", "Namespace", "team-a", "b"), "namespaces", "namespace b", id="a Namespace that names another"),
         pytest.param(("team-*",), ("clusterroles.*",), CLUSTER_ROLE, "clusterroles", "", id="unless it is named"),
         pytest.param((), ("deployments.apps",), DEPLOYMENT, "deployments", "", id="a kind by its plural"),
         pytest.param((), ("Deployment.apps",), DEPLOYMENT, "deployments", "", id="a kind by its name"),
@@ -319,8 +321,21 @@ DEPLOYMENT = Ref("apps/v1", "Deployment", "team-a", "x")
 def test_what_the_members_owner_allows(
     namespaces: tuple[str, ...], kinds: tuple[str, ...], ref: Ref, plural: str, says: str
 ) -> None:
-    refusal = Allowance(namespaces, kinds).refusal(ref, plural)
+    namespaced = plural not in ("clusterroles", "namespaces")
+    refusal = Allowance(namespaces, kinds).refusal(ref, plural, namespaced)
     assert says in refusal and bool(says) == bool(refusal)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "named", "one_by_one"),
+    [((), (), False), (("a", "b"), ("a", "b"), True), (("a", "b-*", "c?", "[d]"), ("a",), False)],
+    ids=["all", "names", "names and patterns"],
+)
+def test_which_namespaces_are_known_by_name(
+    namespaces: tuple[str, ...], named: tuple[str, ...], one_by_one: bool
+) -> None:
+    allowance = Allowance(namespaces)
+    assert (allowance.named, allowance.by_namespace) == (named, one_by_one)
 
 
 def test_the_deletion_budget_refills_with_time() -> None:

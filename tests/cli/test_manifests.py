@@ -38,7 +38,11 @@ def test_the_agent_runs_without_privileges() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert {m["mountPath"] for m in container["volumeMounts"]} == {"/var/lib/towline", "/tmp"}
+    assert {m["mountPath"] for m in container["volumeMounts"]} == {
+        "/var/lib/towline",
+        "/tmp",
+        "/var/run/towline",
+    }
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
 

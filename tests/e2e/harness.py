@@ -350,6 +350,11 @@ class Fleet:
         )
 
     def join(self, name: str, *extra: str) -> Process:
+        way = ("--gateway-address", f"127.0.0.1:{self.networks[name].port}") if name in self.networks else ()
+        kubeconfig = self.folder / name / "kubeconfig"
+        return self.join_with(name, self.new_token(name), kubeconfig, *way, *self.agent_flags, *extra)
+
+    def new_token(self, name: str) -> str:
         place = ("--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}")
         admin = ("--kubeconfig", str(self.hub_data / "admin.kubeconfig"))
         # `towline join` without a process of its own: the one command that every fleet runs for every member.
@@ -357,19 +362,25 @@ class Fleet:
             cli, ["join", name, *admin, "--token-only", *self.join_flags.get(name, place)]
         )
         assert done.exit_code == 0, done.output
-        token = done.output.strip()
-        way = ("--gateway-address", f"127.0.0.1:{self.networks[name].port}") if name in self.networks else ()
-        return self.join_with(name, token, self.folder / name / "kubeconfig", *way, *self.agent_flags, *extra)
+        return done.output.strip()
 
-    def join_with(self, name: str, token: str, kubeconfig: Path, *extra: str) -> Process:
+    def join_with(
+        self, name: str, token: str, kubeconfig: Path, *extra: str, program: list[str] = TOWLINE, **environment: str
+    ) -> Process:  # fmt: skip
         """An agent with what somebody else prepared."""
+        self.give_token(name, token)
         return self.spawn(
             f"agent-{name}",
             [
-                *TOWLINE, "agent", "--join-token", token, "--kubeconfig", str(kubeconfig),
+                *program, "agent", "--join-token-file", str(self.folder / f"{name}.token"), "--kubeconfig", str(kubeconfig),
                 "--data-dir", str(self.folder / f"agent-{name}"), *extra,
             ],
+            **environment,
         )  # fmt: skip
+
+    def give_token(self, name: str, token: str) -> None:
+        """Into the file that the agent of this member has its join token from."""
+        (self.folder / f"{name}.token").write_text(token)
 
     def finish_namespace(self, space: str) -> None:
         """What the namespace controller of a cluster does: empty a namespace that is being deleted and let it go.

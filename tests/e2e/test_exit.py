@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import real_members
 from tests.e2e.harness import Fleet, condition, eventually, running_fleet
 from tests.e2e.objects import configmap, namespace, policy
+from tests.e2e.pod import start_pod
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -129,7 +133,50 @@ def test_who_left_may_join_again(fleet: Fleet) -> None:
 
 
 def test_kubectl_delete_cluster_empties_a_reachable_one(fleet: Fleet) -> None:
-    eventually(lambda: managed(fleet, KEPT), 20)
-    fleet.kubectl("delete", "cluster", KEPT, "--timeout=30s")
-    assert fleet.hub.get(f"{CLUSTERS}/{KEPT}") is None and not held(fleet, KEPT)
-    await_end(fleet, KEPT)
+    assert managed(fleet, STAYING)
+    fleet.kubectl("delete", "cluster", STAYING, "--timeout=30s")
+    assert fleet.hub.get(f"{CLUSTERS}/{STAYING}") is None and not held(fleet, STAYING)
+    await_end(fleet, STAYING)
+
+
+@pytest.mark.parametrize(
+    "limits", [(), ("--scope", "namespaces=shop", "--kinds", "configmaps")], ids=["all rights", "few rights"]
+)
+def test_an_agent_is_asked_to_remove_itself_from_a_real_cluster(
+    tmp_path: Path, limits: tuple[str, ...]
+) -> None:
+    """As the ServiceAccount that `towline join` installed may, with few rights too."""
+    if not os.environ.get("KUBEBUILDER_ASSETS"):
+        pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
+    with running_fleet(tmp_path, members=()) as fleet:
+        fleet.real_members = True
+        fleet.start_member("m1")
+        fleet.connect_member("m1")
+        admin = str(fleet.hub_data / "admin.kubeconfig")
+        printed = fleet.towline("join", "m1", "--kubeconfig", admin, *limits).stdout
+        agent = start_pod(fleet, "m1", list(yaml.safe_load_all(printed)))
+        eventually(lambda: fleet.cluster_ready("m1"), 30)
+        fleet.apply(
+            namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
+        )
+        eventually(lambda: held(fleet, "m1"), 30)
+        unjoin(fleet, "m1", "--remove-agent")
+        member = fleet.members["m1"]
+        space = member.get("/api/v1/namespaces/towline-system") or {}
+        assert not held(fleet, "m1") and agent.alive()
+        eventually(lambda: going(fleet, "m1"), 20, "the namespace of the agent is deleted")
+        owner = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "name": "towline-system",
+            "uid": space["metadata"]["uid"],
+        }
+        roles = ("namespaces/shop/roles", "namespaces/shop/rolebindings") if limits else ()
+        for kind in ("clusterroles", "clusterrolebindings", *roles):
+            found = member.get(f"/apis/rbac.authorization.k8s.io/v1/{kind}/towline-agent") or {}
+            assert found["metadata"]["ownerReferences"] == [owner], "the garbage collector takes it along"
+
+
+def going(fleet: Fleet, member: str) -> bool:
+    found = fleet.members[member].get("/api/v1/namespaces/towline-system") or {}
+    return "deletionTimestamp" in found["metadata"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.harness import TOWLINE, Fleet, Process, eventually, free_port, running_fleet
+from tests.e2e.harness import TOWLINE, Fleet, eventually, free_port, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
-from towline.agent.exit import remove_agent
-from towline.agent.kubernetes import Member
+from tests.e2e.pod import start_pod
 
 pytestmark = pytest.mark.e2e
 
@@ -108,9 +106,8 @@ def test_revocation_ends_the_session_and_a_new_token_brings_the_cluster_back(sma
     told = cluster(small, "member2")
     assert (told["connected"], told["revoked"]) == (False, True)
     assert holds(small, "member2", "web"), "what it had been asked for stays in force"
-    small.agent("member2").stop()
-    small.join("member2")
-    eventually(lambda: cluster(small, "member2")["connected"], 20)
+    small.give_token("member2", small.new_token("member2"))
+    eventually(lambda: cluster(small, "member2")["connected"], 30, "it takes the new token by itself")
     eventually(lambda: not cluster(small, "member2")["revoked"])
     assert (small.folder / "agent-member2" / "identity.json").read_bytes() != key
     assert "member2" in admin(small, "clusters")
@@ -126,7 +123,7 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
         fleet.connect_member("member1")
         limits = ("--scope", "namespaces=team-a", "--kinds", "deployments.apps,configmaps")
         printed = list(yaml.safe_load_all(admin(fleet, "join", "member1", *limits)))
-        agent = start_limited(fleet, printed)
+        agent = start_pod(fleet, "member1", printed)
         eventually(lambda: fleet.cluster_ready("member1"), 30)
         for space in ("team-a", "team-b"):
             fleet.apply(namespace(space), deployment("web", space), configmap("conf", space))
@@ -153,56 +150,6 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
         assert all("cannot be counted" in line for line in refusals), (
             refusals
         )  # its room is all that it cannot tell
-        asyncio.run(removes_itself(fleet))
-
-
-async def removes_itself(fleet: Fleet) -> None:
-    """What the agent does in a pod after `towline unjoin --remove-agent`, with the rights of its ServiceAccount."""
-
-    async def never(seconds: float) -> None:
-        raise AssertionError("it must not wait")
-
-    member = Member(fleet.folder / "limited.kubeconfig", "", 10.0)
-    await member.open()
-    try:
-        await remove_agent(member, "towline-system", ["team-a"], never)
-    finally:
-        await member.close()
-    ours = fleet.members["member1"]
-    home = ours.get("/api/v1/namespaces/towline-system")
-    assert home is not None and home["metadata"].get("deletionTimestamp"), "this agent may not remove itself"
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    for path in (
-        "clusterroles",
-        "clusterrolebindings",
-        "namespaces/team-a/roles",
-        "namespaces/team-a/rolebindings",
-    ):
-        left = ours.get(f"{rbac}/{path}/towline-agent")
-        assert left is not None
-        owners = left["metadata"].get("ownerReferences") or ()
-        assert [o["uid"] for o in owners] == [home["metadata"]["uid"]], path
-
-
-def start_limited(fleet: Fleet, printed: list[dict[str, Any]]) -> Process:
-    """The agent as its Deployment would run: its flags, its ServiceAccount's token, its Secret."""
-    container = next(o for o in printed if o["kind"] == "Deployment")["spec"]["template"]["spec"][
-        "containers"
-    ][0]
-    text = yaml.safe_dump_all(o for o in printed if o["kind"] != "Deployment")
-    fleet.kubectl("apply", "-f", "-", stdin=text, member="member1")
-    token = fleet.kubectl(
-        "create", "token", "towline-agent", "-n", "towline-system", member="member1"
-    ).stdout.strip()
-    config = yaml.safe_load((fleet.folder / "member1" / "kubeconfig").read_text())
-    config["users"] = [{"name": "admin", "user": {"token": token}}]
-    (fleet.folder / "limited.kubeconfig").write_text(yaml.safe_dump(config))
-    secret = next(o for o in printed if o["kind"] == "Secret")
-    flags = [arg for arg in container["args"] if arg.startswith("--allow")]
-    return fleet.join_with(
-        "member1", secret["stringData"]["token"], fleet.folder / "limited.kubeconfig",
-        *flags, "--identity-secret", "towline-system/towline-agent",
-    )  # fmt: skip
 
 
 def test_two_hubs_on_one_etcd_are_one_authority(tmp_path: Path) -> None:

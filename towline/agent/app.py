@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,17 +28,18 @@ from towline.agent.connection import Connection
 from towline.agent.cutoff import Cutoff
 from towline.agent.desired import Changed, Desired, Persist
 from towline.agent.disk import Disk, Kept
+from towline.agent.enrolment import AgentError, Enrolment
 from towline.agent.exit import AGENT, Exit, remove_agent
 from towline.agent.facts import Facts, cluster_uid
-from towline.agent.identity import HubUnreachable, Identity, Unenrollable
+from towline.agent.identity import HubUnreachable, Identity
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused
 from towline.agent.leftovers import find
 from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.patience import patiently
 from towline.agent.renewal import Renewal
 from towline.agent.waiting import Workload
 from towline.agent.watcher import Watcher
 from towline.agent.writer import Writer
-from towline.certs import tokens
 from towline.kube import names
 from towline.proto import fleet_pb2 as fleet
 
@@ -47,20 +48,11 @@ __all__ = ["AgentConfig", "AgentError", "run"]
 log = logging.getLogger("towline.agent")
 
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_RETRY_SECONDS = (0.5, 30.0)
 _DRAIN_SECONDS = 5.0
 _STOP_LOOK_SECONDS = 1.0
 
 
 _T = TypeVar("_T")
-
-
-class AgentError(Exception):
-    """Why the agent cannot run: one sentence, and what to do."""
-
-    def __init__(self, sentence: str, next_step: str) -> None:
-        super().__init__(sentence)
-        self.next_step = next_step
 
 
 class _Stop(Exception):
@@ -83,9 +75,10 @@ async def run(config: AgentConfig) -> None:
         kept = await disk.open()
         await member.open()
         secret = config.identity_secret or _pods_secret(config)
-        identity = await _unless(stop, _identity(config, member, secret))
+        enrolment = Enrolment(config, member, secret, time.time, random.random)
+        identity = await _unless(stop, enrolment.identity())
         if identity is not None:
-            await _Agent(config, member, disk, kept, identity, secret).run(stop)
+            await _Agent(config, member, disk, kept, identity, enrolment).run(stop)
     finally:
         await member.close()
         await disk.close()
@@ -97,14 +90,14 @@ class _Agent:
     """The parts of a running agent that has an identity."""
 
     def __init__(
-        self, config: AgentConfig, member: Member, disk: Disk, kept: Kept, identity: Identity, secret: str
-    ) -> None:
+        self, config: AgentConfig, member: Member, disk: Disk, kept: Kept, identity: Identity, enrolment: Enrolment
+    ) -> None:  # fmt: skip
         self._config = config
         self._member = member
         self._disk = disk
         self._kept = kept
         self._identity = identity
-        self._secret = secret
+        self._enrolment = enrolment
         self._desired = Desired(kept.works, kept.hub)
         self._cutoff = Cutoff(kept.heard_at, _steady(), time.time())
 
@@ -143,6 +136,7 @@ class _Agent:
             concurrency=config.write_concurrency,
             stopped=lambda row: self._cutoff.stops(row, _steady()),
         )
+        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         capacity = Capacity()
         answering = Answering(capacity, lambda: census.estimates)
         connection = Connection(
@@ -163,15 +157,14 @@ class _Agent:
         exit_ = Exit(
             identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
             search=lambda remains: self._search(applier, remains),
-            remove=lambda: remove_agent(member, home, config.allow_namespaces, asyncio.sleep),
+            remove=lambda: remove_agent(member, home, allowance.named, asyncio.sleep),
         )  # fmt: skip
         renewal = Renewal(
-            identity, save=lambda new: _save(config, member, self._secret, new), renew=connection.renew,
+            identity, save=self._enrolment.save, renew=connection.renew,
             changed=connection.rebuild, expired=lambda identity: self._ask_farewell(connection, identity), now=time.time, jitter=random.random,
         )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random, ours=self._is_ours, now=time.time)
         discovery = Discovery(member)
-        allowance = Allowance(config.allow_namespaces, config.allow_kinds)
         watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
         writer = Writer(
             member,
@@ -198,6 +191,9 @@ class _Agent:
             ),
             "begin to enforce": self._enforce(applier),
             "renewal": renewal.run(),
+            "another token": self._enrolment.follow(
+                lambda: renewal.identity, lambda new: self._become(new, renewal, exit_, stop)
+            ),
             "exit": exit_.run(),
             "stop in time": self._stop_in_time(applier),
         }
@@ -212,6 +208,14 @@ class _Agent:
         """There is something new to say, or something less to do."""
         connection.send_soon()
         exit_.look()
+
+    async def _become(self, identity: Identity, renewal: Renewal, exit_: Exit, stop: asyncio.Event) -> None:
+        """The agent was given another token, and enrolled with it."""
+        if exit_.said is None:
+            renewal.enrolled(identity)
+        else:
+            log.warning("cluster %s joins again: this agent ends, and starts as a new one", identity.cluster)
+            stop.set()
 
     async def _ask_farewell(self, connection: Connection, identity: Identity) -> None:
         """Whether the cluster was detached, asked by an agent that came back too late to be let in."""
@@ -228,7 +232,9 @@ class _Agent:
         if self._desired.hub.store_id or remains == fleet.LEAVE:
             return
         cluster = self._identity.cluster
-        found = await _patiently("the member", lambda: find(self._member, cluster), (MemberUnreachable,))
+        found = await patiently(
+            "the member", lambda: find(self._member, cluster), (MemberUnreachable,), random.random
+        )
         changed = Changed()
         for name, leftover in found.items():
             preserve = leftover.preserve or remains != fleet.REMOVE
@@ -239,7 +245,9 @@ class _Agent:
     async def _enforce(self, applier: Applier) -> None:
         """Begin to write, once the member is known to be the one that this identity is for: a copied --data-dir must
         not bring one cluster's Works into another."""
-        uid = await _patiently("the member", lambda: cluster_uid(self._member), (MemberUnreachable, Refused))
+        uid = await patiently(
+            "the member", lambda: cluster_uid(self._member), (MemberUnreachable, Refused), random.random
+        )
         if uid != self._identity.cluster_uid:
             raise AgentError(
                 f"{self._config.data_dir} belongs to another member than the one that this agent is given: it was enrolled "
@@ -268,90 +276,7 @@ class _Agent:
             await asyncio.sleep(_STOP_LOOK_SECONDS)
 
 
-# --- getting an identity -----------------------------------------------------------------------------------------
-
-
-async def _identity(config: AgentConfig, member: Member, secret: str) -> Identity:
-    """The one that an earlier run kept, or a new one for the join token."""
-    known = identities.load(config.data_dir)
-    if known is None and secret:
-        known = await _patiently(
-            "the identity's Secret",
-            lambda: identities.load_from_secret(member, secret),
-            (MemberUnreachable, Refused),
-        )
-        if known is not None:
-            identities.save(config.data_dir, known)
-    good = known is not None and bool(known.certificate_pem) and known.expires_at > time.time()
-    token = _token(config, known, good)
-    if token is None:
-        if known is not None and known.certificate_pem:
-            return known  # if it has expired it goes on enforcing, and the log says what to do
-        raise AgentError(
-            f"this agent has no identity in {config.data_dir} yet",
-            "Give it a --join-token, from `towline join NAME --token-only`.",
-        )
-    uid = await _patiently("the member", lambda: cluster_uid(member), (MemberUnreachable, Refused))
-    if good and known is not None:
-        return await _enrolled_anew(config, member, secret, known, token)
-    pending = identities.pending(known, token, uid)
-    await _save(config, member, secret, pending)
-    where = "the hub (the join token says where it is, as `towline hub --advertise` had it)"
-    enrolled = await _patiently(where, lambda: identities.enrol(pending, token), (HubUnreachable,))
-    await _save(config, member, secret, enrolled)
-    log.info("enrolled as cluster %s", enrolled.cluster)
-    return enrolled
-
-
-def _token(config: AgentConfig, known: Identity | None, good: bool) -> tokens.JoinToken | None:
-    """The token to enrol with; None: there is none, or none is needed. Who has a good certificate needs one only if it is a new
-    one for the same cluster: that is how a cluster whose certificates were revoked comes back."""
-    if not config.join_token:
-        return None
-    try:
-        token = tokens.parse(config.join_token)
-    except tokens.TokenError as error:
-        if good:
-            return None
-        raise AgentError(str(error), "Make a new one with `towline join NAME --token-only`.") from None
-    if good and known is not None:
-        used = known.token_hash in ("", tokens.hash_of(token.secret))
-        return None if used or token.name != known.cluster else token
-    return token
-
-
-async def _enrolled_anew(
-    config: AgentConfig, member: Member, secret: str, known: Identity, token: tokens.JoinToken
-) -> Identity:
-    """With another token than the certificate was bought with. If it buys none, the old one may still serve."""
-    folder, name = config.data_dir, identities.NEXT_FILE
-    pending = identities.pending(identities.load(folder, name), token, known.cluster_uid)
-    identities.save(folder, pending, name)
-    try:
-        enrolled = await identities.enrol(pending, token)
-    except (HubUnreachable, Unenrollable) as error:
-        log.warning(
-            "the new join token is of no use now: %s; going on with the certificate that there is", error
-        )
-        return known
-    await _save(config, member, secret, enrolled)
-    (folder / name).unlink(missing_ok=True)
-    log.info("enrolled anew as cluster %s", enrolled.cluster)
-    return enrolled
-
-
-async def _save(config: AgentConfig, member: Member, secret: str, identity: Identity) -> None:
-    identities.save(config.data_dir, identity)
-    if not secret:
-        return
-    try:
-        await identities.save_to_secret(member, secret, identity)
-    except (MemberUnreachable, Refused) as error:
-        log.warning(
-            "the identity could not be kept in Secret %s: %s; a rescheduled pod will need a token",
-            secret,
-            error,
-        )
+# --- where it runs ----------------------------------------------------------------------------------------------
 
 
 def _pods_secret(config: AgentConfig) -> str:
@@ -375,23 +300,6 @@ def _steady() -> float:
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------
-
-
-async def _patiently(
-    what: str, attempt: Callable[[], Awaitable[_T]], passing: tuple[type[Exception], ...]
-) -> _T:
-    """`attempt`, again and again while it fails with one of `passing`; says so when the reason is a new one."""
-    pause, longest = _RETRY_SECONDS
-    said = ""
-    while True:
-        try:
-            return await attempt()
-        except passing as error:
-            if str(error) != said:
-                said = str(error)
-                log.warning("waiting for %s: %s", what, said)
-        await asyncio.sleep(pause * (0.5 + random.random() / 2))
-        pause = min(longest, pause * 2)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:

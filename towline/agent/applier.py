@@ -2,7 +2,7 @@
 
 One Work at a time each, several Works at once; what is wrong is tried again with growing pauses, and at once when
 something that it waits for has come. What the watches tell becomes either a new reconciliation (somebody changed what is
-ours) or a new report (only the status changed). Reports are coalesced: the latest of each Work, at most every 50 ms.
+ours) or a new report (only the status changed).
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 from towline.agent import execution
 from towline.agent.desired import Desired, HeldWork, Persist, Ref
 from towline.agent.execution import Applied, Mode, Owner, shown
 from towline.agent.kubernetes import MemberUnreachable, Refused
+from towline.agent.reports import Reports
 from towline.agent.watcher import Record, Watcher
+from towline.agent.works import Work
 from towline.agent.writer import Done, Problem, Writer, parsed, problem_of
 from towline.kube import names
-from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.applier")
 
 BACKOFF_SECONDS = (0.1, 60.0)
-REPORT_INTERVAL_SECONDS = 0.05
 _DRIFT_FREE = 3
 """So many times in a row drift is put back at once; then it looks like a fight and is put back ever more slowly."""
 _DRIFT_CALM_SECONDS = 60.0
@@ -44,31 +42,6 @@ class AppliedStore(Protocol):
     def put_applied(self, work: str, ref: Ref, applied: Applied) -> None: ...
 
     def drop_applied(self, work: str, refs: Iterable[Ref]) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """What the applier knows of one Work besides its row in the desired table."""
-
-    name: str
-    refs: tuple[Ref, ...] = ()
-    """Objects of the version that was last begun, in manifest order."""
-    rank: int = 0
-    applied: dict[Ref, Applied] = field(default_factory=dict)
-    shared: dict[Ref, Record] = field(default_factory=dict)
-    plurals: dict[Ref, str] = field(default_factory=dict)
-    settled: bytes | None = None
-    """Hash of the version of which everything is applied; None: something is missing."""
-    queued: bool = False
-    running: bool = False
-    again: bool = False
-    attempts: int = 0
-    lacks_base: bool = False
-    timer: asyncio.TimerHandle | None = None
-    notes: list[str] = field(default_factory=list)
-    """Drift that was put back and is not reported yet."""
-    fights: int = 0
-    fought_at: float = float("-inf")
 
 
 class Applier:
@@ -95,20 +68,18 @@ class Applier:
         self._namespace = names.execution_namespace(cluster)
         self._store = store
         self._persist = persist
-        self._outbox = outbox
         self._group = group
         self._now = now
         self._jitter = jitter
         self._concurrency = concurrency
         self._is_stopped = stopped
-        self._works: dict[str, _Work] = {}
+        self._works: dict[str, Work] = {}
+        self._reports = Reports(desired, self._works, persist, outbox)
         self._by_ref: dict[Ref, tuple[str, ...]] = {}
-        self._queue: list[tuple[int, int, _Work]] = []
+        self._queue: list[tuple[int, int, Work]] = []
         self._order = itertools.count()
         self._running = 0
         self._bases_running = 0
-        self._changed: dict[str, None] = {}
-        self._flush_timer: asyncio.Handle | None = None
         self._stopped = True
         self._fewer_kinds = False
         """Works have gone since it was last looked which kinds are still to be watched."""
@@ -123,6 +94,7 @@ class Applier:
         """Begin, from what the disk kept: look at every Work, watch what was applied; what is unchanged costs no
         request. Before this nothing is written."""
         self._stopped = False
+        self._reports.begin(self._watcher)
         for row in self._desired:
             work = self._work(row.name)
             work.applied = dict(applied.get(row.name, {}))
@@ -156,9 +128,7 @@ class Applier:
         for work in self._works.values():
             if work.timer is not None:
                 work.timer.cancel()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush()
+        self._reports.stop()
 
     @property
     def running(self) -> int:
@@ -184,7 +154,7 @@ class Applier:
             if record is None:
                 self._enqueue(work, self._drift_pause(work))
             elif applied is not None and self._is_ours_still(name, record, applied):
-                self._report_soon(name)
+                self._reports.soon(name)
             elif applied is not None:
                 self._enqueue(work, self._drift_pause(work))
 
@@ -194,7 +164,7 @@ class Applier:
                 for name in works:
                     self._enqueue(self._works[name])
         for name in self._works:
-            self._report_soon(name)
+            self._reports.soon(name)
 
     def _is_ours_still(self, name: str, record: Record, applied: Applied) -> bool:
         seen = record.seen
@@ -205,20 +175,20 @@ class Applier:
             False,
         )
 
-    def _drift_pause(self, work: _Work) -> float:
+    def _drift_pause(self, work: Work) -> float:
         if self._now() - work.fought_at > _DRIFT_CALM_SECONDS:
             work.fights = 0
         return 0.0 if work.fights < _DRIFT_FREE else self._backoff(work.fights - _DRIFT_FREE)
 
     # --- the queue -----------------------------------------------------------------------------------------------
 
-    def _work(self, name: str) -> _Work:
+    def _work(self, name: str) -> Work:
         work = self._works.get(name)
         if work is None:
-            work = self._works[name] = _Work(name)
+            work = self._works[name] = Work(name)
         return work
 
-    def _enqueue(self, work: _Work, pause: float = 0.0) -> None:
+    def _enqueue(self, work: Work, pause: float = 0.0) -> None:
         if self._stopped or work.queued:
             return
         if work.running:
@@ -240,7 +210,7 @@ class Applier:
         heapq.heappush(self._queue, (work.rank, next(self._order), work))
         self._pump()
 
-    def _index(self, work: _Work, row: HeldWork) -> None:
+    def _index(self, work: Work, row: HeldWork) -> None:
         """Note which objects this Work has, so that the watches' news find it."""
         refs = row.refs
         self._unindex(work, row.leftovers)
@@ -255,7 +225,7 @@ class Applier:
     def _is_to_stop(self, row: HeldWork | None) -> bool:
         return row is not None and not row.removing and self._is_stopped(row)
 
-    def _unindex(self, work: _Work, leftovers: Iterable[Ref]) -> None:
+    def _unindex(self, work: Work, leftovers: Iterable[Ref]) -> None:
         for ref in (*work.refs, *work.applied, *leftovers):
             others = tuple(name for name in self._by_ref.pop(ref, ()) if name != work.name)
             if others:
@@ -277,7 +247,7 @@ class Applier:
             self._bases_running += base
             self._group.create_task(self._run(work, base), name=f"reconcile {work.name}")
 
-    async def _run(self, work: _Work, base: bool) -> None:
+    async def _run(self, work: Work, base: bool) -> None:
         pause: float | None = None
         try:
             row = self._desired.get(work.name)
@@ -308,7 +278,7 @@ class Applier:
 
     # --- one reconciliation --------------------------------------------------------------------------------------
 
-    async def _reconcile(self, work: _Work, row: HeldWork) -> float | None:
+    async def _reconcile(self, work: Work, row: HeldWork) -> float | None:
         """Do what is to be done for `row`; answers after how many seconds to try again, None: all is done."""
         owner = Owner(self._namespace, row.name)
         manifests, problems = parsed(row, owner)
@@ -342,7 +312,7 @@ class Applier:
             return None
         return self._conclude(work, row, applied, cleared, problems)
 
-    async def _let_go(self, work: _Work, row: HeldWork, owner: Owner) -> tuple[list[Ref], list[Problem]]:
+    async def _let_go(self, work: Work, row: HeldWork, owner: Owner) -> tuple[list[Ref], list[Problem]]:
         """Remove what the Work no longer has: its leftovers, and what only our own records know of."""
         wanted = frozenset(row.refs)
         leftovers = [*row.leftovers, *(r for r in work.applied if r not in wanted and r not in row.leftovers)]
@@ -366,7 +336,7 @@ class Applier:
             self._store.drop_applied(work.name, cleared)
         return cleared, problems
 
-    def _applied(self, work: _Work, ref: Ref, done: Done) -> None:
+    def _applied(self, work: Work, ref: Ref, done: Done) -> None:
         work.plurals[ref] = done.plural
         if done.applied is None:
             work.applied.pop(ref, None)
@@ -392,7 +362,7 @@ class Applier:
                 self._enqueue(work)
 
     def _conclude(
-        self, work: _Work, row: HeldWork, applied: int, cleared: list[Ref], problems: list[Problem]
+        self, work: Work, row: HeldWork, applied: int, cleared: list[Ref], problems: list[Problem]
     ) -> float | None:
         now = self._desired.get(row.name)
         if now is None or (now.uid, now.hash, now.removing) != (row.uid, row.hash, row.removing):
@@ -404,10 +374,13 @@ class Applier:
             work.attempts = 0
             work.lacks_base = False
             if row.removing:
-                self._removed(work, row)
+                self._unindex(work, row.leftovers)
+                self._works.pop(row.name, None)
+                self._fewer_kinds = True
+                self._reports.removed(row)
             else:
                 work.settled = row.hash
-                self._report_soon(row.name)
+                self._reports.soon(row.name)
             return None
         self._writer.counters.failures += 1
         work.settled = None
@@ -415,86 +388,16 @@ class Applier:
         told = ", ".join(dict.fromkeys(problem.message for problem in problems))
         # Not being able to ask says nothing new of a Work that was reported before.
         if not (row.report and any(problem.unreachable for problem in problems)):
-            self._failed(row, applied, told)
+            self._reports.failed(row, applied, told)
         log.log(logging.DEBUG if work.attempts else logging.INFO, "Work %s: %s", row.name, told)
         pause = self._backoff(work.attempts)
         work.attempts += 1
         return max(pause, *(problem.retry_after_seconds for problem in problems))
 
-    def _stopped_as_told(self, work: _Work, row: HeldWork, cleared: list[Ref]) -> None:
+    def _stopped_as_told(self, work: Work, row: HeldWork, cleared: list[Ref]) -> None:
         """Nothing of it runs; the hub learns that when there is one again."""
         if cleared and (persist := self._desired.cleared(row.name, cleared)) is not None:
             self._persist(persist, None)
         work.attempts, work.settled = 0, None
         log.warning("Work %s is stopped: %s", row.name, STOPPED.format(row.stop_after_seconds))
-        self._failed(row, len(row.manifests), STOPPED.format(row.stop_after_seconds))
-
-    # --- reports -------------------------------------------------------------------------------------------------
-
-    def _failed(self, row: HeldWork, applied: int, told: str) -> None:
-        if row.removing:
-            message = f"Failed to remove all objects: {told}"
-        else:
-            message = f"Failed to apply all manifests ({applied}/{len(row.manifests)}): {told}"
-        self._tell(
-            fleet.Report(name=row.name, uid=row.uid, work_hash=row.hash, phase=fleet.FAILED, message=message)
-        )
-
-    def _removed(self, work: _Work, row: HeldWork) -> None:
-        self._unindex(work, row.leftovers)
-        self._works.pop(row.name, None)
-        self._changed.pop(row.name, None)
-        self._fewer_kinds = True
-        self._tell(fleet.Report(name=row.name, uid=row.uid, phase=fleet.REMOVED))
-
-    def _report_soon(self, name: str) -> None:
-        self._changed[name] = None
-        if self._flush_timer is not None or self._stopped:
-            return
-        # Always later, never at once: what an object's creation sets off in the member is mostly over by then, and the
-        # objects that are still to be applied go before what is to be said of the first.
-        loop = asyncio.get_running_loop()
-        self._flush_timer = loop.call_later(REPORT_INTERVAL_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        self._flush_timer = None
-        names_, self._changed = list(self._changed), {}
-        for name in names_:
-            report = self._report(name)
-            if report is not None:
-                self._tell(report)
-
-    def _report(self, name: str) -> fleet.Report | None:
-        """The state of a Work that is applied; None while it is not, or not all of its objects have been seen."""
-        row, work = self._desired.get(name), self._works.get(name)
-        if row is None or work is None or row.removing or work.settled != row.hash:
-            return None
-        report = fleet.Report(name=name, uid=row.uid, work_hash=row.hash, phase=fleet.APPLIED)
-        for ordinal, ref in enumerate(work.refs):
-            record = work.shared.get(ref) or self._watcher.record(ref)
-            if record is None:
-                return None
-            report.statuses.add(
-                ordinal=ordinal,
-                api_version=ref.api_version,
-                kind=ref.kind,
-                resource=work.plurals.get(ref, ""),
-                namespace=ref.namespace,
-                name=ref.name,
-                status=record.status,
-                health=record.health,
-            )
-        if work.notes:
-            report.drift = "; ".join(work.notes)
-            work.notes.clear()
-        return report
-
-    def _tell(self, report: fleet.Report) -> None:
-        persist = self._desired.report(report)
-        if persist is not None:
-            self._persist(persist, partial(self._forgotten, persist) if persist.deleted else None)
-        self._outbox()
-
-    def _forgotten(self, persist: Persist) -> None:
-        self._desired.durable(persist)
-        self._outbox()
+        self._reports.failed(row, len(row.manifests), STOPPED.format(row.stop_after_seconds))

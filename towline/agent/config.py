@@ -14,6 +14,8 @@ class AgentConfig:
     """Holds the identity (key and certificate) and the last desired state. Created with mode 0700."""
     join_token: str = ""
     """`towline join NAME --token-only`. Needed until the agent has an identity, ignored afterwards."""
+    join_token_file: Path | None = None
+    """Holds such a token, and goes before it: another one that is put there is used within seconds. It need not be there."""
     kubeconfig: Path | None = None
     """The member's kubeconfig; None: the ServiceAccount of the pod that this runs in."""
     context: str = ""

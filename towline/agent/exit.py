@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -39,28 +39,29 @@ class Exit:
         self._search = search
         self._remove = remove
         self._end = end
-        self._said: Detached | None = None
+        self.said: Detached | None = None
+        """What the hub said last; None: the cluster is not detached."""
         self._wake = asyncio.Event()
 
     def told(self, said: Detached) -> None:
         """The hub said that the cluster is detached."""
-        if self._said is None:
+        if self.said is None:
             log.warning(
                 "cluster %s is detached from its hub; %d Works to finish", self._cluster, self._held()
             )
-        self._said = said
+        self.said = said
         self._wake.set()
 
     def look(self) -> None:
         """Something may be finished."""
-        if self._said is not None:
+        if self.said is not None:
             self._wake.set()
 
     async def run(self) -> None:
         """Ends the process when all is done. A pod would only be started again: it stays until it is removed."""
-        while self._said is None:
+        while self.said is None:
             await self._waited()
-        await self._search(self._said.remains)
+        await self._search(self.said.remains)
         while self._held():
             await self._waited()
         if not self._namespace:
@@ -70,7 +71,7 @@ class Exit:
                 self._cluster,
             )
             self._end()
-        elif not self._said.remove_agent:
+        elif not self.said.remove_agent:
             log.warning(
                 "cluster %s is detached: this agent has nothing left to do and can be deleted with namespace %s",
                 self._cluster, self._namespace,
@@ -84,19 +85,20 @@ class Exit:
 
 
 async def remove_agent(
-    member: Member, namespace: str, namespaces: Iterable[str], sleep: Callable[[float], Awaitable[None]]
+    member: Member, namespace: str, namespaces: Sequence[str], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
     """Remove what `towline join` installed; `namespaces` are others that it has Roles in. Goes on until the member took it."""
     while True:
         try:
-            await _remove(member, namespace, [name for name in namespaces if "*" not in name])
+            await _remove(member, namespace, namespaces)
             return
         except MemberUnreachable as error:
             log.warning("the agent cannot remove itself now: %s", error)
         except Refused as error:
+            there = f", and Role and RoleBinding {AGENT} in {', '.join(namespaces)}" if namespaces else ""
             log.error(
-                "this agent may not remove itself (%s): delete namespace %s, ClusterRole and ClusterRoleBinding %s",
-                error, namespace, AGENT,
+                "this agent may not remove itself (%s): delete namespace %s, ClusterRole and ClusterRoleBinding %s%s",
+                error, namespace, AGENT, there,
             )  # fmt: skip
             return
         await sleep(RETRY_SECONDS)

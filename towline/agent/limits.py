@@ -22,12 +22,18 @@ class Allowance:
     kinds: tuple[str, ...] = ()
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The namespaces that are named and not described by a pattern."""
+        return tuple(name for name in self.namespaces if not _WILD.intersection(name))
+
+    @property
     def by_namespace(self) -> bool:
         """Whether the namespaces are named one by one, so that nothing has to be looked for in others."""
-        return bool(self.namespaces) and not any(_WILD.intersection(pattern) for pattern in self.namespaces)
+        return bool(self.namespaces) and self.named == self.namespaces
 
-    def refusal(self, ref: Ref, plural: str = "") -> str:
-        """Why `ref` may not be written, for people; empty: it may. `plural` is its kind's, where the member serves it.
+    def refusal(self, ref: Ref, plural: str, namespaced: bool) -> str:
+        """Why `ref` may not be written, for people; empty: it may. `plural` is its kind's in the member, `namespaced` whether that lies
+        in namespaces: whatever namespace a manifest names, an API server takes what lies in none without it.
 
         What lies in no namespace is judged by its kind, a Namespace by its name as well; where namespaces are named and kinds
         are not, nothing else outside of a namespace may be written."""
@@ -35,7 +41,7 @@ class Allowance:
         kind, plural = (f"{name}.{group}" if group and name else name for name in (ref.kind, plural))
         if self.kinds and not (_matches(kind, self.kinds) or (plural and _matches(plural, self.kinds))):
             return f"{shown(ref)}: this cluster's agent does not allow the kind {kind} (--allow-kind)"
-        namespace = ref.name if kind == "Namespace" else ref.namespace
+        namespace = ref.namespace if namespaced else ref.name if kind == "Namespace" else ""
         if not self.namespaces or _matches(namespace, self.namespaces) or (not namespace and self.kinds):
             return ""
         if not namespace:

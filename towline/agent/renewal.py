@@ -66,6 +66,13 @@ class Renewal:
             self._gateways = tuple(dict.fromkeys([reached, *gateways]))
             self._wake.set()
 
+    def enrolled(self, identity: Identity) -> None:
+        """The agent was given another identity, which is kept already: what the hub said to the one before counts no more."""
+        self._bundle_pem, self._gateways, self._asked_for = b"", (), 0.0
+        self.identity = identity
+        self._changed()
+        self._wake.set()
+
     async def run(self) -> None:
         while True:
             self._wake.clear()

@@ -111,7 +111,7 @@ class Writer:
         resource = await self._discovery.resource(ref.api_version, ref.kind)
         if resource is None:
             return Problem(f"the member has no {ref.kind} in {ref.api_version}; retrying", lacks_base=True)
-        if refusal := self._allowance.refusal(ref, resource.plural):
+        if refusal := self._allowance.refusal(ref, resource.plural, resource.namespaced):
             return Problem(refusal)
         if resource.namespaced and not ref.namespace:
             return Problem(f"{shown(ref)} has no namespace, which a {ref.kind} needs; set metadata.namespace")
@@ -150,7 +150,7 @@ class Writer:
         resource = await self._discovery.resource(ref.api_version, ref.kind)
         if resource is None or (resource.namespaced and not ref.namespace):
             return None  # the member answered that it serves no such thing: there is nothing to remove
-        refusal = self._allowance.refusal(ref, resource.plural)
+        refusal = self._allowance.refusal(ref, resource.plural, resource.namespaced)
         record = self._watcher.record(ref)
         observed: Observation = record.seen if record is not None and not preserve else UNKNOWN
         for _ in range(_ROUNDS_MAX):

@@ -22,6 +22,12 @@ from towline.cli.options import LEVELS, PathParam, config_option, serve
     help="From `towline join NAME --token-only`; not needed after the first start.",
 )
 @click.option(
+    "--join-token-file",
+    type=PathParam,
+    metavar="FILE",
+    help="The same in a file, as a Secret that is mounted. Another token put there is used at once.",
+)
+@click.option(
     "--kubeconfig",
     type=PathParam,
     metavar="FILE",
@@ -76,6 +82,7 @@ from towline.cli.options import LEVELS, PathParam, config_option, serve
 def command(
     data_dir: Path,
     join_token: str,
+    join_token_file: Path | None,
     kubeconfig: Path | None,
     context: str,
     gateway_addresses: tuple[str, ...],
@@ -94,6 +101,7 @@ def command(
     config = AgentConfig(
         data_dir=data_dir,
         join_token=join_token.strip(),
+        join_token_file=join_token_file,
         kubeconfig=kubeconfig,
         context=context,
         gateway_addresses=tuple(address(a, "--gateway-address") for a in gateway_addresses),

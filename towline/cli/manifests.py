@@ -13,6 +13,7 @@ from towline.cli.scope import AGENT, LABELS, NAMESPACE, Object, Scope, manifest,
 JOIN_SECRET = "towline-join"
 IMAGE = f"towline:{__version__}"
 DATA_DIR = "/var/lib/towline"
+JOIN_DIR = "/var/run/towline"
 HEALTH_PORT = 8080
 USER_ID = 65532
 
@@ -48,7 +49,12 @@ def _deployment(image: str, flags: list[str]) -> Object:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(image, flags)],
-        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [
+            {"name": "data", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            # A file and not a variable: it follows the Secret, so that a new token needs no restart.
+            {"name": "join", "secret": {"secretName": JOIN_SECRET, "optional": True}},
+        ],
     }
     spec = {
         "replicas": 1,
@@ -61,13 +67,14 @@ def _deployment(image: str, flags: list[str]) -> Object:
 
 
 def _container(image: str, flags: list[str]) -> Object:
-    token = {"secretKeyRef": {"name": JOIN_SECRET, "key": "token", "optional": True}}
     return {
         "name": "agent",
         "image": image,
-        "args": ["agent", "--data-dir", DATA_DIR, "--health-address", f"0.0.0.0:{HEALTH_PORT}", *flags],
+        "args": [
+            "agent", "--data-dir", DATA_DIR, "--join-token-file", f"{JOIN_DIR}/token",
+            "--health-address", f"0.0.0.0:{HEALTH_PORT}", *flags,
+        ],
         "env": [
-            {"name": "TOWLINE_AGENT_JOIN_TOKEN", "valueFrom": token},
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ],
         "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
@@ -82,8 +89,12 @@ def _container(image: str, flags: list[str]) -> Object:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "data", "mountPath": DATA_DIR}, {"name": "tmp", "mountPath": "/tmp"}],
-    }
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "join", "mountPath": JOIN_DIR, "readOnly": True},
+        ],
+    }  # fmt: skip
 
 
 def _probe(path: str, period_seconds: int, failures: int) -> Object:

@@ -56,7 +56,7 @@ from towline.hub.shared_keys import SharedKeys, shared
 from towline.hub.sharing import Sharing
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Store, Unavailable
+from towline.hub.store.contract import Lease, Store, Unavailable
 from towline.hub.store.fleet import Fleet
 from towline.hub.store.view import FleetView
 from towline.hub.store.works import WorkTable
@@ -182,14 +182,18 @@ def _deciding(
         world.fleet.away(time.time())
         controllers.enqueue_sessions()
 
-    leading, living = (
-        Tenure(store, name, does, me, config.lease_ttl_seconds, catch_up=peers.catch_up, began=began, elapsed=time.monotonic)
-        for name, does, began in ((LEADER, "leads", lambda: controllers.enqueue_all()), (life_of(me), "lives", back))
+    def fenced(lease: Lease) -> None:
+        for tenure in (leading, living):
+            tenure.fenced(lease)
+
+    tenure = partial(
+        Tenure, store, holder=me, ttl_seconds=config.lease_ttl_seconds, catch_up=peers.catch_up, elapsed=time.monotonic
     )  # fmt: skip
-    controllers = Loop(
-        world, recorder, now=time.time, new_uid=_new_uid,
+    leading = tenure(LEADER, "leads", began=lambda: controllers.enqueue_all())
+    living = tenure(life_of(me), "lives", began=back)
+    controllers: Loop = Loop(
+        world, recorder, now=time.time, new_uid=_new_uid, fenced=fenced,
         leads=lambda: leading.held, fence=lambda: leading.lease, lives=lambda: living.held, life=lambda: living.lease,
-        fenced=lambda lease: [tenure.fenced(lease) for tenure in (leading, living)],
     )  # fmt: skip
     return leading, living, controllers
 

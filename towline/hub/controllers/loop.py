@@ -203,7 +203,7 @@ class Loop:
             self.queue.done(item)
             return
         row, now = self._controllers[item.controller], self._now()
-        ours, fence = self._ours(row, item.key)
+        ours, fence = self._standing(row, item.key)
         if not ours:
             self._drop(item)
             return
@@ -242,7 +242,7 @@ class Loop:
         commit = self._commit(item, plan, revision, fence)
         commits.create_task(commit, name=f"commit {item.controller} {item.key}")
 
-    def _ours(self, row: Controller, key: Key) -> tuple[bool, Lease | None]:
+    def _standing(self, row: Controller, key: Key) -> tuple[bool, Lease | None]:
         """Whether this hub decides on the key now, and by which lease."""
         whose = row.whose(self._world, key) if row.whose is not None else None
         if whose is None:
