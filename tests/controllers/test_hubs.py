@@ -14,7 +14,7 @@ from towline.certs import authority
 from towline.certs.signing import SigningKeys
 from towline.hub import epoch, peers
 from towline.hub.agents import AGENTS, Agent
-from towline.hub.leases import LEADER, Tenure
+from towline.hub.leases import LEADER, leases_of
 from towline.hub.peers import PEERS, Peer, Peers
 from towline.hub.shared_keys import shared
 from towline.hub.store.cache import Cache
@@ -78,8 +78,10 @@ class Hub:
         mine = Peer((f"{name}:6443",), (f"{name}:7443",))
         self.peers = Peers(self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock)
         self.began: list[float] = []
-        self.leading = Tenure(
-            self.wire, LEADER, "leads", name, TTL, catch_up=self.peers.catch_up, began=lambda: self.began.append(clock()), elapsed=clock,  # type: ignore[arg-type]
+        self.does: list[str] = []
+        self.leading, self.living = leases_of(
+            self.wire, name, TTL, catch_up=self.peers.catch_up, leads=self.leads, lives=lambda: self.does.append("lives"),  # type: ignore[arg-type]
+            elapsed=clock,
         )  # fmt: skip
         self.peers.tell(self.leading.look)
         self._group = group
@@ -91,13 +93,18 @@ class Hub:
         self.peers.start()
         self._tasks.append(self._group.create_task(self.peers.run()))
         if leads:
-            self._tasks.append(self._group.create_task(self.leading.run()))
+            self._tasks += [self._group.create_task(tenure.run()) for tenure in (self.leading, self.living)]
         return self
+
+    def leads(self) -> None:
+        self.began.append(clock())
+        self.does.append("leads")
 
     async def stop(self) -> None:
         """In order."""
         if len(self._tasks) > 2:
-            self._tasks[2].cancel()
+            for task in self._tasks[2:]:
+                task.cancel()
             await asyncio.wait(self._tasks[2:])
         await self.peers.stop()
         self.kill()
@@ -225,6 +232,17 @@ async def test_a_commit_that_is_fenced_ends_leadership_at_once() -> None:
         a.leading.fenced(lease)  # a second commit of the same tenure
         await asyncio.sleep(5)
         assert a.leading.held and a.leading.lease != lease
+
+
+@turned
+async def test_a_hub_that_slept_hears_that_it_did_before_it_leads_again() -> None:
+    async with hubs("a") as (a,):
+        await asyncio.sleep(20)
+        assert a.does == ["lives", "leads"]
+        for _ in range(5):
+            asyncio.get_running_loop()._turned += 60  # type: ignore[attr-defined]
+            await asyncio.sleep(5)
+        assert a.does == ["lives", "leads"] * 6, a.does
 
 
 # --- who lives -----------------------------------------------------------------------------------------------

@@ -284,11 +284,16 @@ async def test_a_hub_that_slept_declares_no_cluster_lost_that_it_could_not_hear(
         for _ in range(3):
             both.a.fleet.heard("m1", both.a.now())
             both.a.users.now += 30
-        both.b.users.now = both.a.users.now  # its timers ring before it reads what agents sent meanwhile
+        both.b.users.now = both.a.users.now
+        await both.a.put(
+            cluster("m2", labels={"a": "b"})
+        )  # it looks before it reads what agents sent meanwhile
         await both.settle()
         assert ready(both.a, M2)["status"] == "True" and both.b.fenced
         await back(both.b)
         await both.settle()
         assert ready(both.a, M2)["status"] == "True"
         await both.later(both.b.fleet.limits.monitor_grace_seconds + 1)
+        await both.a.put(cluster("m2", labels={"a": "c"}))
+        await both.settle()
         assert ready(both.a, M2)["status"] == "Unknown"

@@ -48,7 +48,7 @@ from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
-from towline.hub.leases import LEADER, Tenure, life_of
+from towline.hub.leases import Tenure, leases_of
 from towline.hub.members import Members
 from towline.hub.peers import Peer, Peers
 from towline.hub.routes import fleet_of, routes
@@ -183,14 +183,13 @@ def _deciding(
         controllers.enqueue_sessions()
 
     def fenced(lease: Lease) -> None:
-        for tenure in (leading, living):
-            tenure.fenced(lease)
+        leading.fenced(lease)
+        living.fenced(lease)
 
-    tenure = partial(
-        Tenure, store, holder=me, ttl_seconds=config.lease_ttl_seconds, catch_up=peers.catch_up, elapsed=time.monotonic
+    leading, living = leases_of(
+        store, me, config.lease_ttl_seconds, catch_up=peers.catch_up, leads=lambda: controllers.enqueue_all(), lives=back,
+        elapsed=time.monotonic,
     )  # fmt: skip
-    leading = tenure(LEADER, "leads", began=lambda: controllers.enqueue_all())
-    living = tenure(life_of(me), "lives", began=back)
     controllers: Loop = Loop(
         world, recorder, now=time.time, new_uid=_new_uid, fenced=fenced,
         leads=lambda: leading.held, fence=lambda: leading.lease, lives=lambda: living.held, life=lambda: living.lease,

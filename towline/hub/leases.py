@@ -26,9 +26,22 @@ _ATTEMPTS = 5
 """How many times a hub asks for a lease that it does not hold within its time."""
 
 
-def life_of(hub: str) -> str:
-    """The name of the lease that this hub has for itself."""
-    return f"hub-{hub}"
+def leases_of(
+    store: Store, hub: str, ttl_seconds: float, *, catch_up: Callable[[], Awaitable[None]], leads: Callable[[], None],
+    lives: Callable[[], None], elapsed: Callable[[], float],
+) -> tuple[Tenure, Tenure]:  # fmt: skip
+    """By which `hub` leads, and by which it lives. `leads()` and `lives()` are called when it does from now on, and it lives before it leads: who
+    slept first hears that it did."""
+
+    async def alive() -> None:
+        await living.wait()
+        await catch_up()
+
+    living = Tenure(
+        store, f"hub-{hub}", "lives", hub, ttl_seconds, catch_up=catch_up, began=lives, elapsed=elapsed
+    )
+    leading = Tenure(store, LEADER, "leads", hub, ttl_seconds, catch_up=alive, began=leads, elapsed=elapsed)
+    return leading, living
 
 
 class Tenure:
@@ -50,10 +63,19 @@ class Tenure:
         self._wake = asyncio.Event()
         self._warned = ""
         self.lease: Lease | None = None
+        self._begun = asyncio.Event()
+        self._until = 0.0
+        """When it is not relied on any more."""
 
     @property
     def held(self) -> bool:
-        return self.lease is not None
+        return self.lease is not None and self._elapsed() < self._until
+
+    async def wait(self) -> None:
+        """Until it is held."""
+        if not self.held:
+            self._begun.clear()
+        await self._begun.wait()
 
     def look(self) -> None:
         """Another hub has stopped: the lease may be free."""
@@ -62,7 +84,7 @@ class Tenure:
     def fenced(self, lease: Lease) -> None:
         """A commit with `lease` was refused: it has ended."""
         if self.lease is lease:
-            self.lease = None
+            self._end()
             self._wake.set()
 
     async def run(self) -> None:
@@ -74,14 +96,18 @@ class Tenure:
                 lease = await self._acquired()
                 if lease is not None:
                     await self._hold(lease, asked)
-                    self.lease = None
+                    self._end()
                 await self._pause(self._ttl_seconds / _ATTEMPTS)
         finally:
-            self.lease = None
+            self._end()
             if lease is not None:
                 with suppress(StoreError, TimeoutError):
                     async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
                         await self._store.release(lease)
+
+    def _end(self) -> None:
+        self.lease = None
+        self._begun.clear()
 
     async def _acquired(self) -> Lease | None:
         try:
@@ -102,19 +128,20 @@ class Tenure:
         self.lease = lease
         self._warned = ""
         log.info("this hub %s", self._does)
+        self._until = asked + self._ttl_seconds * _LET_GO
         self._began()
-        until = asked + self._ttl_seconds * _LET_GO
+        self._begun.set()
         while self.lease is lease:
-            if self._elapsed() >= until:
+            if not self.held:
                 log.warning(
                     "it is not sure any more that this hub %s: its lease was not renewed in time", self._does
                 )
                 return
             await self._pause(self._ttl_seconds / _RENEWALS)
             asked = self._elapsed()
-            if await self._renewed(lease, max(until - asked, 0.0)):
+            if await self._renewed(lease, max(self._until - asked, 0.0)):
                 self._warned = ""
-                until = asked + self._ttl_seconds * _LET_GO
+                self._until = asked + self._ttl_seconds * _LET_GO
         log.warning("the lease by which this hub %s has ended", self._does)
 
     async def _renewed(self, lease: Lease, seconds_max: float) -> bool:
