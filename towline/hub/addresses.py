@@ -23,6 +23,10 @@ def advertised(config: HubConfig) -> list[str]:
     return ["127.0.0.1" if host in ("0.0.0.0", "::", "") else host]
 
 
+def api_url(config: HubConfig) -> str:
+    return f"https://{joined(advertised(config)[0], split(config.api_address)[1])}"
+
+
 def server_names(config: HubConfig) -> list[str]:
     hosts = [
         split(config.api_address)[0],

@@ -15,27 +15,16 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from towline.certs import authority, kubeconfig, signing, tls
+from towline.certs import authority, signing
 from towline.hub import addresses, epoch, system_namespaces
 from towline.hub.agents import Agents
-from towline.hub.api.authentication import certificates_and_tokens
-from towline.hub.api.authorization import Rbac
-from towline.hub.api.escalation import Escalation
-from towline.hub.api.exits import WaitingExit
-from towline.hub.api.local import Local
-from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
-from towline.hub.api.oidc import OidcIssuer
-from towline.hub.api.placements import Placements
-from towline.hub.api.protection import DeletionProtection
-from towline.hub.api.server import ApiServer
-from towline.hub.api.tokens import Keys, ServiceAccountTokens
-from towline.hub.api.webhooks import Webhooks
+from towline.hub.api.tokens import Keys
 from towline.hub.audit import AuditLog
 from towline.hub.collector import Collector
 from towline.hub.config import HubConfig
@@ -43,16 +32,15 @@ from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
-from towline.hub.decide.moving import Holds
+from towline.hub.front import Front
 from towline.hub.gateway.effects import HubIdentity
-from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.leases import Tenure, leases_of
 from towline.hub.members import Members
 from towline.hub.peers import Peer, Peers
-from towline.hub.routes import fleet_of, routes
-from towline.hub.shared_keys import SharedKeys, shared
+from towline.hub.routes import fleet_of
+from towline.hub.shared_keys import shared
 from towline.hub.sharing import Sharing
 from towline.hub.store import connect
 from towline.hub.store.cache import Cache
@@ -65,7 +53,7 @@ from towline.hub.trust import Trust, opened
 from towline.hub.whereabouts import Whereabouts, came_from_another
 from towline.kube import builtin, karmada
 from towline.kube.kinds import KindTable
-from towline.kube.objects import Key, Object
+from towline.kube.objects import Key
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +135,9 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             stack.push_async_callback(_ended, task)  # before its row says that this hub stops
 
         fleet_now = partial(fleet_of, cache, fleet, agents, trust)
-        api = _Api(
+        api = Front(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            world.holds, lambda body: gateway.left(body),
+            world.holds, lambda body: gateway.left(body), now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
         )  # fmt: skip
         identity = HubIdentity(
             store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
@@ -264,16 +252,9 @@ async def _signing_keys(config: HubConfig, cache: Cache, stack: contextlib.Async
     keys = signing.load_or_create(config.data_dir / "pki")
     if not _shares_its_store(config):
         return keys
-    found = await shared(cache, keys, _url(config))
+    found = await shared(cache, keys, addresses.api_url(config))
     stack.callback(found.stop)
     return found
-
-
-def _url(config: HubConfig) -> str:
-    """The API's."""
-    return (
-        f"https://{addresses.joined(addresses.advertised(config)[0], addresses.split(config.api_address)[1])}"
-    )
 
 
 def _peers(config: HubConfig, me: str, cache: Cache) -> Peers:
@@ -324,132 +305,6 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-
-
-class _Api:
-    """The API server of a hub with what hangs on it: certificates, the administrator's kubeconfig, enrolment."""
-
-    def __init__(
-        self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
-        cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
-        controllers: Loop, holds: Callable[[Key, float], Holds], parting: Callable[[Any], Answer],
-    ) -> None:  # fmt: skip
-        self._config = config
-        self._trust = trust
-        self._host, port = addresses.split(config.api_address)
-        self._port = port
-        self._advertised = addresses.advertised(config)
-        self._tls = tls.ChangingTls(trust.bundle_pem, trust.leaf, config.data_dir / "pki" / "server.pem")
-        self.kubeconfig = config.data_dir / "admin.kubeconfig"
-        enrolment = Enrolment(
-            authority=trust,
-            store=cache,
-            clusters=_Clusters(self, cache),
-            apis=peers.apis,
-            gateways=peers.gateways,
-            catch_up=peers.catch_up,
-            audit=audit,
-            now=time.time,
-        )
-        self._rbac = Rbac(cache)
-        self._webhooks = Webhooks(cache, kinds, now=time.time, new_uid=_new_uid)
-        self.url = url = _url(config)
-        tokens = ServiceAccountTokens(
-            cache,
-            keys,
-            issuer=config.service_account_issuer or (keys.issuer if isinstance(keys, SharedKeys) else url),
-            audiences=config.api_audiences,
-            seconds_max=config.service_account_max_token_seconds,
-            now=time.time,
-            new_uid=_new_uid,
-        )
-        reviews = Placements(
-            cache, self._rbac, view=placing.at, recorded=controllers.recorded, holds=holds, now=time.time
-        )
-        oidc = config.oidc
-        others = [OidcIssuer(oidc, now=time.time, elapsed=time.monotonic).verify] if oidc is not None else []
-        self.server = ApiServer(
-            cache=cache,
-            kinds=kinds,
-            sources={("work.karmada.io", "works"): view},
-            refusals={("work.karmada.io", "works"): view.refuse},
-            authenticate=certificates_and_tokens(tokens.verify, *others),
-            authorize=self._rbac,
-            audit=audit,
-            now=time.time,
-            new_uid=_new_uid,
-            extra_routes=routes(enrolment, trust, lambda: clusters(time.time()), self._rbac, parting),
-            ready=lambda: (
-                "this hub is cut off from its store"
-                if peers.is_cut_off
-                else ""
-                if works.synced
-                else "the Works are not computed yet"
-            ),
-            metrics=metrics,
-            plugins=(
-                DeletionProtection(),
-                WaitingExit(),
-                OneClusterAMember(cache),
-                Escalation(self._rbac),
-                self._webhooks,
-            ),
-            actions={**tokens.actions(others), **reviews.actions()},
-            documents=tokens.documents(url),
-            cleans_namespaces=False,  # members' copies go first: hub/decide/namespaces
-        )
-
-    async def start(self) -> str:
-        """Listens, and writes the administrator's kubeconfig; answers the API's URL."""
-        self._rbac.start()
-        self._webhooks.start()
-        await Local(self.server.engine).ensure_roles()
-        await self.server.start(self._host, self._port, self._tls.context)
-        self._trust.tell(self._certificates_changed)
-        self._show_certificates()
-        return self.url
-
-    async def stop(self) -> None:
-        await self.server.stop()
-        await self._webhooks.stop()
-        self._rbac.stop()
-
-    def _certificates_changed(self) -> None:
-        try:
-            self._show_certificates()
-        except (
-            OSError
-        ) as error:  # of the files that they go through; a hub that runs goes on with what it has
-            log.error("the certificates of the API could not be changed: %s", error)
-
-    def _show_certificates(self) -> None:
-        self._tls.show(self._trust.bundle_pem, self._trust.leaf)
-        self._write_kubeconfig()
-
-    def _write_kubeconfig(self) -> None:
-        """Made at the first start. Made again only when it no longer fits, because people copy it."""
-        bundle_pem, issuer = self._trust.bundle_pem, self._trust.issuing_key_id
-        if kubeconfig.fits(self.kubeconfig, self.url, bundle_pem, issuer):
-            return
-        config = kubeconfig.admin_kubeconfig(self.url, bundle_pem, self._trust.issue_admin())
-        kubeconfig.write(self.kubeconfig, config)
-
-
-class _Clusters:
-    """Cluster objects for enrolment, written through the API's admission."""
-
-    def __init__(self, api: _Api, cache: Cache) -> None:
-        self._api = api
-        self._cache = cache
-
-    def get(self, name: str) -> Object | None:
-        return self._cache.snapshot.get(Key("cluster.karmada.io", "clusters", "", name))
-
-    def list(self) -> Sequence[Object]:
-        return self._cache.snapshot.list("cluster.karmada.io", "clusters")
-
-    async def write(self, obj: Object) -> Object:
-        return await Local(self._api.server.engine).write(obj)
 
 
 # --- steps ---------------------------------------------------------------------------------------------------
