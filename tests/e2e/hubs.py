@@ -17,6 +17,7 @@ from tests.e2e.harness import (
     free_port,
 )
 from tests.e2e.objects import configmap
+from tests.e2e.proxy import Proxy
 
 SPACE = "pair"
 MAPS = f"/api/v1/namespaces/{SPACE}/configmaps"
@@ -26,21 +27,27 @@ TAKEOVER_SECONDS = 15.0
 
 
 class Pair:
-    """A fleet whose hub is `a`, and a second hub `b` on the same etcd; member3 joined through `b`."""
+    """A fleet whose hub is `a`, and a second hub `b` on the same etcd; member3 joined through `b`. `through_proxy`: so `b` reaches etcd."""
 
-    def __init__(self, folder: Path, *hub_flags: str) -> None:
+    def __init__(self, folder: Path, *hub_flags: str, through_proxy: bool = False) -> None:
         self.fleet = Fleet(folder, store="etcd", members=MEMBERS[:2], hub_flags=hub_flags)
         self.data = {"a": self.fleet.hub_data, "b": folder / "hub-b"}
+        self.proxy: Proxy | None = None
+        self._through_proxy = through_proxy
         self._apis: dict[str, Api] = {}
 
     def start(self) -> None:
         self.fleet.start()
         ports = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        store = f"etcd://{self.fleet.etcd_url.removeprefix('http://')}"
+        etcd = self.fleet.etcd_url.removeprefix("http://")
+        if self._through_proxy:
+            host, _, port = etcd.rpartition(":")
+            self.proxy = Proxy((host, int(port)))
+            etcd = f"127.0.0.1:{self.proxy.port}"
         self.fleet.spawn(
             "hub-b",
             [
-                *TOWLINE, "hub", "--data-dir", str(self.data["b"]), "--store", store, "--api-address", ports[0],
+                *TOWLINE, "hub", "--data-dir", str(self.data["b"]), "--store", f"etcd://{etcd}", "--api-address", ports[0],
                 "--gateway-address", ports[1], *self.fleet.hub_flags,
             ],
         )  # fmt: skip
@@ -61,6 +68,8 @@ class Pair:
 
     def stop(self) -> None:
         self.fleet.stop()
+        if self.proxy is not None:
+            self.proxy.close()
         for api in self._apis.values():
             api.close()
 
@@ -131,7 +140,7 @@ class Stream:
 
     def _run(self) -> None:
         number = 0
-        while not self._stopped.wait(0.02):
+        while not self._stopped.wait(0.04):
             number += 1
             name = f"{self._prefix}-{number}"
             try:

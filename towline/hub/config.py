@@ -69,7 +69,7 @@ class HubConfig:
     agent_certificate_seconds: int = 7 * 86_400
     """Agents renew at two thirds of that."""
     lease_ttl_seconds: float = 8.0
-    """The leader's lease, of several hubs on one store; it is renewed at a third of that. Also after how long without a sign of life a
+    """A hub's leases, that of the leader and its own; they are renewed at a third of that. Also after how long without a sign of life a
     hub is taken for dead."""
     compact_seconds: float = 300.0
     """How often changes older than the last round are forgotten."""
