@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.harness import MEMBERS, eventually
 from tests.e2e.hubs import BINDINGS, MAPS, SPACE, TAKEOVER_SECONDS, Pair, Stream, everywhere, leader_of
-from tests.e2e.objects import configmap, namespace, policy
+from tests.e2e.objects import configmap, deployment, namespace, policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -79,6 +79,24 @@ def test_a_token_of_one_hub_is_good_at_the_other(pair: Pair) -> None:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
     said = pair.api(other).request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)["status"]
     assert said.get("authenticated"), said
+
+
+def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> None:
+    """Only one node of the fleet matches, and no sum shows it."""
+    _, other = leader_of(pair)
+    there = (pair.data[other] / "hub-id").read_text().strip()
+    rows = pair.api(other).request("GET", "/towline/v1/clusters")["items"]
+    member = next(row["name"] for row in rows if row["hub"] == there)
+    label = {"metadata": {"labels": {"disk": "ssd"}}}
+    pair.fleet.members[member].merge("/api/v1/nodes/node-1", label)
+    web = deployment("web", SPACE, replicas=5)
+    web["spec"]["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}
+    division = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}
+    pair.fleet.apply(policy("web", SPACE, None, placement={"replicaScheduling": division}), web)
+    spec = eventually(
+        lambda: (pair.api(other).get(f"{BINDINGS}/web-deployment") or {})["spec"].get("clusters"), 10
+    )
+    assert spec == [{"name": member, "replicas": 5}]
 
 
 def test_the_leader_is_killed_in_the_middle_of_a_burst(pair: Pair) -> None:

@@ -507,7 +507,7 @@ async def test_a_deadline_that_comes_nearer_is_kept(hub: Hub) -> None:
         await agent.synced()
         live = hub.gateway._live["member1"]
         assert alarm_seconds(live) > 20, "three heartbeats"
-        hub.gateway._ask("member1", of_replicas({"resourceRequest": {"cpu": "1"}}))
+        hub.gateway.ask("member1", of_replicas({"resourceRequest": {"cpu": "1"}}))
         assert alarm_seconds(live) <= ANSWER_SECONDS_MAX
 
 

@@ -19,6 +19,15 @@ def server_context(bundle_pem: bytes, leaf: Leaf, pair: Path) -> ssl.SSLContext:
     return context
 
 
+def client_context(bundle_pem: bytes, leaf: Leaf, pair: Path) -> ssl.SSLContext:
+    """Shows `leaf`, trusts servers of `bundle_pem`; `pair` as above."""
+    context = ssl.create_default_context(cadata=bundle_pem.decode())
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    write_private(pair, leaf.certificate_pem + leaf.key_pem)
+    context.load_cert_chain(pair)
+    return context
+
+
 class ChangingTls:
     """The same, while certificate and authorities change: `context` is what a server listens with; each connection begins with
     what was shown last. (What a context trusts can grow and never shrink, so every change is a context of its own.)"""

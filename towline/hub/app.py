@@ -13,15 +13,16 @@ import gc
 import logging
 import os
 import signal
+import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from towline.certs import authority, signing
-from towline.hub import addresses, epoch, system_namespaces
+from towline.certs import authority, signing, tls
+from towline.hub import addresses, asking, epoch, system_namespaces
 from towline.hub.agents import Agents
 from towline.hub.api.metrics import Metrics
 from towline.hub.api.tokens import Keys
@@ -56,6 +57,8 @@ from towline.kube.kinds import KindTable
 from towline.kube.objects import Key
 
 log = logging.getLogger(__name__)
+
+DAY_SECONDS = 86_400
 
 
 async def run(config: HubConfig) -> None:
@@ -137,7 +140,8 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet_now = partial(fleet_of, cache, fleet, agents, trust)
         api = Front(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            world.holds, lambda body: gateway.left(body), now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
+            world.holds, lambda body: gateway.left(body),
+            lambda body: asking.answered(body, placing.answers, lambda: gateway.connected, time.time), now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
         )  # fmt: skip
         identity = HubIdentity(
             store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
@@ -154,6 +158,14 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
             elsewhere=lambda: found.elsewhere, send=gateway.send_to_another, elapsed=time.monotonic,
         )  # fmt: skip
         background.append(tasks.create_task(_vital("sharing", sharing.run()), name="sharing"))
+        client = asking.Client(_client_tls(config, trust))
+        stack.push_async_callback(client.close)
+        asks = asking.Asking(
+            placing.answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of, post=client.post, now=time.time
+        )  # fmt: skip
+        placing.answers.abroad = found.told
+        placing.answers.carried_by(asks.carry)
+        background.append(tasks.create_task(_vital("asking", asks.run()), name="asking"))
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
@@ -235,6 +247,22 @@ def _whereabouts(
     found = Whereabouts(cache, me, peers.roll.lives, moved)
     found.start()
     return found
+
+
+def _client_tls(config: HubConfig, trust: Trust) -> Callable[[], ssl.SSLContext]:
+    """How this hub shows itself to others: anew when authorities change, and every day."""
+    made: dict[tuple[bytes, str, int], ssl.SSLContext] = {}
+
+    def latest() -> ssl.SSLContext:
+        which = (trust.bundle_pem, trust.issuing_key_id, int(time.time() // DAY_SECONDS))
+        if which not in made:
+            made.clear()
+            made[which] = tls.client_context(
+                trust.bundle_pem, trust.issue_admin(), config.data_dir / "pki" / "client.pem"
+            )
+        return made[which]
+
+    return latest
 
 
 def _look(peers: Peers, found: Whereabouts, gateway: Gateway) -> None:

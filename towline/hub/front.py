@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from towline.certs import kubeconfig, tls
@@ -46,7 +46,7 @@ class Front:
     def __init__(
         self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
         cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
-        controllers: Loop, holds: Callable[[Key, float], Holds], parting: Callable[[Any], Answer],
+        controllers: Loop, holds: Callable[[Key, float], Holds], parting: Callable[[Any], Answer], questions: Callable[[Any], Awaitable[Answer]],
         *, now: Callable[[], float], elapsed: Callable[[], float], new_uid: Callable[[], str],
     ) -> None:  # fmt: skip
         self._config = config
@@ -93,7 +93,7 @@ class Front:
             audit=audit,
             now=now,
             new_uid=new_uid,
-            extra_routes=routes(enrolment, trust, lambda: clusters(now()), self._rbac, parting),
+            extra_routes=routes(enrolment, trust, lambda: clusters(now()), self._rbac, parting, questions),
             ready=lambda: (
                 "this hub is cut off from its store"
                 if peers.is_cut_off

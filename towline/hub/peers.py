@@ -139,6 +139,11 @@ class Peers:
         """HOST:PORT of the hubs' APIs, this one's first."""
         return self.roll.addresses(lambda peer: peer.apis[:1])
 
+    def api_of(self, hub: str) -> str:
+        """HOST:PORT of another hub's API; empty if it does not live."""
+        peer = self.roll.living.get(hub)
+        return peer.apis[0] if peer is not None and peer.apis else ""
+
     def gateways(self) -> tuple[str, ...]:
         """HOST:PORT of the hubs' gateways, this one's first."""
         return self.roll.addresses(lambda peer: peer.gateways)

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from towline.hub import asking
 from towline.hub.agents import Agents, described
 from towline.hub.api.authentication import ANONYMOUS
 from towline.hub.api.authorization import Rbac
@@ -25,9 +26,10 @@ from towline.kube.objects import Object
 
 def routes(
     enrolment: Enrolment, trust: Trust, clusters: Callable[[], list[Object]], rbac: Rbac,
-    farewell: Callable[[Any], Answer],
+    farewell: Callable[[Any], Answer], questions: Callable[[Any], Awaitable[Answer]],
 ) -> dict[tuple[str, str], Route]:  # fmt: skip
-    """`clusters()` answers the fleet as `towline clusters` shows it, `farewell` agents of clusters that left."""
+    """`clusters()` answers the fleet as `towline clusters` shows it, `farewell` agents of clusters that left,
+    `questions` other hubs."""
 
     def guarded(verb: str, resource: str, act: Callable[[Any, str, str], Awaitable[Answer]]) -> Route:
         """`act(body, user, why not)` is a right of whoever may `verb` this resource of towline.io."""
@@ -52,6 +54,9 @@ def routes(
     async def authorities(body: Any, user: str, refused: str) -> Answer:
         return trust.status(refused)
 
+    async def rooms(body: Any, user: str, refused: str) -> Answer:
+        return Refusal(403, "Forbidden", refused).answer() if refused else await questions(body)
+
     async def fleet(body: Any, user: str, refused: str) -> Answer:
         if refused:
             return Refusal(403, "Forbidden", refused).answer()
@@ -68,6 +73,7 @@ def routes(
         ("GET", "/towline/v1/authorities"): guarded("get", "authorities", authorities),
         ("POST", "/towline/v1/authorities"): guarded("update", "authorities", trust.rotate),
         ("GET", "/towline/v1/clusters"): guarded("list", "clusters", fleet),
+        ("POST", asking.PATH): guarded("create", "questions", rooms),
     }
 
 

@@ -29,7 +29,8 @@ class Whereabouts:
         self._moved = moved
         self.elsewhere: dict[str, str] = {}
         """The other hub by cluster, as the rows say it."""
-        self._told: set[str] = set()
+        self.told: set[str] = set()
+        """The clusters whose other hub lives."""
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -61,6 +62,6 @@ class Whereabouts:
     def _tell(self, cluster: str) -> None:
         hub = self.elsewhere.get(cluster)
         there = hub is not None and self._lives(hub)
-        if there != (cluster in self._told):
-            (self._told.add if there else self._told.discard)(cluster)
+        if there != (cluster in self.told):
+            (self.told.add if there else self.told.discard)(cluster)
             self._moved(cluster, there)

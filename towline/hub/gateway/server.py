@@ -114,7 +114,7 @@ class Gateway:
             self._given.works.subscribe(self._works_changed),
             self._given.clusters.subscribe(self._rows_changed),
         ]
-        self._given.answers.carried_by(self._ask)
+        self._given.answers.carried_by(self.ask)
         await server.start()
         self._server = server
         return port
@@ -141,8 +141,8 @@ class Gateway:
             live.session.works_changed(names)
             live.wake.set()
 
-    def _ask(self, cluster: str, wish: Wish) -> None:
-        """Take a question to the cluster's agent."""
+    def ask(self, cluster: str, wish: Wish) -> None:
+        """Take a question to the cluster's agent. Answered in any case."""
         live = self._live.get(cluster)
         if live is None:
             self._given.answers.disconnected(cluster)
@@ -207,10 +207,8 @@ class Gateway:
 
     def send_to_another(self, clusters: Iterable[str], gateways: Sequence[str]) -> None:
         """Another hub holds fewer sessions than its share."""
-        for cluster in clusters:
-            live = self._live.get(cluster)
-            if live is not None:
-                live.close("another hub has room for this session", gateways=gateways)
+        for live in filter(None, map(self._live.get, clusters)):
+            live.close("another hub has room for this session", gateways=gateways)
 
     def certificates_changed(self) -> None:
         """Authorities came or went: agents are told, and who stands on one that went has to leave."""

@@ -34,6 +34,8 @@ class AnswerTable:
     def __init__(self) -> None:
         self.able: set[str] = set()
         """Clusters whose agents are connected and count."""
+        self.abroad: Collection[str] = frozenset()
+        """Clusters whose agents another hub can ask."""
         self._said: OrderedDict[str, _Said] = OrderedDict()
         """By wish, the one answered last at the end."""
         self._rows = 0
@@ -69,7 +71,7 @@ class AnswerTable:
         for cluster, wish in asks:
             if wish.key not in held:
                 held[wish.key] = self.holding(wish.key, now)
-            if cluster not in self.able or cluster in held[wish.key]:
+            if (cluster not in self.able and cluster not in self.abroad) or cluster in held[wish.key]:
                 continue
             place = (cluster, wish.key)
             places.add(place)
@@ -190,7 +192,8 @@ class AnswersNow:
 
     @property
     def able(self) -> Collection[str]:
-        return self.table.able
+        table = self.table
+        return {*table.able, *table.abroad} if table.abroad else table.able
 
     def said(self, key: str) -> Mapping[str, int]:
         return self.table.holding(key, self.now, self.since)
