@@ -45,7 +45,7 @@ class Trouble(NamedTuple):
     lost: bool = False
     """It follows from Ready: nobody can say how copies there do."""
     unwell_since: float | None = None
-    """Of one that is lost: since when the cluster is not ready or not reachable, whichever it was at first."""
+    """Of one that is lost: since when the cluster is not ready or not reachable, whichever it was at first. None: no taint says it."""
 
 
 def troubles_of(cluster: Object) -> tuple[Trouble, ...]:
@@ -102,8 +102,8 @@ def _troubles(cluster: Object) -> Iterator[Trouble]:
         since = epoch(ready.get("lastTransitionTime"))
         told = f"{why} since {rfc3339(since)}" if since is not None else why
         times = [at for taint in of_health(cluster) if (at := epoch(taint.get("timeAdded"))) is not None]
-        unwell = min([*times, *([since] if since is not None else [])], default=None)
-        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True, unwell_since=unwell)
+        unwell_since = min(times, default=None)
+        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True, unwell_since=unwell_since)
 
 
 def _tolerated_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
