@@ -202,3 +202,32 @@ async def test_who_is_to_leave_no_more_gives_up_its_place() -> None:
         assert hub.world.holds(second, hub.now()).turn_seconds is None
         await later(hub, 100)
         assert targets(hub, second) == ["m1"]
+
+
+async def test_half_of_the_sessions_at_another_hub_are_no_loss_until_that_hub_is() -> None:
+    async with running() as hub:
+        (web,) = await a_hub(hub)
+        await hub.put(cluster("m3"), cluster("m4"))
+        await later(hub, 10, "m1", "m2", "m3", "m4")
+        for name in ("m3", "m4"):
+            hub.fleet.disconnected(name, hub.now())
+            hub.fleet.at_another_hub(name, True, hub.now())
+        await later(hub, SILENT_SECONDS + 10, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is None, "one of four is lost, whoever holds the others' sessions"
+        for name in ("m3", "m4"):
+            hub.fleet.at_another_hub(name, False, hub.now())
+        await later(hub, 10, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is not None and (found.lost, found.of, found.clusters) == (3, 4, {"m1"}), (
+            "they may be about to be lost"
+        )
+        await later(hub, 40, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is not None and found.clusters == {"m1", "m3", "m4"}
+        await later(hub, 400, "m2")
+        assert targets(hub, web) == ["m1"]
+        for name in ("m3", "m4"):
+            hub.fleet.connected(name, hub.now())
+        await later(hub, 400, "m2", "m3", "m4")
+        assert targets(hub, web) == ["m2"]
