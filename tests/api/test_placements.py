@@ -10,8 +10,10 @@ import aiohttp
 import pytest
 
 from tests.api.served import ADMIN, Answer, Served, end, serve
+from tests.decide.test_doubt import EVICT
 from tests.decide.test_overrides import over
 from tests.decide.world import cluster, configmap, deployment, policy, selector
+from towline.cli.changes import lost
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.placements import TEMPLATES_MAX, Placements
 from towline.hub.api.user import User
@@ -21,7 +23,7 @@ from towline.hub.decide.plan import Put
 from towline.hub.decide.scheduling import View
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Write
-from towline.kube.names import TAINT_DRAIN
+from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Key, encode, with_metadata
 
 ROOT = "/apis/towline.io/v1alpha1"
@@ -180,6 +182,27 @@ async def test_a_forecast_says_what_would_move_and_stores_nothing(api: Served) -
     }
     assert row["moves"] == [{"cluster": "m1", "before": 3}] and row["then"]["state"] == "NoClusterFit"
     assert api.cache.revision == revision
+
+
+async def test_a_forecast_of_a_loss_follows_taint_policies(api: Served) -> None:
+    """The policy tolerates a loss for ever, and not the taint that another gives to who is lost."""
+    rules, toleration = (
+        "/apis/policy.karmada.io/v1alpha1",
+        {"key": TAINT_UNREACHABLE, "operator": "Exists", "effect": "NoExecute"},
+    )
+    anywhere = {
+        "clusterAffinity": None,
+        "clusterTolerations": [toleration],
+        "spreadConstraints": [{"spreadByField": "cluster", "maxGroups": 1}],
+    }
+    spec = {"failover": {"cluster": {}}, "placement": anywhere}
+    assert (await api.patch(f"{rules}/namespaces/shop/propagationpolicies/web", {"spec": spec})).code == 200
+    cluster = (await api.get("/apis/cluster.karmada.io/v1alpha1/clusters/m1")).body
+    lost("2026-01-01T00:00:00Z")(cluster)
+    assert (await forecast(api, apply=[cluster])).body["status"]["moved"] == 0
+    await api.create(f"{rules}/clustertaintpolicies", EVICT)
+    (row,) = (await forecast(api, apply=[cluster])).body["status"]["forecasts"]
+    assert row["moves"] == [{"cluster": "m1", "before": 3}, {"cluster": "m2", "after": 3}]
 
 
 async def test_a_forecast_of_a_namespace_shows_what_moves(api: Served) -> None:

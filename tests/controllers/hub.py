@@ -10,9 +10,11 @@ from typing import Any
 import orjson
 
 from tests.decide.world import World as Objects
+from towline.hub.controllers.evicting import EVICTIONS_A_SECOND
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
 from towline.hub.controllers.table import World
+from towline.hub.controllers.turns import Turns
 from towline.hub.decide.wire import ManifestStatus, Phase, WireWork, WorkReport, hash_of_report
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Lease, Write
@@ -27,7 +29,12 @@ from towline.kube.objects import Key, Object, encode, revision_of
 class Hub:
     """`users` is the dict-backed world: it applies the API's rules to what users write, the result goes to the store."""
 
-    def __init__(self, store: MemoryStore, namespace_sync: NamespaceSync = "all") -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        namespace_sync: NamespaceSync = "all",
+        evictions_a_second: float = EVICTIONS_A_SECOND,
+    ) -> None:
         self.users = Objects()
         self.store = store
         self.cache = Cache(store, self.users.kinds)
@@ -36,7 +43,8 @@ class Hub:
         self.fleet = Fleet(self.now())
         self.recorder = Recorder(self.cache, now=self.now, new_uid=self.users.new_uid)
         self.placing = FleetView(self.cache, self.now)
-        world = World(self.cache, self.works, self.fleet, self.placing)
+        turns = Turns[Key](evictions_a_second)
+        self.world = world = World(self.cache, self.works, self.fleet, self.placing, turns=turns)
         self.agents: set[str] = set()
         self.leads = True
         self.lease: Lease | None = None
@@ -141,12 +149,14 @@ class Hub:
 
 @asynccontextmanager
 async def running(
-    store: MemoryStore | None = None, namespace_sync: NamespaceSync = "all"
+    store: MemoryStore | None = None,
+    namespace_sync: NamespaceSync = "all",
+    evictions_a_second: float = EVICTIONS_A_SECOND,
 ) -> AsyncIterator[Hub]:
     """A hub whose cache follows; its loop runs only in `settle`."""
     store = store or MemoryStore()
     await store.open()
-    hub = Hub(store, namespace_sync)
+    hub = Hub(store, namespace_sync, evictions_a_second)
     started = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(hub.cache.run(started))

@@ -7,6 +7,7 @@ from tests.decide.failing import ONE_OF_ALL
 from tests.decide.test_propagation import BINDING
 from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.controllers.evicting import EVICTIONS_A_SECOND
+from towline.hub.decide.moving import Holds
 from towline.hub.store.fleet import ClusterFacts
 from towline.hub.store.memory import MemoryStore
 from towline.kube.names import TAINT_DRAIN
@@ -166,3 +167,67 @@ async def test_a_hub_that_lost_most_of_its_agents_evicts_nothing() -> None:
         assert targets(hub, web) == ["m1"]
         await later(hub, 100, "m2", "m3")
         assert targets(hub, web) == ["m2"], "the other is back: this one is lost"
+
+
+async def test_what_holds_an_eviction_back_can_be_asked() -> None:
+    async with running() as hub:
+        webs = await a_hub(hub, 3)
+        await drain(hub, "m1")
+        seconds = [hub.world.holds(web, hub.now()).turn_seconds for web in webs]
+        assert seconds == [None, 1 / EVICTIONS_A_SECOND, 2 / EVICTIONS_A_SECOND]
+        settled_at = hub.fleet.started + hub.fleet.limits.monitor_grace_seconds
+        assert hub.world.holds(webs[0], hub.now()) == Holds(frozenset(), settled_at, None)
+        await hub.put(cluster("m3"))
+        await later(hub, 10, "m1", "m2", "m3")
+        await later(hub, SILENT_SECONDS + 10, "m3")
+        assert hub.world.holds(webs[0], hub.now()).doubted == {"m1", "m2"}
+
+
+async def test_with_no_rate_nothing_leaves_and_what_stays_does_not_queue() -> None:
+    async with running(evictions_a_second=0.0) as hub:
+        (web,) = await a_hub(hub)
+        await drain(hub, "m1")
+        await later(hub, 3600)
+        assert targets(hub, web) == ["m1"]
+        assert hub.world.holds(web, hub.now()).turn_seconds == float("inf")
+
+
+async def test_who_is_to_leave_no_more_gives_up_its_place() -> None:
+    async with running() as hub:
+        first, second, third = await a_hub(hub, 3)
+        await drain(hub, "m1")
+        assert [targets(hub, web) for web in (first, second, third)] == [["m2"], ["m1"], ["m1"]]
+        await hub.put(cluster("m1"))
+        await later(hub, 1)
+        assert hub.world.holds(second, hub.now()).turn_seconds is None
+        await later(hub, 100)
+        assert targets(hub, second) == ["m1"]
+
+
+async def test_half_of_the_sessions_at_another_hub_are_no_loss_until_that_hub_is() -> None:
+    async with running() as hub:
+        (web,) = await a_hub(hub)
+        await hub.put(cluster("m3"), cluster("m4"))
+        await later(hub, 10, "m1", "m2", "m3", "m4")
+        for name in ("m3", "m4"):
+            hub.fleet.disconnected(name, hub.now())
+            hub.fleet.at_another_hub(name, True, hub.now())
+        await later(hub, SILENT_SECONDS + 10, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is None, "one of four is lost, whoever holds the others' sessions"
+        for name in ("m3", "m4"):
+            hub.fleet.at_another_hub(name, False, hub.now())
+        await later(hub, 10, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is not None and (found.lost, found.of, found.clusters) == (3, 4, {"m1"}), (
+            "they may be about to be lost"
+        )
+        await later(hub, 40, "m2")
+        found = hub.world.doubt(hub.now())
+        assert found is not None and found.clusters == {"m1", "m3", "m4"}
+        await later(hub, 400, "m2")
+        assert targets(hub, web) == ["m1"]
+        for name in ("m3", "m4"):
+            hub.fleet.connected(name, hub.now())
+        await later(hub, 400, "m2", "m3", "m4")
+        assert targets(hub, web) == ["m2"]

@@ -96,12 +96,13 @@ def test_how_many_are_taken(assigned: int, ready: int, stuck: int, left: int) ->
         ({"placement": STATIC}, 3, "web"),
         ({"placement": {}}, 5, "web"),
         ({"suspension": {"scheduling": True}}, 5, "web"),
+        ({"suspension": {"dispatching": True}}, 5, "web"),
         ({"schedulerName": "other"}, 5, "web"),
         ({}, 4, "web"),
         ({}, 6, "web"),
         ({}, 5, "foreign"),
     ],
-    ids=["static weights", "duplicated", "scheduling is suspended", "another scheduler's", "it is being scaled up", "it is being rolled out",
+    ids=["static weights", "duplicated", "scheduling is suspended", "nothing is sent", "another scheduler's", "it is being scaled up", "it is being rolled out",
          "nobody's"],
 )  # fmt: skip
 def test_what_is_left_alone(change: dict[str, Any], pods: int, name: str) -> None:
@@ -110,6 +111,14 @@ def test_what_is_left_alone(change: dict[str, Any], pods: int, name: str) -> Non
         world.edit(BINDING, lambda obj: obj["spec"].update(change))
     before = clusters_of(world)
     assert deschedule(world, pods, 2, name) == [] and clusters_of(world) == before
+
+
+def test_what_no_policy_governs_is_left_alone() -> None:
+    """Nobody would place elsewhere what is taken from it."""
+    world = running()
+    del world.objects[Key("policy.karmada.io", "propagationpolicies", "shop", "web")]
+    propagate(world)
+    assert deschedule(world, 5, 2) == [] and clusters_of(world) == {"m1": 5}
 
 
 def test_a_cluster_that_leaves_is_left_alone() -> None:

@@ -63,6 +63,67 @@ def test_doubts(clusters: list[Standing], audible: str, expected: str | None) ->
     assert (None if found is None else found.clusters) == (None if expected is None else frozenset(expected))
 
 
+def saying(*conditions: dict[str, str], deleting: bool = False, released: float | None = None) -> Any:
+    found = {**cluster("m1"), "status": {"conditions": list(conditions)}}
+    marked: dict[str, Any] = {"deletionTimestamp": rfc3339(NOW)} if deleting else {}
+    noted = {"annotations": {RELEASE_EVICTIONS: rfc3339(released)}} if released is not None else {}
+    return {**found, "metadata": {**found["metadata"], **marked, **noted}}
+
+
+LOST = {
+    "type": "Ready",
+    "status": "Unknown",
+    "reason": "ClusterStatusUnknown",
+    "lastTransitionTime": rfc3339(NOW - 7),
+}
+HELD = {"type": doubt.EVICTIONS_HELD, "status": "True"}
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        pytest.param(saying(LOST), Standing("m1", "Unknown", NOW - 7), id="lost"),
+        pytest.param(saying({**LOST, "status": "True"}), Standing("m1", "True", NOW - 7), id="well"),
+        pytest.param(saying(LOST, deleting=True), Standing("m1", None, NOW - 7), id="on its way out"),
+        pytest.param(saying({**LOST, "reason": "ClusterStatusNeverUpdated"}), Standing("m1", None, NOW - 7), id="never heard"),
+        pytest.param(saying(), Standing("m1", None, 0.0), id="nothing said yet"),
+        pytest.param(saying(LOST, HELD), Standing("m1", "Unknown", NOW - 7, held=True), id="held"),
+        pytest.param(saying(LOST, {**HELD, "status": "False"}), Standing("m1", "Unknown", NOW - 7), id="held no more"),
+        pytest.param(saying(LOST, HELD, released=NOW), Standing("m1", "Unknown", NOW - 7, True, NOW), id="released"),
+    ],
+)  # fmt: skip
+def test_what_a_cluster_says_of_itself(obj: Any, expected: Standing) -> None:
+    assert standing_of(obj) == expected
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_most_are_more_than_half(count: int) -> None:
+    """The only one of one, both of two, two of three; all at once."""
+    enough = count // 2 + 1
+    for many in range(1, count + 1):
+        clusters = fleet(*lost(*[5.0] * many), *[UP] * (count - many))
+        assert (doubts(clusters, None, NOW) is not None) is (many >= enough)
+
+
+@pytest.mark.parametrize(
+    ("ago", "of", "doubted"),
+    [
+        pytest.param((0, 61), 3, False, id="one by one"),
+        pytest.param((0, 61, 122), 3, True, id="until the last"),
+        pytest.param((0, 59), 5, False, id="two of five"),
+        pytest.param((0, 30, 59), 5, True, id="three of five"),
+        pytest.param((300, 330, 359), 5, True, id="long ago, at once"),
+        pytest.param((0, 61, 62), 5, False, id="never three at once"),
+        pytest.param((0, 30, 70, 100), 6, False, id="two of six, twice"),
+        pytest.param((0, 30, 70, 100), 5, True, id="the last two of three"),
+    ],
+)
+def test_losses_that_roll(ago: tuple[int, ...], of: int, doubted: bool) -> None:
+    """Counted are those within a minute, of those that were there when it began."""
+    clusters = fleet(*lost(*ago), *[UP] * (of - len(ago)))
+    assert (doubts(clusters, None, NOW) is not None) is doubted
+
+
 def test_a_doubt_says_how_many_of_how_many() -> None:
     assert doubts(fleet(*lost(5, 9, 900), UP), None, NOW) == Doubt(2, 3, frozenset("abc"))
 

@@ -150,6 +150,38 @@ def test_a_group_that_is_lost_moves_to_the_next() -> None:
     assert blocked(world) == ""
 
 
+@pytest.mark.parametrize(
+    ("ended", "trouble", "stays"),
+    [
+        pytest.param("Complete", "lost", True, id="complete"),
+        pytest.param("Failed", "lost", True, id="failed"),
+        pytest.param(None, "lost", False, id="it runs"),
+        pytest.param("Suspended", "lost", False, id="it is suspended"),
+        pytest.param("Complete", "tainted", False, id="somebody wants the cluster without it"),
+    ],
+)
+def test_a_job_that_has_ended_is_not_run_again_because_its_cluster_is_lost(
+    ended: str | None, trouble: str, stays: bool
+) -> None:
+    template = {
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "sum", "namespace": "shop"},
+        "spec": {"template": {"spec": {"containers": []}}},
+    }  # fmt: skip
+    world = a_world(template, policy("sum", [selector(template)], ONE_OF_ALL, failover={"cluster": {}}))
+    key, at = world.key(template), bindings.key_for("shop", "sum", "Job")
+    world.settle(propagation.decide, key)
+    said = {"conditions": [{"type": ended, "status": "True"}]} if ended else {}
+    entry = {"clusterName": "m1", "applied": True, "health": "Healthy", "status": said}
+    world.edit(at, lambda obj: obj["status"].update(aggregatedStatus=[entry]))
+    if trouble == "lost":
+        lose(world, "m1")
+    else:
+        taint(world, "m1", tainted())
+    world.now += 300
+    world.settle(lambda w, k, n: eviction.decide(w, k, n, View.of(w, n)), at)
+    assert [c["name"] for c in world.objects[at]["spec"]["clusters"]] == (["m1"] if stays else ["m2"])
+
+
 # --- nowhere to go -------------------------------------------------------------------------------------------
 
 

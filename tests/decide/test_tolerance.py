@@ -60,6 +60,16 @@ def at(taints: Any = (), tolerations: Any = (), failover: Any = ASKED, status: s
             None, {"taints": [tainted()], "tolerations": [tolerating("k"), tolerating("k", 30)]},
             id="of two tolerations the first counts",
         ),
+        pytest.param(
+            30, {"taints": [tainted(value="v")], "tolerations": [{"key": "k", "value": "w"}, {"key": "k", "value": "v", "tolerationSeconds": 30}]},
+            id="of its value",
+        ),
+        pytest.param(
+            30, {"taints": [tainted()], "tolerations": [{"operator": "Exists", "tolerationSeconds": 30}]}, id="of every key and effect",
+        ),
+        pytest.param(
+            7, {"status": "False", "tolerations": [{"operator": "Exists", "tolerationSeconds": 7}]}, id="of every key, and not ready",
+        ),
         pytest.param(LOST_SECONDS, {"status": "Unknown"}, id="unreachable for five minutes"),
         pytest.param(LOST_SECONDS, {"status": "False"}, id="not ready for five minutes"),
         pytest.param(
@@ -89,6 +99,15 @@ def at(taints: Any = (), tolerations: Any = (), failover: Any = ASKED, status: s
 )  # fmt: skip
 def test_when_a_copy_leaves(expected: float | None, given: dict[str, Any]) -> None:
     assert at(**given) == expected
+
+
+@pytest.mark.parametrize(
+    "tolerations", [[tolerating("k", 9), tolerating("k")], [tolerating("k", 9)], [tolerating("k")], []]
+)
+def test_who_may_come_need_not_leave_again(tolerations: list[Any]) -> None:
+    """And who would have to leave may not come: nothing goes to and fro."""
+    welcome = welcomes(tolerations, Taint("k", "", "NoExecute"), failing_over=True)
+    assert welcome is (at([tainted()], tolerations) is None)
 
 
 def unwell(key: str, seconds: float) -> dict[str, str]:
@@ -139,6 +158,18 @@ def test_going_to_and_fro_between_not_ready_and_not_reachable_gains_no_time() ->
     assert [taint["timeAdded"] for taint in obj["spec"]["taints"]] == [rfc3339(T0 + 410)], "well in between"
 
 
+def test_why_a_copy_leaves() -> None:
+    """And whether somebody wants it gone, and at once."""
+    obj = cluster("m1", taints=[tainted(value="v"), tainted(TAINT_DRAIN)])
+    obj["status"] = {"conditions": [ready("Unknown")]}
+    found = leaves({"failover": ASKED}, troubles_of(obj))
+    assert [(leave.why, leave.wished, leave.at_once) for leave in found] == [
+        ("has the taint {k=v:NoExecute}", True, False),
+        ("is being drained", True, True),
+        (f"is unreachable since {rfc3339(T0)}", False, False),
+    ]
+
+
 def test_nobody_knows_since_when() -> None:
     obj = cluster("m1", taints=[{"key": "k", "effect": "NoExecute"}])
     obj["status"] = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
@@ -154,6 +185,12 @@ def test_nobody_knows_since_when() -> None:
         pytest.param(True, Taint("k", "", "NoExecute"), [tolerating("k", 9)], False, id="for a time, where nothing evicts"),
         pytest.param(False, Taint("k", "", "NoExecute"), [tolerating("k", 9)], True, id="for a time, where it would leave again"),
         pytest.param(False, Taint(TAINT_DRAIN, "", "NoExecute"), [tolerating(TAINT_DRAIN, 9)], False, id="drained, for a time"),
+        pytest.param(True, Taint("k", "", "NoExecute"), [tolerating("k")], True, id="for ever, where it would leave otherwise"),
+        pytest.param(False, Taint("k", "", "NoExecute"), [tolerating("k", 9), tolerating("k")], True, id="of two the first counts"),
+        pytest.param(True, Taint("k", "", "NoExecute"), [tolerating("k"), tolerating("k", 9)], True, id="whichever it is"),
+        pytest.param(True, Taint("k", "", "NoSchedule"), [tolerating("k", effect="NoSchedule")], True, id="what evicts nobody"),
+        pytest.param(False, Taint("k", "", "NoExecute"), [tolerating("k", effect="NoSchedule")], True, id="another effect"),
+        pytest.param(True, Taint("k", "v", "NoExecute"), [{"operator": "Exists"}], True, id="every key and effect"),
         pytest.param(
             False, Taint(TAINT_NOT_READY, "", "NoSchedule"),
             [tolerating(TAINT_NOT_READY, effect="NoSchedule"), tolerating(TAINT_NOT_READY, 9)], True,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cases import cases
+from tests.decide.test_doubt import EVICT
 from tests.decide.test_explaining import (
     BINDING,
     DIVIDED,
@@ -34,6 +35,7 @@ from towline.hub.decide.whatif import (
     concerned,
     forecast,
     with_assumed_apis,
+    with_policy_taints,
 )
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
 from towline.kube.objects import Key, Object, name_of
@@ -253,6 +255,22 @@ def test_what_would_be_if_it_was_drained() -> None:
     drained = with_taint(world, "m2", {"key": TAINT_DRAIN, "effect": "NoExecute"})
     (found,) = asked(world, {member("m2"): drained})
     assert moves(found) == {"m1": (2, 3), "m2": (1, None)}
+
+
+def test_a_lost_cluster_has_the_taints_that_policies_give_it() -> None:
+    world = placed()
+    world.put(EVICT)
+    (lost_one,) = losing(world, "m2").values()
+    assert lost_one is not None
+    found = with_policy_taints(world, lost_one, world.now)
+    assert [(t["key"], t["effect"]) for t in found["spec"]["taints"]] == [
+        (TAINT_UNREACHABLE, "NoSchedule"),
+        ("lost", "NoExecute"),
+    ]
+    well = {**found, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert [t["key"] for t in with_policy_taints(world, well, world.now)["spec"]["taints"]] == [
+        TAINT_UNREACHABLE
+    ]
 
 
 def test_what_is_to_leave_anyway_is_pending_and_no_move() -> None:

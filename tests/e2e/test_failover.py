@@ -99,6 +99,9 @@ def test_failover_restart_and_return(hub: Fleet, readiness: Readiness) -> None:
     eventually(lambda: tasks(binding(hub, space)) == [home], 20, f"{home} is left")
     (refuge,) = targets(hub, space)
     eventually(lambda: where(hub, space) == sorted((home, refuge)))
+    config = str(hub.hub_data / "admin.kubeconfig")
+    told = hub.towline("explain", "deploy/web", "-n", space, "--kubeconfig", config).stdout
+    assert f"Moves       leaves {home} (grace until " in told
 
     # Events are written a moment later: what a hub that is killed has not written yet is lost.
     said = f"Evict from cluster {home} succeed."

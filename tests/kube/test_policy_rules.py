@@ -130,6 +130,7 @@ REFUSED: list[tuple[str, Object, str, str]] = [
     ("ways to purge", failing(purgeMode="Slowly"), "failover.application.purgeMode", "Unsupported value"),
     ("ways to purge in a cluster failover", {"failover": {"cluster": {"purgeMode": "Never"}}}, "failover.cluster.purgeMode", "Unsupported value"),
     ("time enough to be heard", stopping(stopAfterSeconds=29), "failover.cluster.stopAfterSeconds", "greater than or equal to 30"),
+    ("what must never run twice is not left behind", {**stopping(), "preserveResourcesOnDeletion": True}, "preserveResourcesOnDeletion", "would run on"),
     ("what must never run twice leaves directly", stopping(purgeMode="Gracefully"), "failover.cluster.purgeMode", "must be Directly"),
     ("also where the application fails", {**stopping(), "propagateDeps": True, "failover": {**stopping()["failover"], "application": {"decisionConditions": {}, "purgeMode": "Never"}}}, "failover.application.purgeMode", "must be Directly"),
     ("ways to come back", returning(mode="Perhaps"), "failover.cluster.failback.mode", "Unsupported value"),
@@ -178,6 +179,16 @@ ACCEPTED: list[tuple[str, Object]] = [
 @pytest.mark.parametrize("spec", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
 def test_accepted(kind: str, spec: Object) -> None:
     assert wrong(policy(kind, **spec)) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_to_preserve_what_fails_over_leaves_it_there_twice(kind: str) -> None:
+    warn = row(kind).strategy.warn
+    assert warn is not None
+    (told,) = warn(policy(kind, failover={"cluster": {}}, preserveResourcesOnDeletion=True), None)
+    assert told.startswith("spec.preserveResourcesOnDeletion: a copy that fails over is left where it was")
+    assert warn(policy(kind, preserveResourcesOnDeletion=True), None) == ()
+    assert warn(policy(kind, failover={"cluster": {}}), None) == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)

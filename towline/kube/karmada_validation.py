@@ -117,6 +117,9 @@ def _stop_after(spec: Mapping[str, Any]) -> list[FieldError]:
     if seconds < STOP_AFTER_SECONDS_MIN:
         message = f"must be greater than or equal to {STOP_AFTER_SECONDS_MIN}"
         found.append(errors.invalid(f"{path}.cluster.stopAfterSeconds", seconds, message))
+    if spec.get("preserveResourcesOnDeletion"):
+        message = "must not be true when stopAfterSeconds is set: the copy that is left would run on beside its replacement"
+        found.append(errors.invalid("spec.preserveResourcesOnDeletion", True, message))
     for part in ("cluster", "application"):
         rule = at(spec, "failover", part)
         if isinstance(rule, Mapping) and rule.get("purgeMode") != "Directly":
@@ -340,13 +343,17 @@ VALIDATIONS: Mapping[str, Callable[[Object, Object | None], list[FieldError]]] =
 
 
 def _warn_of_policy(new: Object, old: Object | None) -> tuple[str, ...]:
-    """Names that Karmada had once."""
-    modes = {part: at(new, "spec", "failover", part, "purgeMode") for part in ("application", "cluster")}
-    return tuple(
-        f"spec.failover.{part}.purgeMode: {mode} is called {FORMER_PURGE_MODES[mode]} now, and stored so"
-        for part, mode in modes.items()
-        if isinstance(mode, str) and mode in FORMER_PURGE_MODES
-    )
+    """Names that Karmada had once, and copies that fail over and are there twice."""
+    found = []
+    for part in ("application", "cluster"):
+        mode = at(new, "spec", "failover", part, "purgeMode")
+        if isinstance(mode, str) and mode in FORMER_PURGE_MODES:
+            told = f"is called {FORMER_PURGE_MODES[mode]} now, and stored so"
+            found.append(f"spec.failover.{part}.purgeMode: {mode} {told}")
+    if at(new, "spec", "failover") and at(new, "spec", "preserveResourcesOnDeletion"):
+        told = "a copy that fails over is left where it was, and runs on beside its replacement"
+        found.append(f"spec.preserveResourcesOnDeletion: {told}")
+    return tuple(found)
 
 
 WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {

@@ -10,7 +10,7 @@ from towline.hub.api.status import StatusError
 from towline.hub.decide import bindings, policies
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Snapshot
-from towline.hub.decide.whatif import Changes, with_assumed_apis
+from towline.hub.decide.whatif import Changes, with_assumed_apis, with_policy_taints
 from towline.kube import errors, names
 from towline.kube.kinds import Kind
 from towline.kube.objects import Key, Object, uid_of, with_metadata
@@ -38,7 +38,7 @@ def changes(snapshot: Snapshot, namespace: str, spec: Mapping[str, Any], now: fl
         kind = _changeable(snapshot, obj, f"spec.apply[{n}]")
         applied = _admitted(snapshot, kind, obj, namespace, now)
         if kind.kind == "Cluster":
-            applied = with_assumed_apis(snapshot, applied)
+            applied = with_policy_taints(snapshot, with_assumed_apis(snapshot, applied), now)
         found[kind.key_of(applied)] = applied
     return found
 

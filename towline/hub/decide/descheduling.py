@@ -13,6 +13,7 @@ from typing import Any
 from towline.hub.decide import bindings, lately
 from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.capacity import Stuck
+from towline.hub.decide.placing import unplaceable
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.scheduling.request import DYNAMIC, strategy_of
 from towline.kube.objects import (
@@ -78,8 +79,7 @@ def _concerns(binding: Object, spec: Mapping[str, Any]) -> bool:
         and resource.get("kind") == "Deployment"
         and str(resource.get("apiVersion")).startswith("apps/")
         and strategy_of(spec.get("placement") or {}) in DYNAMIC
-        and bindings.foreign_scheduler(spec) is None
-        and not (spec.get("suspension") or {}).get("scheduling")
+        and unplaceable(binding) is None  # what is taken away would not be placed elsewhere
     )
 
 

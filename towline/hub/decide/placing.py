@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from towline.hub.decide import descheduling
+from towline.hub.decide import lately
 from towline.hub.decide.aggregation import with_fully_applied
 from towline.hub.decide.bindings import (
     demand,
@@ -72,7 +72,8 @@ def place(
         return Placed(kept, [], {"scheduling": "kept"})
     wish = request_of(key, binding)
     wish = replace(wish, failed=failed) if failed else wish
-    outcome = _scheduled(wish, descheduling.full(binding, now), view)
+    full = frozenset(lately.until(binding, lately.DESCHEDULED, now))
+    outcome = _scheduled(wish, full, view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     if outcome.asks:
         return Placed(binding, [], reasons, outcome)

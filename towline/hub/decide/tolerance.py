@@ -45,7 +45,7 @@ class Trouble(NamedTuple):
     lost: bool = False
     """It follows from Ready: nobody can say how copies there do."""
     unwell_since: float | None = None
-    """Of one that is lost: since when the cluster is not ready or not reachable, whichever it was at first."""
+    """Of one that is lost: since when the cluster is not ready or not reachable, whichever it was at first. None: no taint says it."""
 
 
 def troubles_of(cluster: Object) -> tuple[Trouble, ...]:
@@ -81,11 +81,13 @@ def welcomes(tolerations: Iterable[Mapping[str, Any]], taint: Taint, *, failing_
     evicts = evicts or (failing_over and taint.key in _KEYS_OF_LOSS)
     if not tolerates(tolerations, taint):
         return False
-    return not evicts or tolerates(_for_ever(tolerations), taint._replace(effect="NoExecute"))
+    found = _matching(tolerations, taint._replace(effect="NoExecute")) if evicts else {}
+    return found is not None and _seconds_of(found) is None
 
 
-def _for_ever(tolerations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [toleration for toleration in tolerations if toleration.get("tolerationSeconds") is None]
+def _matching(tolerations: Iterable[Mapping[str, Any]], taint: Taint) -> Mapping[str, Any] | None:
+    """The toleration that counts for `taint`: of several the first, as in Kubernetes."""
+    return next((toleration for toleration in tolerations if tolerates((toleration,), taint)), None)
 
 
 def _troubles(cluster: Object) -> Iterator[Trouble]:
@@ -100,19 +102,18 @@ def _troubles(cluster: Object) -> Iterator[Trouble]:
         since = epoch(ready.get("lastTransitionTime"))
         told = f"{why} since {rfc3339(since)}" if since is not None else why
         times = [at for taint in of_health(cluster) if (at := epoch(taint.get("timeAdded"))) is not None]
-        unwell = min([*times, *([since] if since is not None else [])], default=None)
-        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True, unwell_since=unwell)
+        unwell_since = min(times, default=None)
+        yield Trouble(Taint(key, "", "NoExecute"), since, told, lost=True, unwell_since=unwell_since)
 
 
 def _tolerated_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
     """None: for ever, also where nobody knows since when."""
     if trouble.lost:
         return _lost_until(trouble, tolerations)
-    for toleration in tolerations:
-        if tolerates((toleration,), trouble.taint):
-            seconds = _seconds_of(toleration)
-            return None if seconds is None or trouble.since is None else trouble.since + seconds
-    return trouble.since or 0.0
+    if (found := _matching(tolerations, trouble.taint)) is None:
+        return trouble.since or 0.0
+    seconds = _seconds_of(found)
+    return None if seconds is None or trouble.since is None else trouble.since + seconds
 
 
 def _lost_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
@@ -128,11 +129,8 @@ def _lost_until(trouble: Trouble, tolerations: Iterable[Mapping[str, Any]]) -> f
 
 
 def _loss_tolerated(key: str, tolerations: Iterable[Mapping[str, Any]]) -> float | None:
-    taint = Taint(key, "", "NoExecute")
-    for toleration in tolerations:
-        if tolerates((toleration,), taint):
-            return _seconds_of(toleration)
-    return LOST_SECONDS
+    found = _matching(tolerations, Taint(key, "", "NoExecute"))
+    return LOST_SECONDS if found is None else _seconds_of(found)
 
 
 def _seconds_of(toleration: Mapping[str, Any]) -> float | None:

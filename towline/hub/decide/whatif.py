@@ -19,6 +19,9 @@ from towline.hub.decide.plan import UNCOLLECTED, Plan, Put, Snapshot
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.assigned import share_of
 from towline.hub.decide.standing import PLACED, Standing, binding_after, listed, standing
+from towline.hub.decide.taint_policies import POLICIES as TAINT_POLICIES
+from towline.hub.decide.taint_policies import wishes_for
+from towline.hub.decide.taints import with_wishes
 from towline.kube import interpreter, names
 from towline.kube.kinds import KindTable
 from towline.kube.objects import Key, Object, is_deleting, labels_of, name_of, namespace_of
@@ -203,6 +206,11 @@ def with_assumed_apis(snapshot: Snapshot, cluster: Object) -> Object:
         if found := (other.get("status") or {}).get("apiEnablements"):
             return {**cluster, "status": {**status, "apiEnablements": found}}
     return cluster
+
+
+def with_policy_taints(snapshot: Snapshot, cluster: Object, now: float) -> Object:
+    """A hypothetical Cluster with the taints that ClusterTaintPolicies would give it or take."""
+    return with_wishes(cluster, wishes_for(cluster, snapshot.list(*TAINT_POLICIES)), now)
 
 
 class _World:
