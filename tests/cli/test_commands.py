@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from towline.certs import kubeconfig
 from towline.certs.authority import create
+from towline.cli.failures import explain
 from towline.cli.main import COMMANDS, cli
 from towline.hub.config import HealthLimits, HubConfig
 
@@ -183,6 +184,18 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
         "towline: Address already in use. Stop what listens there, or choose another address.\n"
     )
     assert isinstance(run("--debug", "hub", "--data-dir", "d").exception, ExceptionGroup)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("the hub is away", "The hub is away."),
+        ("agent1/agent.db is locked.", "agent1/agent.db is locked."),
+        ("", "ValueError."),
+    ],
+)
+def test_a_path_keeps_its_letters(words: str, told: str) -> None:
+    assert explain(ValueError(words)).message.startswith(told)
 
 
 def test_the_demo_does_not_touch_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
