@@ -12,10 +12,9 @@ import click
 
 from towline.cli.client import Client, Refused, absent
 from towline.cli.failures import Failure
-from towline.cli.options import config_option, kubeconfig_option
+from towline.cli.options import Seconds, config_option, kubeconfig_option
 from towline.kube import exits
 
-WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 _PATH = "/apis/cluster.karmada.io/v1alpha1/clusters/"
 _WORKS = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-{}/works"
@@ -28,7 +27,7 @@ _WORKS = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-{}/works"
 @click.option("--remove-agent", is_flag=True, help="Let the agent remove itself when all else is done.")
 @click.option("--force", is_flag=True, help="Do not wait for a cluster that cannot be reached.")
 @click.option(
-    "--wait", type=click.FloatRange(0), default=WAIT_SECONDS, show_default=True, metavar="SECONDS",
+    "--wait", type=Seconds(), default="60s", show_default=True, metavar="TIME",
     help="How long to watch it.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
