@@ -23,7 +23,7 @@ PathParam = click.Path(path_type=Path)
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A time as kubectl and karmadactl take it, 90s, 30m, 24h or 7d; a bare number is seconds."""
 
     name = "time"
