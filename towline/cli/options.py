@@ -23,7 +23,7 @@ PathParam = click.Path(path_type=Path)
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class Seconds(click.ParamType[float]):
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """A time as kubectl and karmadactl take it, 90s, 30m, 24h or 7d; a bare number is seconds."""
 
     name = "time"
