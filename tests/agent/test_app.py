@@ -294,6 +294,16 @@ async def test_without_token_and_identity_it_says_what_to_do(user: User, config:
         await app.run(replace(config, join_token="nonsense"))
 
 
+def test_a_damaged_token_is_told_also_where_it_is_not_needed(
+    config: AgentConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = identities.Identity("member1", "hub:6443", "uid-1", "key")
+    assert app._token(replace(config, join_token="nonsense"), known, True) is None
+    assert caplog.messages == [
+        "This is not a join token: it must begin with 'towline1.'. Going on with the certificate that there is."
+    ]
+
+
 async def test_health(user: User, hub: Hub, config: AgentConfig) -> None:
     free = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     port = free.sockets[0].getsockname()[1]

@@ -357,7 +357,7 @@ class Fleet:
             cli, ["join", name, *admin, "--token-only", *self.join_flags.get(name, place)]
         )
         assert done.exit_code == 0, done.output
-        token = done.output.strip()
+        token = done.stdout.strip()
         way = ("--gateway-address", f"127.0.0.1:{self.networks[name].port}") if name in self.networks else ()
         return self.join_with(name, token, self.folder / name / "kubeconfig", *way, *self.agent_flags, *extra)
 

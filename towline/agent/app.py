@@ -312,6 +312,7 @@ def _token(config: AgentConfig, known: Identity | None, good: bool) -> tokens.Jo
         token = tokens.parse(config.join_token)
     except tokens.TokenError as error:
         if good:
+            log.warning("%s Going on with the certificate that there is.", error)
             return None
         raise AgentError(str(error), "Make a new one with `towline join NAME --token-only`.") from None
     if good and known is not None:
