@@ -45,7 +45,7 @@ def command(
         chosen = exits.exit_of(found)
         kept = keep_workloads or chosen.keep_workloads
         ready = _condition(found, "Ready")
-        reachable = ready.get("status") == "True"
+        reachable = ready.get("status") == "True" or exits.never_reported(found)
         if not reachable and not force:
             raise Failure(*_refusal(found, ready, kept))
         if dry_run:
@@ -75,7 +75,7 @@ def _delete(client: Client, cluster: str) -> None:
 
 
 def _refusal(cluster: Any, ready: Any, kept: bool) -> tuple[str, str]:
-    name, why = cluster["metadata"]["name"], (ready.get("message") or "it never reported").rstrip(".")
+    name, why = cluster["metadata"]["name"], str(ready.get("message") or "nobody says why").rstrip(".")
     anyway = f"`towline unjoin {name} --force` forgets it now: what it runs moves elsewhere. {_later(kept)}"
     if cluster["metadata"].get("deletionTimestamp"):
         return f"Cluster {name} is being detached already and waits for its agent ({why}).", anyway
