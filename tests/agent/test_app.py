@@ -25,7 +25,7 @@ from towline.agent import app, enrolment, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
 from towline.agent.desired import Ref
-from towline.agent.kubernetes import MERGE_PATCH
+from towline.agent.kubernetes import MERGE_PATCH, Member
 from towline.certs import authority
 from towline.certs.rotation import Authorities
 from towline.cli.manifests import agent_manifests
@@ -396,6 +396,18 @@ async def test_a_pod_whose_cluster_left_ends_when_it_is_given_a_new_token(
                 await task
     async with running(config):
         await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
+
+
+def test_a_damaged_token_is_told_once_where_another_certificate_serves(
+    config: AgentConfig, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = identities.Identity("member1", "hub:6443", "uid-1", "key")
+    damaged = replace(config, join_token="nonsense")
+    enrolling = enrolment.Enrolment(damaged, Member(config.kubeconfig, "", 1.0), "", time.time, lambda: 0.5)
+    assert enrolling._another(known) is None and enrolling._another(known) is None
+    assert caplog.messages == [
+        "This is not a join token: it must begin with 'towline1.'. Going on with the certificate that there is."
+    ]
 
 
 async def test_health(user: User, hub: Hub, config: AgentConfig) -> None:

@@ -21,7 +21,9 @@ from click.testing import CliRunner
 
 from towline.certs import kubeconfig
 from towline.certs.authority import create
+from towline.cli.failures import explain
 from towline.cli.main import COMMANDS, cli
+from towline.cli.options import Seconds
 from towline.hub.config import HealthLimits, HubConfig
 
 OIDC = ("hub", "--data-dir", "d", "--oidc-issuer-url", "https://i", "--oidc-client-id", "c")
@@ -185,6 +187,18 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_debug(
     assert isinstance(run("--debug", "hub", "--data-dir", "d").exception, ExceptionGroup)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("the hub is away", "The hub is away."),
+        ("agent1/agent.db is locked.", "agent1/agent.db is locked."),
+        ("", "ValueError."),
+    ],
+)
+def test_a_path_keeps_its_letters(words: str, told: str) -> None:
+    assert explain(ValueError(words)).message.startswith(told)
+
+
 def test_the_demo_does_not_touch_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     result = run("demo", "--once", "--data-dir", str(tmp_path), "--manifests", str(tmp_path))
@@ -262,6 +276,7 @@ def test_join_asks_for_a_token_with_the_clusters_traits(hub: Hub) -> None:
         "region": "r",
         "zones": ["z"],
         "provider": "p",
+        "ttlSeconds": 3600,
     }
     assert hub.asked == [("POST", "/towline/v1/jointokens", wanted)]
 
@@ -303,10 +318,17 @@ def test_a_token_may_last_as_long_as_one_says(hub: Hub, ttl: str, seconds: int) 
     assert hub.asked[0][2]["ttlSeconds"] == seconds
 
 
-@pytest.mark.parametrize("ttl", ["", "1", "0h", "h", "-1h", "1w", "1h30m"])
-def test_a_time_that_is_none_is_told(hub: Hub, ttl: str) -> None:
-    result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--ttl", ttl)
-    assert result.exit_code == 2 and "Write it like 30m, 24h or 7d." in result.stderr and hub.asked == []
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("10m", 600), ("2d", 172_800)])
+def test_times_are_written_as_for_kubectl(text: str, seconds: float) -> None:
+    assert Seconds().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1h", "1w", "1h30m", "soon"])
+@pytest.mark.parametrize("command", [("join", "--ttl"), ("unjoin", "--wait"), ("drain", "--timeout")])
+def test_a_time_that_is_none_is_told(hub: Hub, command: tuple[str, str], text: str) -> None:
+    name, flag = command
+    result = run(name, "m1", "--kubeconfig", str(hub.kubeconfig), flag, text)
+    assert result.exit_code == 2 and "write it like 90s, 30m, 24h or 7d." in result.stderr and hub.asked == []
 
 
 def test_join_finds_the_kubeconfig_in_the_environment(hub: Hub) -> None:

@@ -88,9 +88,8 @@ def test_what_is_chosen_is_written_before_the_deletion(monkeypatch: pytest.Monke
         (cluster("Unknown"), [], "remove"),
         (cluster("False"), ["--keep-workloads"], "let go of"),
         (cluster("Unknown", workloads="Keep"), [], "let go of"),
-        ({"metadata": {"name": "m1", "uid": "u"}}, [], "remove"),
     ],
-    ids=["lost", "its API server is down", "chosen before", "never heard of"],
+    ids=["lost", "its API server is down", "chosen before"],
 )
 def test_an_unreachable_cluster_is_refused(
     monkeypatch: pytest.MonkeyPatch, given: Any, flags: list[str], does: str
@@ -100,6 +99,12 @@ def test_an_unreachable_cluster_is_refused(
     assert refused.exit_code == 1 and hub.asked == []
     assert "Nothing was changed." in refused.stderr and "`towline unjoin m1 --force`" in refused.stderr
     assert f"it is told to {does} what was propagated" in refused.stderr
+
+
+def test_a_cluster_that_never_came_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub({"metadata": {"name": "m1", "uid": "u"}}, None)
+    done = do(monkeypatch, hub)
+    assert (done.exit_code, done.stdout) == (0, "Cluster m1 is detached.\n")
 
 
 def test_an_unreachable_cluster_that_is_leaving_already_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

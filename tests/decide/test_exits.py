@@ -36,10 +36,10 @@ def annotate(world: World, **notes: str) -> None:
     world.edit(M1, lambda obj: obj["metadata"].update(annotations=named))
 
 
-def set_ready(world: World, value: str) -> None:
+def set_ready(world: World, value: str, reason: str = "r") -> None:
     def change(obj: Object) -> None:
         obj["status"]["conditions"] = with_condition(
-            obj["status"].get("conditions"), "Ready", value, "r", "m", world.now
+            obj["status"].get("conditions"), "Ready", value, reason, "m", world.now
         )
 
     world.edit(M1, change)
@@ -88,6 +88,17 @@ def test_how_long_an_exit_waits(ready: str, notes: dict[str, str], after: float,
     assert [event.reason for event in plans[0].events] == [reason or "RemoveExecutionSpaceSucceed"]
     if reason is not None:
         assert said(world)[0] == reason
+
+
+@pytest.mark.parametrize("said_so", [False, True], ids=["just made", "and the hub noticed"])
+def test_a_cluster_that_never_reported_is_not_waited_for(said_so: bool) -> None:
+    """Nothing can be in it: a Cluster that was made by hand, or by an agent that never came."""
+    world = leaving("Unknown")
+    world.edit(M1, lambda obj: obj["status"].pop("conditions"))
+    if said_so:
+        set_ready(world, "Unknown", names.NEVER_UPDATED)
+    world.settle(clusters.decide, M1, 1)
+    assert M1 not in world.objects and left(world).cluster == "m1"
 
 
 def test_a_forced_exit_wakes_in_time() -> None:

@@ -362,7 +362,7 @@ class Fleet:
             cli, ["join", name, *admin, "--token-only", *self.join_flags.get(name, place)]
         )
         assert done.exit_code == 0, done.output
-        return done.output.strip()
+        return done.stdout.strip()
 
     def join_with(
         self, name: str, token: str, kubeconfig: Path, *extra: str, program: list[str] = TOWLINE, **environment: str

@@ -97,10 +97,12 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
     there = (pair.data[other] / "hub-id").read_text().strip()
     rows = pair.api(other).request("GET", "/towline/v1/clusters")["items"]
     member = next(row["name"] for row in rows if row["hub"] == there)
-    counted = lambda: all(
-        c["status"]["resourceSummary"]["allocatable"] for c in pair.api(other).items(CLUSTERS)
-    )  # noqa: E731
-    eventually(counted, 20, "agents have counted")
+    clusters = partial(pair.api(other).items, CLUSTERS)
+    eventually(
+        lambda: all(each["status"]["resourceSummary"]["allocatable"] for each in clusters()),
+        20,
+        "agents have counted",
+    )
     pair.fleet.members[member].merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"disk": "fast"}}})
     division = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}
     pair.fleet.apply(policy("web", SPACE, None, placement={"replicaScheduling": division}))

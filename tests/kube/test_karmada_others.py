@@ -435,3 +435,16 @@ def test_hooks_stand_ill_typed_parts(kind: str, part: Any, field: str) -> None:
         obj = strategy.default(obj, None, NOW, "u")
     if strategy.validate is not None:
         strategy.validate(obj, obj)
+
+
+def test_a_cluster_that_would_be_pushed_to_is_told_how_it_joins() -> None:
+    warn = row("Cluster").strategy.warn
+    assert warn is not None
+    push = {"metadata": {"name": "m1"}, "spec": {"syncMode": "Push"}}
+    pull = {"metadata": {"name": "m1"}, "spec": {"syncMode": "Pull"}}
+    (told,) = warn(push, None)
+    assert (
+        told.startswith("spec.syncMode: Push: the hub never reaches into a cluster")
+        and "`towline join m1`" in told
+    )
+    assert warn(push, push) == warn(pull, push) == warn(pull, None) == () and warn(push, pull) == (told,)

@@ -89,16 +89,18 @@ def test_what_an_agent_hears_that_comes_back(
 @pytest.mark.parametrize(
     ("identity", "known"),
     [
-        (WHO, True),
-        (AgentIdentity("member1", "object-other"), False),
-        (AgentIdentity("member10", UID), False),
-        (AgentIdentity("member1", UID, 1), False),
+        (AgentIdentity("member1", UID, 1), True),
+        (AgentIdentity("member1", UID), True),
+        (AgentIdentity("member1", "object-other", 1), False),
+        (AgentIdentity("member10", UID, 1), False),
+        (AgentIdentity("member1", UID, 2), False),
     ],
-    ids=["its own certificate", "of another Cluster object", "of another name", "of another generation"],
-)
+    ids=["its own certificate", "one that was revoked before", "of another Cluster object", "of another name", "of no generation yet"],
+)  # fmt: skip
 def test_whose_certificate_is_good_for_a_farewell(hub: Hub, identity: AgentIdentity, known: bool) -> None:
-    hub.rows.put(key_of(UID), row_of(LEFT))
-    assert farewell.detached(hub.rows, identity) == (LEFT if known else None)
+    left = replace(LEFT, generation=1)
+    hub.rows.put(key_of(UID), row_of(left))
+    assert farewell.detached(hub.rows, identity) == (left if known else None)
 
 
 QUESTION = {"cluster": "member1", "object": UID, "member": "uid-1", "storeID": "store-1", "epoch": 5}

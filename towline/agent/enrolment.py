@@ -44,6 +44,8 @@ class Enrolment:
         self._jitter = jitter
         self._useless = ""
         """Hash of the token that buys nothing: it is not tried again."""
+        self._damaged = ""
+        """What was given and is no token: it is told once."""
 
     async def identity(self) -> Identity:
         """The one that an earlier run kept, or a new one for the join token. Raises AgentError and Unenrollable."""
@@ -138,9 +140,13 @@ class Enrolment:
 
     def _another(self, known: Identity) -> tokens.JoinToken | None:
         """A token for the same cluster that `known` was not asked for with."""
+        text = self._given()
         try:
-            token = tokens.parse(self._given())
-        except tokens.TokenError:
+            token = tokens.parse(text)
+        except tokens.TokenError as error:
+            if text and text != self._damaged:
+                log.warning("%s Going on with the certificate that there is.", error)
+                self._damaged = text
             return None
         hashed = tokens.hash_of(token.secret)
         seen = known.token_hash in ("", hashed) or hashed == self._useless

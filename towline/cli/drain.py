@@ -16,7 +16,7 @@ import click
 from towline.cli.client import Client
 from towline.cli.cordon import CORDONED, DRAINED, with_taints
 from towline.cli.failures import Failure
-from towline.cli.options import config_option, kubeconfig_option
+from towline.cli.options import Seconds, config_option, kubeconfig_option
 from towline.cli.selection import Selection, change
 from towline.kube.names import TAINT_DRAIN
 from towline.kube.taints import Place, Taint, tolerates
@@ -37,10 +37,10 @@ State = Literal["waiting", "moving", "removing", "stuck"]
 @click.option(
     "--timeout",
     "timeout_seconds",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to watch; 0 is until it is done. The hub goes on afterwards.",
+    type=Seconds(),
+    default="0",
+    metavar="TIME",
+    help="How long to watch, as 90s or 10m; 0 is until it is done. The hub goes on afterwards.",
 )
 @kubeconfig_option
 @config_option

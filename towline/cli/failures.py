@@ -57,5 +57,6 @@ def _explain_system(error: OSError) -> Failure:
 
 
 def _sentence(words: str) -> str:
-    words = words[:1].upper() + words[1:]
+    if words.partition(" ")[0].isalpha():  # no path, no name of something
+        words = words[:1].upper() + words[1:]
     return words if words.endswith((".", "!", "?", "…")) else f"{words}."

@@ -12,12 +12,11 @@ import click
 from towline.cli.client import Client
 from towline.cli.failures import Misuse
 from towline.cli.manifests import IMAGE, agent_manifests, render
-from towline.cli.options import config_option, kubeconfig_option
+from towline.cli.options import Seconds, config_option, kubeconfig_option
 from towline.cli.scope import NAMESPACE, Resource, Scope
 
 TOKENS_PATH = "/towline/v1/jointokens"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_TTL = re.compile(r"([0-9]{1,9})([smhd])")
 _PLURAL = re.compile(r"[a-z][a-z0-9]*")
 _GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -48,6 +47,7 @@ _GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 @click.option("--token-only", is_flag=True, help="Print the join token alone.")
 @click.option(
     "--ttl",
+    type=Seconds(),
     default="1h",
     show_default=True,
     metavar="TIME",
@@ -65,7 +65,7 @@ def command(
     scope: str,
     kinds: str,
     token_only: bool,
-    ttl: str,
+    ttl: float,
 ) -> None:
     """Print what the cluster NAME needs to join.
 
@@ -75,7 +75,7 @@ def command(
     limits = _scope(scope, kinds)
     request: dict[str, Any] = {"name": name, "labels": dict(_label(label) for label in labels)}
     request |= {k: v for k, v in (("region", region), ("zones", list(zones)), ("provider", provider)) if v}
-    request |= {"ttlSeconds": _seconds(ttl)} if ttl != "1h" else {}
+    request["ttlSeconds"] = int(ttl)
     with Client.from_kubeconfig(kubeconfig) as client:
         answer = make_token(client, request)
     for note in notes(name, answer, token_only):
@@ -114,13 +114,6 @@ def _is_loopback(hub: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _seconds(ttl: str) -> int:
-    match = _TTL.fullmatch(ttl)
-    if match is None or not int(match[1]):
-        raise Misuse(f"--ttl {ttl!r} is not a time.", "Write it like 30m, 24h or 7d.")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def _scope(scope: str, kinds: str) -> Scope:

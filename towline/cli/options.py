@@ -7,11 +7,12 @@ import contextlib
 import ctypes
 import json
 import logging
+import re
 import resource
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -20,6 +21,21 @@ from towline.cli.failures import Misuse
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 PathParam = click.Path(path_type=Path)
 LEVELS = ("debug", "info", "warning", "error")
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A time as kubectl and karmadactl take it, 90s, 30m, 24h or 7d; a bare number is seconds."""
+
+    name = "time"
+    _units: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a time; write it like 90s, 30m, 24h or 7d.", param, ctx)
+        return float(match[1]) * self._units[match[2]]
 
 
 def config_option(function: AnyCommand) -> AnyCommand:

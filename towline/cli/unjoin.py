@@ -12,10 +12,9 @@ import click
 
 from towline.cli.client import Client, Refused, absent
 from towline.cli.failures import Failure
-from towline.cli.options import config_option, kubeconfig_option
+from towline.cli.options import Seconds, config_option, kubeconfig_option
 from towline.kube import exits
 
-WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 _PATH = "/apis/cluster.karmada.io/v1alpha1/clusters/"
 _WORKS = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-{}/works"
@@ -28,7 +27,7 @@ _WORKS = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-{}/works"
 @click.option("--remove-agent", is_flag=True, help="Let the agent remove itself when all else is done.")
 @click.option("--force", is_flag=True, help="Do not wait for a cluster that cannot be reached.")
 @click.option(
-    "--wait", type=click.FloatRange(0), default=WAIT_SECONDS, show_default=True, metavar="SECONDS",
+    "--wait", type=Seconds(), default="60s", show_default=True, metavar="TIME",
     help="How long to watch it.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
@@ -46,7 +45,7 @@ def command(
         chosen = exits.exit_of(found)
         kept = keep_workloads or chosen.keep_workloads
         ready = _condition(found, "Ready")
-        reachable = ready.get("status") == "True"
+        reachable = ready.get("status") == "True" or exits.never_reported(found)
         if not reachable and not force:
             raise Failure(*_refusal(found, ready, kept))
         if dry_run:
@@ -76,7 +75,7 @@ def _delete(client: Client, cluster: str) -> None:
 
 
 def _refusal(cluster: Any, ready: Any, kept: bool) -> tuple[str, str]:
-    name, why = cluster["metadata"]["name"], (ready.get("message") or "it never reported").rstrip(".")
+    name, why = cluster["metadata"]["name"], str(ready.get("message") or "nobody says why").rstrip(".")
     anyway = f"`towline unjoin {name} --force` forgets it now: what it runs moves elsewhere. {_later(kept)}"
     if cluster["metadata"].get("deletionTimestamp"):
         return f"Cluster {name} is being detached already and waits for its agent ({why}).", anyway

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from towline.kube import errors
 from towline.kube.field_errors import FieldError
+from towline.kube.names import NEVER_UPDATED
 from towline.kube.objects import annotations_of
 
 WORKLOADS = "towline.io/exit-workloads"
@@ -39,6 +40,14 @@ def exit_of(cluster: Mapping[str, Any]) -> Exit:
         remove_agent=notes.get(AGENT, KEEP) == REMOVE,
         forced=FORCE in notes,
     )
+
+
+def never_reported(cluster: Mapping[str, Any]) -> bool:
+    """Whether no agent ever said anything of this Cluster: nothing is known to be in it. Should there be an agent all the same, it learns
+    when it comes that its cluster is detached."""
+    conditions = (cluster.get("status") or {}).get("conditions") or ()
+    ready = next((each for each in conditions if each.get("type") == "Ready"), None)
+    return ready is None or ready.get("reason") == NEVER_UPDATED
 
 
 def to_go_on(name: str) -> str:

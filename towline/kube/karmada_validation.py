@@ -356,7 +356,17 @@ def _warn_of_policy(new: Object, old: Object | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _push_cluster(new: Object, old: Object | None) -> tuple[str, ...]:
+    if at(new, "spec", "syncMode") != "Push" or (old is not None and at(old, "spec", "syncMode") == "Push"):
+        return ()
+    name = at(new, "metadata", "name")
+    return (
+        f"spec.syncMode: Push: the hub never reaches into a cluster, its agent dials the hub; `towline join {name}` prints what installs it",
+    )
+
+
 WARNINGS: Mapping[str, Callable[[Object, Object | None], tuple[str, ...]]] = {
+    "Cluster": _push_cluster,
     "PropagationPolicy": _warn_of_policy,
     "ClusterPropagationPolicy": _warn_of_policy,
     "OverridePolicy": warn_of_variables,

@@ -87,6 +87,8 @@ PROPAGATION_FINALIZER = "towline.io/propagation"
 TAINT_NOT_READY = "cluster.karmada.io/not-ready"
 TAINT_UNREACHABLE = "cluster.karmada.io/unreachable"
 TAINT_UNSCHEDULABLE = "cluster.karmada.io/unschedulable"
+NEVER_UPDATED = "ClusterStatusNeverUpdated"
+"""The reason of a Cluster's condition Ready when no agent of it ever reported."""
 TAINT_DRAIN = "towline.io/drain"
 """With effect NoExecute: everything is to move off this cluster (`towline drain`)."""
 

@@ -22,8 +22,9 @@ class WaitingExit:
     async def validate(self, request: AdmissionRequest) -> Warnings:
         cluster, name = request.old or {}, request.key.name
         ready = condition(cluster.get("status"), "Ready") or {}
-        if ready.get("status") == "True" or exits.exit_of(cluster).forced:
+        is_gone = exits.never_reported(cluster) or exits.exit_of(cluster).forced
+        if is_gone or ready.get("status") == "True":
             return ()
-        why = str(ready.get("message") or "it never reported").rstrip(".")
+        why = str(ready.get("message") or "").rstrip(".")
         told = f"cluster {name} cannot be reached ({why}): it stays until its agent is back and has removed what was propagated to it"
         return (f"{told}. {exits.to_go_on(name)}",)

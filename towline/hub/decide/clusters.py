@@ -116,6 +116,8 @@ def _bindings_on(snapshot: Snapshot, cluster: str) -> tuple[list[str], int]:
 
 def _patience(cluster: Object, chosen: Exit, now: float) -> float:
     """For how many seconds more the exit waits for the cluster."""
+    if exits.never_reported(cluster):
+        return 0.0
     if not chosen.forced:
         return float("inf")
     if not _is_ready(cluster):

@@ -11,9 +11,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from towline.hub.decide.conditions import condition, epoch, with_condition
-from towline.hub.decide.health import NEVER_UPDATED
 from towline.hub.decide.plan import EventNote, Plan, Put, Snapshot
-from towline.kube.names import CLUSTER_GROUP, RELEASE_EVICTIONS
+from towline.kube.names import CLUSTER_GROUP, NEVER_UPDATED, RELEASE_EVICTIONS
 from towline.kube.objects import Key, Object, annotations_of, is_deleting, name_of, revision_of
 
 EVICTIONS_HELD = "EvictionsHeld"

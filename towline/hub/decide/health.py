@@ -14,6 +14,7 @@ from towline.hub.decide import taints
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.conditions import condition, epoch, with_condition
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
+from towline.kube.names import NEVER_UPDATED
 from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
 
 DELETIONS_HELD = "DeletionsHeld"
@@ -27,7 +28,6 @@ _HELD_BECAUSE = {
     STORE_REPLACED: "the agent was last in sync with another hub's store",
     DELETE_LIMIT: "they are more than are let go in a minute",
 }
-NEVER_UPDATED = "ClusterStatusNeverUpdated"
 _SELDOM = 10
 """A cluster whose session lasts is looked at after so many graces, for the case that nobody tells of its end."""
 

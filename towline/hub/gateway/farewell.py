@@ -21,10 +21,12 @@ CLUSTERS = ("cluster.karmada.io", "clusters")
 
 
 def detached(rows: Clusters, identity: AgentIdentity) -> Detached | None:
-    """How the cluster left that this certificate was for; None: nobody knows of it, or the certificate was revoked before."""
+    """How the cluster left that this certificate was for; None: nobody knows of it.
+
+    A certificate that was revoked before is good for this too: its agent may run still, and has to let go like any other."""
     row = rows.get(key_of(identity.cluster_object_uid))
     found = detached_of(row.object) if row is not None else None
-    if found is None or (found.cluster, found.generation) != (identity.cluster, identity.generation):
+    if found is None or found.cluster != identity.cluster or identity.generation > found.generation:
         return None
     return found
 
