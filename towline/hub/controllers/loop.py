@@ -145,7 +145,7 @@ class Loop:
 
     def enqueue_all(self) -> None:
         """At the start, and when this hub begins to lead."""
-        for row in self._ours(self._controllers.values()):
+        for row in self._rows_here(self._controllers.values()):
             self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
 
     def enqueue_sessions(self) -> None:
@@ -371,13 +371,13 @@ class Loop:
             self.queue.add(Item(controller, key), urgency)
         self._wake.set()
 
-    def _ours(self, rows: Iterable[Controller]) -> Iterable[Controller]:
+    def _rows_here(self, rows: Iterable[Controller]) -> Iterable[Controller]:
         """Those that may have keys for this hub."""
         leads = self._leads()
         return [row for row in rows if leads or row.whose is not None]
 
     def changed(self, revision: int, events: Sequence[WatchEvent]) -> None:
-        rows = self._ours(self._controllers.values())
+        rows = self._rows_here(self._controllers.values())
         for event in events:
             for row in rows:
                 keys = self._concerned(row, event)
@@ -414,7 +414,7 @@ class Loop:
         self._help(_ROOM)
 
     def reported(self, owners: Iterable[Key]) -> None:
-        rows = self._ours(self._hear_reports)
+        rows = self._rows_here(self._hear_reports)
         for owner in owners:
             for row in rows:
                 self._enqueue(row.name, row.on_report(owner), Urgency.REPORT)
@@ -436,7 +436,7 @@ class Loop:
         return regarding
 
     def works_changed(self, changes: Iterable[tuple[str, str, Record | None, Record | None]]) -> None:
-        rows = self._ours(self._hear_works)
+        rows = self._rows_here(self._hear_works)
         for cluster, _, before, after in changes:
             record = after or before
             if record is None:
@@ -456,7 +456,7 @@ class Loop:
                 self._recorder.record(note)
 
     def contact_changed(self, cluster: str) -> None:
-        for row in self._ours(self._hear_contacts):
+        for row in self._rows_here(self._hear_contacts):
             self._enqueue(row.name, row.on_contact(cluster), Urgency.REPORT)
 
 
