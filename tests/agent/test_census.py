@@ -185,6 +185,33 @@ async def test_trouble_makes_nothing_absent(trouble: Any) -> None:
         assert len(counted.said) == 1 and counted.said[0].allocated["pods"] == 1
 
 
+async def test_a_member_that_answers_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.agent.census._BACKOFF_SECONDS", (3600.0, 3600.0))
+    script = Script(
+        {},
+        {
+            NODES: [
+                MemberUnreachable("down"),
+                MemberUnreachable("down"),
+                [event("ADDED", {"metadata": {"name": "n"}})],
+            ]
+        },
+    )
+    census = Counted(script).census
+    task = asyncio.create_task(census.run())
+    try:
+        async with asyncio.timeout(SECONDS):
+            for left in (2, 1, 0):
+                while len(script.watches[NODES]) > left:
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert len(script.watches[NODES]) == left, "it waits"
+                census.resume()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
 async def test_an_agent_that_may_not_read_pods_says_so_once_and_counts_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -238,6 +238,22 @@ async def test_a_cut_watch_goes_on_where_it_was() -> None:
         assert [q["resourceVersion"] for q in script.queries] == ["10", "12", "12", "12", "14"]
 
 
+async def test_a_member_that_answers_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towline.agent.watcher._BACKOFF_SECONDS", (3600.0, 3600.0))
+    script = Script([page(10)], [MemberUnreachable("down")])
+    heard = Heard()
+    async with asyncio.TaskGroup() as group, asyncio.timeout(SECONDS):
+        watcher = Watcher(script, Discovery(script), heard, group, lambda: 0.0)  # type: ignore[arg-type]
+        watcher.need(ref("any"))
+        while script.watches:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not script.over.is_set()
+        watcher.resume()
+        await script.over.wait()
+        watcher.keep_only(())
+
+
 # --- facts ----------------------------------------------------------------------------------------------------------
 
 

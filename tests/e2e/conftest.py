@@ -30,10 +30,9 @@ def nothing_stays_open() -> Iterator[None]:
     gc.collect()
 
 
+OFTEN = ("--cluster-status-update-seconds", "2")
+"""What a new CustomResourceDefinition waits for: that its cluster is read again."""
 VARIANTS = ["sqlite", "etcd", "real"]
-LONG = pytest.mark.skipif(
-    not os.environ.get("TOWLINE_LONG"), reason="waits for graces and tolerations: TOWLINE_LONG=1 runs it"
-)
 ON_ANY_STORE = pytest.mark.parametrize(
     "fleet",
     ["sqlite", "real", *(["etcd"] if os.environ.get("TOWLINE_LONG") else [])],
@@ -48,9 +47,8 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A hub on sqlite, on etcd, and one whose members are real kube-apiservers."""
     real = real_members(request)
     folder: Path = tmp_path_factory.mktemp(f"fleet-{request.param}")
-    with running_fleet(
-        folder, store="etcd" if request.param == "etcd" else "sqlite", real_members=real
-    ) as fleet:
+    store = "etcd" if request.param == "etcd" else "sqlite"
+    with running_fleet(folder, store=store, real_members=real, agent_flags=OFTEN) as fleet:
         yield fleet
 
 
@@ -73,6 +71,7 @@ def space(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A hub on sqlite with one member,, for the tests of what clients see."""
-    with running_fleet(tmp_path_factory.mktemp("clients"), members=("member1",)) as fleet:
+    """A hub on sqlite with one member, for the tests of what clients see."""
+    folder = tmp_path_factory.mktemp("clients")
+    with running_fleet(folder, members=("member1",), agent_flags=OFTEN) as fleet:
         yield fleet

@@ -356,12 +356,8 @@ class Fleet:
 
     def new_token(self, name: str) -> str:
         place = ("--region", f"region-{name[-1]}", "--zone", f"zone-{name[-1]}", "--label", f"name={name}")
-        admin = ("--kubeconfig", str(self.hub_data / "admin.kubeconfig"))
-        # `towline join` without a process of its own: the one command that every fleet runs for every member.
-        done = CliRunner().invoke(
-            cli, ["join", name, *admin, "--token-only", *self.join_flags.get(name, place)]
-        )
-        assert done.exit_code == 0, done.output
+        done = self.command("join", name, "--token-only", *self.join_flags.get(name, place))
+        assert not done.returncode, done.stderr
         return done.stdout.strip()
 
     def join_with(
@@ -408,6 +404,12 @@ class Fleet:
 
     def towline(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return _run([*TOWLINE, *args], None, check)
+
+    def command(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """`towline` for the hub's administrator, without a process of its own: for what is run many times."""
+        admin = ("--kubeconfig", str(self.hub_data / "admin.kubeconfig"))
+        done = CliRunner().invoke(cli, [*args, *admin], prog_name="towline")
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
 
     def kubectl(
         self, *args: str, stdin: str | None = None, check: bool = True, member: str = "", **environment: str

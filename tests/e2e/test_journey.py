@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ON_ANY_STORE
 from tests.e2e.harness import MEMBERS, Fleet, condition, eventually
 from tests.e2e.objects import APPS, configmap, deployment, divided, namespace, policy
 
@@ -224,6 +225,7 @@ def test_a_large_configmap_travels(fleet: Fleet, space: str) -> None:
     eventually(lambda: len(holders(fleet, path)["member1"]["data"]["blob"]) == 1_000_000)
 
 
+@ON_ANY_STORE
 def test_two_hundred_deployments_at_once(fleet: Fleet, space: str) -> None:
     fleet.apply(policy("all", space))
     fleet.apply(*[deployment(f"web-{i}", space, replicas=1) for i in range(200)])

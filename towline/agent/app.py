@@ -176,7 +176,13 @@ class _Agent:
             lambda name: self._desired.get(name) is not None,
         )
         applier.connect(writer, watcher)
-        facts = Facts(member, config.facts_seconds, connection.say, applier.retry_all)
+
+        def answers_again() -> None:
+            applier.retry_all()
+            watcher.resume()
+            census.resume()
+
+        facts = Facts(member, config.facts_seconds, connection.say, answers_again)
         if config.health_address:
             from towline.agent.health import Health
 

@@ -17,7 +17,7 @@ import msgspec
 
 from towline.agent.capacity import Capacity, quota_key
 from towline.agent.kubernetes import Member, MemberUnreachable, Refused
-from towline.agent.listwatch import Expired, pages, watching
+from towline.agent.listwatch import Expired, Pauses, pages, watching
 from towline.agent.waiting import Workload
 from towline.kube.amounts import PODS, Amounts
 from towline.kube.grades import Grade, Scale
@@ -56,6 +56,7 @@ class Census:
         self._scale: Scale | None = None
         self._said: fleet.Capacity | None = None
         self._news = asyncio.Event()
+        self._pauses = Pauses()
         self._collections = (
             _Collection("nodes", _Node, name_of, capacity.put_node, capacity.remove_node, capacity.keep_nodes),
             _Collection(
@@ -83,6 +84,10 @@ class Census:
         self._unschedulable_seconds = settings.unschedulable_seconds
         self._scale = Scale(tuple(Grade(row.grade, dict(row.least)) for row in settings.grades))
         self._news.set()
+
+    def resume(self) -> None:
+        """The API server answers again: watches that wait for it do not wait any longer."""
+        self._pauses.resume()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -143,7 +148,8 @@ class Census:
             first, longest = _BACKOFF_SECONDS
             pause = min(longest, first * 2**collection.failures)
             collection.failures = min(collection.failures + 1, _FAILURES_MAX)
-            await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
+            if await self._pauses.wait(pause * (0.5 + self._jitter() / 2)):
+                collection.failures = 0
 
     def _complain(self, collection: _Collection, error: Exception) -> None:
         """Once for each reason: it is tried again and again."""

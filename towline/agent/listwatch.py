@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -16,6 +18,25 @@ Page = TypeVar("Page")
 
 class Expired(Exception):
     """The resourceVersion is too old (410): list again."""
+
+
+class Pauses:
+    """Between attempts that fail. They end when the API server answers again, however long it was away."""
+
+    def __init__(self) -> None:
+        self._resumed = asyncio.Event()
+
+    def resume(self) -> None:
+        """Nobody waits any longer."""
+        self._resumed.set()
+        self._resumed.clear()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it was resumed before its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._resumed.wait()
+        return False
 
 
 async def pages(

@@ -18,7 +18,7 @@ import orjson
 from towline.agent.desired import Ref
 from towline.agent.execution import Seen, see
 from towline.agent.kubernetes import Discovery, Member, MemberUnreachable, Refused, Resource
-from towline.agent.listwatch import Expired, pages, watching
+from towline.agent.listwatch import Expired, Pauses, pages, watching
 from towline.kube import interpreter, names
 from towline.kube.objects import Object, name_of, namespace_of
 
@@ -91,6 +91,7 @@ class Watcher:
         self._jitter = jitter
         self._by_namespace = by_namespace
         self._watches: dict[_Place, _Watch] = {}
+        self._pauses = Pauses()
 
     def need(self, ref: Ref) -> None:
         """Watch objects like this one from now on; cheap to say again."""
@@ -98,6 +99,10 @@ class Watcher:
         if place not in self._watches:
             watch = self._watches[place] = _Watch(place)
             watch.task = self._group.create_task(self._follow(watch), name=f"watch {' '.join(place)}")
+
+    def resume(self) -> None:
+        """The API server answers again: watches that wait for it do not wait any longer."""
+        self._pauses.resume()
 
     def keep_only(self, refs: Iterable[Ref]) -> None:
         """End the watches that tell of none of these: nothing of theirs is wanted any more."""
@@ -160,8 +165,8 @@ class Watcher:
                 if error.code == 404:
                     self._discovery.forget(watch.api_version)
                 watch.version = ""
-            await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
-            pause = min(longest, pause * 2)
+            resumed = await self._pauses.wait(pause * (0.5 + self._jitter() / 2))
+            pause = _BACKOFF_SECONDS[0] if resumed else min(longest, pause * 2)
 
     async def _list(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
