@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from functools import lru_cache
 
 from towline.hub.decide.wire import Conflict, WireWork
 from towline.proto import fleet_pb2 as fleet
@@ -23,7 +23,7 @@ class Credit:
     __slots__ = ("_bytes", "_flights", "spent_batches")
 
     def __init__(self) -> None:
-        self._flights: deque[tuple[int, int, float]] = deque()
+        self._flights: list[tuple[int, int, float]] = []
         self._bytes = 0
         self.spent_batches = 0
 
@@ -34,7 +34,7 @@ class Credit:
 
     def repay(self, sequence: int) -> None:
         while self._flights and self._flights[0][0] <= sequence:
-            self._bytes -= self._flights.popleft()[1]
+            self._bytes -= self._flights.pop(0)[1]
 
     @property
     def is_spent(self) -> bool:
@@ -76,6 +76,12 @@ class Standing:
         kind = next(iter(self._due))
         del self._due[kind]
         return self._frames[kind]
+
+
+@lru_cache(maxsize=256)
+def shared(frame: bytes) -> fleet.HubFrame:
+    """One frame for all sessions that are to say the same. Never changed."""
+    return fleet.HubFrame.FromString(frame)
 
 
 def order_of(work: WireWork | None) -> tuple[bool, int, str]:

@@ -35,7 +35,7 @@ from towline.hub.gateway.effects import (
     UnknownHeld,
     Welcomed,
 )
-from towline.hub.gateway.outbox import Credit, Standing, order_of, removal_of, upsert_of
+from towline.hub.gateway.outbox import Credit, Standing, order_of, removal_of, shared, upsert_of
 from towline.hub.gateway.questions import Questions
 from towline.hub.gateway.reports import ReadReport, read_report
 from towline.proto import fleet_pb2 as fleet
@@ -138,7 +138,7 @@ class HubSession:
         """What the agent is to know while it is connected; sent when it is another than before."""
         kind = _WORDS[type(word)]
         frame: dict[str, Any] = {kind: word}
-        self._standing.put(kind, fleet.HubFrame(**frame))
+        self._standing.put(kind, shared(fleet.HubFrame(**frame).SerializeToString(deterministic=True)))
 
     def works_changed(self, names: Iterable[str]) -> None:
         """These Works of the cluster were computed anew, appeared or went."""
