@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from tests.agent.member import SECONDS, User, config_map, config_map_ref, ref_of
+from tests.agent.test_applier import WEB, deployment
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
 from towline.agent import app, enrolment, renewal
@@ -33,13 +34,14 @@ from towline.cli.scope import NAMESPACE, Resource, Scope
 from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.plan import Ask
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
-from towline.hub.decide.wire import Phase
+from towline.hub.decide.wire import Phase, WireWork
 from towline.hub.gateway import farewell
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.gateway.server import CLUSTERS, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key
 from towline.kube.wishes import Wish, of_replicas
+from towline.proto.digest import work_hash
 
 
 @dataclass
@@ -220,6 +222,45 @@ async def test_an_agent_that_comes_back_after_its_cluster_left_removes_what_it_h
     assert kept is not None and "karmada.io/managed" not in (kept["metadata"].get("labels") or {})
 
 
+async def test_what_must_not_run_twice_stops_while_cut_off_and_goes_on_after(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady, ahead = app._steady, [0.0]
+    monkeypatch.setattr(app, "_steady", lambda: steady() + ahead[0])
+    monkeypatch.setattr(app, "_STOP_LOOK_SECONDS", 0.02)
+    hub.table.put("member1", bounded("web", deployment(2), seconds=3600))
+
+    async def replicas(count: int) -> None:
+        async with asyncio.timeout(SECONDS):
+            while (await user.get(WEB) or {"spec": {}})["spec"].get("replicas") != count:
+                await asyncio.sleep(0.02)
+
+    async with hub.enrolling() as token:
+        async with running(replace(config, join_token=token)):
+            await until(lambda: hub.phase("web") == Phase.APPLIED)
+            await replicas(2)
+            await hub.stop()
+            ahead[0] = 3601.0
+            await replicas(0)
+            await hub.start()
+            await replicas(2)
+            await hub.stop()
+    async with running(config):  # an earlier run was heard a moment ago, and its disk says so
+        await user.patch(WEB, {"metadata": {"labels": {"karmada.io/managed": None}}})
+        async with asyncio.timeout(SECONDS):
+            while "karmada.io/managed" not in (await user.get(WEB))["metadata"].get("labels", {}):
+                await asyncio.sleep(0.02)
+        await replicas(2)
+        ahead[0] += 3601.0
+        await replicas(0)
+
+
+def bounded(name: str, obj: dict[str, Any], seconds: int) -> WireWork:
+    plain = work(name, manifests=[orjson.dumps(obj)])
+    digest = work_hash(plain.manifests, 0, False, seconds)
+    return replace(plain, stop_after_seconds=seconds, hash=digest)
+
+
 @pytest.mark.parametrize(
     "scope", [Scope(), Scope(("shop",), (Resource("configmaps"),))], ids=["cluster", "one namespace"]
 )
@@ -347,6 +388,7 @@ async def test_another_token_in_the_file_is_traded_without_a_restart(
             file.write_text(foreign)
             await asyncio.sleep(0.1)
             assert identities.load(config.data_dir) == first, "it is for another cluster"
+            assert {event["cluster"] for event in hub.audited if event["verb"] == "enroll"} == {"member1"}
             async with hub.enrolling() as new:
                 file.write_text(new)
                 await until(lambda: hub.told.log.count(("connected", "member1")) == 2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
-from tests.agent.member import CLUSTER, User, an_agent, config_map, config_map_ref, held
-from towline.agent import execution
+from tests.agent.member import CLUSTER, SECONDS, User, an_agent, config_map, config_map_ref, held
+from towline.agent import execution, reports
 from towline.agent.desired import Ref
 from towline.agent.execution import Applied, Mode, Owner
 from towline.agent.limits import Allowance
@@ -154,6 +156,48 @@ async def test_what_may_not_run_any_more_goes_before_all_that_waits(user: User, 
         before = sum(version < int(stopped["metadata"]["resourceVersion"]) for version in written)
         assert before <= 1, "but what had begun"
         assert agent.writer.counters.applies == 2 + len(waiting), "and is written once"
+
+
+async def test_what_is_cut_off_while_it_is_written_is_stopped_after_all(user: User, tmp_path: Path) -> None:
+    async with an_agent(
+        user.kubeconfig, tmp_path, stopped=lambda row: agent.writer.counters.applies > 0
+    ) as agent:
+        agent.want("web", deployment())
+        await agent.failed("web", "cut off")
+        assert (await user.get(WEB))["spec"]["replicas"] == 0
+        assert not [report for report in agent.told if report.phase == fleet.APPLIED]
+
+
+async def test_a_version_that_is_not_applied_is_not_reported_by_what_another_shows(
+    user: User, tmp_path: Path
+) -> None:
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("front", config_map("front"))
+        await agent.applied("front")
+        agent.want("front", {**config_map("front"), "data": {"a": {"not": "text"}}})
+        await agent.failed("front", "ConfigMap default/front")
+        agent.told.clear()
+        seen = agent.watcher.record(FRONT)
+        await user.patch(FRONT, {"metadata": {"annotations": {"somebody": "else"}}})
+        async with asyncio.timeout(SECONDS):
+            while agent.watcher.record(FRONT) == seen:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * reports.REPORT_INTERVAL_SECONDS)
+        assert not [report for report in agent.told if report.phase == fleet.APPLIED]
+
+
+async def test_what_is_still_to_be_told_is_told_at_the_end(
+    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "REPORT_INTERVAL_SECONDS", 3600.0)
+    async with an_agent(user.kubeconfig, tmp_path) as agent:
+        agent.want("front", config_map("front"))
+        async with asyncio.timeout(SECONDS):
+            while agent.applier.busy or agent.applier.running:
+                await asyncio.sleep(0.01)
+        assert not agent.told
+        agent.applier.stop()
+        assert [report.phase for report in agent.told] == [fleet.APPLIED]
 
 
 async def test_a_fight_over_a_field_slows_down(user: User, tmp_path: Path) -> None:
