@@ -21,7 +21,7 @@ from towline.hub.decide.conditions import condition
 from towline.hub.decide.eviction import TAINT_MANAGER
 from towline.hub.decide.graceful import tasks_of
 from towline.kube import names
-from towline.kube.objects import Object, labels_of
+from towline.kube.objects import Object, generation_of, labels_of
 
 REPLICAS = 4
 """Of each workload."""
@@ -111,7 +111,7 @@ class Promises:
             raise Violation(f"{name} is gone from {given_up} for {has}, and lost are {lost}")
         for task in _new_tasks(before, binding):
             leaves = task["fromCluster"]
-            if leaves not in had:
+            if leaves not in had and generation_of(binding) == generation_of(before) + 1:
                 raise Violation(f"{name} is to leave {leaves} and was not wanted there")
             if task["producer"] == TAINT_MANAGER and self.deaf:
                 raise Violation(f"{name} leaves {leaves}, and the hub hears of no cluster at all")
