@@ -192,6 +192,24 @@ class FailingSimulation(Simulation):
             if not agent.running:
                 agent.start()
 
+    async def _flap(self) -> None:
+        """A member comes and goes, never away or back for long."""
+        name = self.rng.choice(MEMBERS)
+        for _ in range(self.rng.randint(2, 6)):
+            if name not in self.connections:
+                return
+            self.connections[name].cut(True)
+            self.holes[name] = float("inf")
+            await self._go_on(self.rng.uniform(10, 50))
+            self._mend_network()
+            await self._go_on(self.rng.uniform(5, 35))
+
+    async def _go_on(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += CONVERGENCE_SECONDS
+            await self._pump()
+
     async def _go_deaf(self) -> None:
         """Of a fleet that is well, the hub hears nothing any more for a while."""
         self.weather.drop = self.weather.repeat = self.weather.reorder = 0.0
@@ -199,9 +217,7 @@ class FailingSimulation(Simulation):
         await self._members_up()
         await self._revive_agents()
         await self._untaint()
-        for _ in range(RESTING_STEPS + 1):
-            self.now += CONVERGENCE_SECONDS
-            await self._pump()
+        await self._go_on((RESTING_STEPS + 1) * CONVERGENCE_SECONDS)
         met = all(agent.session is not None for agent in self.agents.values())
         if not met or not all(map(is_well, self.truth.clusters.values())):
             return
@@ -248,5 +264,5 @@ class FailingSimulation(Simulation):
 
 ACTIONS = {
     "write_steady": 3, "nothing": 10, "foreign": 2, "bad_weather": 4, "partition": 3, "hang_up": 2, "crash_hub": 3, "revive_hub": 12,
-    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 12, "go_deaf": 2, "taint_one": 8, "untaint": 5,
+    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 11, "flap": 2, "go_deaf": 2, "taint_one": 8, "untaint": 5,
 }  # fmt: skip

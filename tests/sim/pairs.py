@@ -6,6 +6,7 @@ takes no agent in.
 
 from __future__ import annotations
 
+from tests.sim.failing import FailingSimulation
 from tests.sim.hub import Hub
 from tests.sim.network import Connection
 from tests.sim.simulation import MEMBERS, Simulation
@@ -151,3 +152,7 @@ class PairSimulation(Simulation):
             self.other.load()
         for hub in self._hubs:
             await self._see(hub)
+
+
+class FailingPairSimulation(FailingSimulation, PairSimulation):
+    """Members fail while leadership moves: what one hub began, the other carries on."""

@@ -4,7 +4,8 @@
 - As many are decided on, never more or fewer: with nowhere to go, what is there stays. What leaves was there, and has one task.
 - A copy that leaves directly is gone before another is there: of `direct` there are never two.
 - Nothing returns to a cluster that is not well for as long as the policy says, and only so much is on its way at a time.
-- Nothing leaves for a cluster that is lost itself, and nothing because its cluster is lost while the hub hears of none.
+- Nothing leaves for a cluster that is lost itself, or is given up for a copy there, and nothing leaves because its cluster is lost
+  while the hub hears of none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from towline.hub.decide.conditions import condition
 from towline.hub.decide.eviction import TAINT_MANAGER
 from towline.hub.decide.graceful import tasks_of
 from towline.kube import names
-from towline.kube.objects import Object, labels_of
+from towline.kube.objects import Object, generation_of, labels_of
 
 REPLICAS = 4
 """Of each workload."""
@@ -35,7 +36,7 @@ class Promises:
     def __init__(self, workloads: Collection[str], gracefully: Collection[str]) -> None:
         self._workloads, self._gracefully = workloads, gracefully
         self._complete: set[str] = set()
-        """Workloads that were ready once, and have lost nothing since."""
+        """Workloads that were ready where they are wanted, and of which no member that died since had any."""
         self._bindings: dict[str, Object] = {}
         """As they were last."""
         self._unwell_at: dict[str, float] = {}
@@ -57,10 +58,12 @@ class Promises:
         """What is in the members now."""
         for name in self._gracefully:
             ready = _ready(name, members.values())
-            if ready >= REPLICAS:
-                self._complete.add(name)
-            elif name in self._complete:
+            if name in self._complete and ready < REPLICAS:
                 raise Violation(f"{name} had {REPLICAS} ready replicas and has {ready}")
+            # What leaves does not make it so: it was decided when nothing had died.
+            there = bindings.targets(self._bindings.get(name, {}))
+            if _ready(name, [members[at] for at in there]) >= REPLICAS:
+                self._complete.add(name)
         holders = [at for at, member in members.items() if _ref("direct") in member.objects]
         if len(holders) > 1:
             raise Violation(f"what leaves directly is in {holders}")
@@ -102,9 +105,13 @@ class Promises:
     def _changed(self, name: str, before: Object, binding: Object, now: float, lost: set[str]) -> None:
         had, has = bindings.targets(before), bindings.targets(binding)
         gains = {at for at, replicas in has.items() if replicas > had.get(at, 0)}
+        tasks, left = tasks_of(before), {*has, *(task["fromCluster"] for task in tasks_of(binding))}
+        given_up = {task["fromCluster"] for task in tasks if task["purgeMode"] == "Gracefully"} - left
+        if given_up and lost & has.keys():
+            raise Violation(f"{name} is gone from {given_up} for {has}, and lost are {lost}")
         for task in _new_tasks(before, binding):
             leaves = task["fromCluster"]
-            if leaves not in had:
+            if leaves not in had and generation_of(binding) == generation_of(before) + 1:
                 raise Violation(f"{name} is to leave {leaves} and was not wanted there")
             if task["producer"] == TAINT_MANAGER and self.deaf:
                 raise Violation(f"{name} leaves {leaves}, and the hub hears of no cluster at all")

@@ -8,14 +8,14 @@ import sys
 
 import towline.hub  # noqa: F401  (first: what it tells grpc counts only before grpc is imported)
 from tests.sim.failing import FailingSimulation
-from tests.sim.pairs import PairSimulation
+from tests.sim.pairs import FailingPairSimulation, PairSimulation
 from tests.sim.parting import PartingSimulation
 from tests.sim.restored import RestoredSimulation
 from tests.sim.simulation import Simulation
 
 SCENARIOS: dict[str, type[Simulation]] = {
     "faults": Simulation, "failing": FailingSimulation, "pairs": PairSimulation, "parting": PartingSimulation,
-    "restored": RestoredSimulation,
+    "restored": RestoredSimulation, "failing-pairs": FailingPairSimulation,
 }  # fmt: skip
 
 

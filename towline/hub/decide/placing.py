@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -280,8 +281,12 @@ def without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
 
 def _applied_placement(binding: Object) -> Mapping[str, Any] | None:
     text = annotations_of(binding).get(names.APPLIED_PLACEMENT)
-    if text is None:
-        return None
+    return None if text is None else _read_placement(text)
+
+
+@lru_cache(maxsize=1024)
+def _read_placement(text: str) -> Mapping[str, Any] | None:
+    """The bindings of a policy say the same, and are decided again and again. None when it cannot be read."""
     try:
         applied = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 
 from towline.hub.decide import bindings
 from towline.hub.decide.doubt import Standing, standing_of
@@ -48,7 +47,7 @@ class FleetView:
     def at(self, now: float, key: Key | None = None) -> View:
         """The view for the decision on `key` at this moment. Read it before anything else can happen."""
         self._view.assigned.expire(now)
-        return replace(self._view, answers=self.answers.at(now, key))
+        return View(self._view.members, self._view.assigned, self.answers.at(now, key))
 
     @property
     def members(self) -> Members:
