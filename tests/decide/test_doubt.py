@@ -126,6 +126,8 @@ def test_losses_that_roll(ago: tuple[int, ...], of: int, doubted: bool) -> None:
 
 def test_a_doubt_says_how_many_of_how_many() -> None:
     assert doubts(fleet(*lost(5, 9, 900), UP), None, NOW) == Doubt(2, 3, frozenset("abc"))
+    most = doubts(fleet(*lost(5, 9, 400, 401, 402, 403), UP), None, NOW)
+    assert most is not None and (most.lost, most.of) == (4, 7), "of two such minutes the worse"
 
 
 _standings = st.lists(
