@@ -309,7 +309,8 @@ def test_edits_of_clusters(parse: Any, text: str, cluster: dict[str, Any]) -> No
 
 
 def test_one_that_is_lost_already_is_lost_since_then() -> None:
-    taints = [{"key": TAINT_NOT_READY, "effect": "NoSchedule"}]
+    theirs = {"key": TAINT_NOT_READY, "effect": "NoExecute"}
+    taints = [{"key": TAINT_NOT_READY, "effect": "NoSchedule"}, theirs]
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2025-01-01T00:00:00Z"}
     cluster: dict[str, Any] = {
         "metadata": {"name": "m1"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Other", "status": "True"}, ready]},
@@ -320,7 +321,7 @@ def test_one_that_is_lost_already_is_lost_since_then() -> None:
         row["type"]: (row["status"], row.get("lastTransitionTime")) for row in cluster["status"]["conditions"]
     }
     assert found == {"Ready": ("Unknown", "2026-01-01T00:00:00Z"), "Other": ("True", None)}
-    assert cluster["spec"]["taints"] == [{"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]
+    assert cluster["spec"]["taints"] == [theirs, {"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]
 
 
 def test_a_taint_that_is_not_there_cannot_go() -> None:

@@ -60,7 +60,8 @@ def lost(now: str) -> Edit:
         ready = {"type": "Ready", "status": "Unknown", "reason": "ClusterStatusUnknown", "message": "what if", "lastTransitionTime": now}  # fmt: skip
         status["conditions"] = [ready, *others]
         spec = cluster.setdefault("spec", {})
-        kept = [t for t in spec.get("taints") or () if t["key"] not in TAINTS_OF_HEALTH]
+        ours = [(key, "NoSchedule") for key in TAINTS_OF_HEALTH]
+        kept = [t for t in spec.get("taints") or () if (t["key"], t["effect"]) not in ours]
         spec["taints"] = [*kept, {"key": TAINT_UNREACHABLE, "effect": "NoSchedule"}]
 
     return edit
