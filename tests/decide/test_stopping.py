@@ -65,6 +65,24 @@ def test_the_replacement_starts_when_the_old_copy_has_certainly_stopped() -> Non
     assert sent_to(world, "m2") and tasks(world)["m1"]["stoppedAt"] == rfc3339(world.now)
 
 
+def test_each_copy_stops_in_its_own_time() -> None:
+    world = once()
+    lose(world, "m1")
+    evict(world, 50)
+    lose(world, "m2")
+    left = CERTAIN_SECONDS - 50 - TOLERATION_SECONDS
+    assert evict(world, TOLERATION_SECONDS)[-1].requeue_after_seconds == left and targets(world) == {"m3": 3}
+    plan = evict(world, left)[-1]
+    assert {name: "stoppedAt" in task for name, task in tasks(world).items()} == {"m1": True, "m2": False}
+    assert plan.requeue_after_seconds == 50 and not sent_to(world, "m3")
+    evict(world, 50)
+    assert {task["stoppedAt"] for task in tasks(world).values()} == {
+        rfc3339(world.now - 50),
+        rfc3339(world.now),
+    }
+    assert sent_to(world, "m3")
+
+
 def test_the_old_copy_is_removed_when_its_cluster_is_back() -> None:
     world = once()
     lose(world, "m1")
