@@ -147,6 +147,16 @@ def test_an_agent_that_is_heard_does_not_stop_by_itself() -> None:
     assert not sent_to(world, "m2") and purging(world.objects[BINDING]) == ["m1"]
 
 
+def test_a_taint_that_only_says_unreachable_cuts_nobody_off() -> None:
+    """Somebody wrote it by hand: the agent is heard."""
+    world = once()
+    taint(world, "m1", {"key": SOON[0]["key"], "effect": "NoExecute", "timeAdded": rfc3339(world.now)})
+    evict(world, TOLERATION_SECONDS)
+    assert targets(world) == {"m2": 3}
+    evict(world, 10 * CERTAIN_SECONDS)
+    assert not sent_to(world, "m2") and purging(world.objects[BINDING]) == ["m1"]
+
+
 def test_pods_have_their_grace() -> None:
     world = once()
     world.edit(WEB, lambda obj: obj["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=500))
