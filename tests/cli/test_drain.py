@@ -19,8 +19,20 @@ TARGET = {"clusters": [{"name": "m1"}]}
 BLOCKED = {"type": "EvictionBlocked", "status": "True", "message": "m1 is being drained: no room"}
 
 
-def binding(spec: Any = None, status: Any = None, name: str = "web", **metadata: Any) -> dict[str, Any]:
-    resource = {"kind": "Deployment", "namespace": "shop", "name": name}
+def ran(to_its_end: bool) -> dict[str, Any]:
+    said = {"conditions": [{"type": "Complete", "status": str(to_its_end)}]}
+    return {"aggregatedStatus": [{"clusterName": "m1", "status": said}, {"clusterName": "m2"}]}
+
+
+def binding(
+    spec: Any = None, status: Any = None, name: str = "web", kind: str = "Deployment", **metadata: Any
+) -> dict[str, Any]:
+    resource = {
+        "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
+        "kind": kind,
+        "namespace": "shop",
+        "name": name,
+    }
     metadata = {"namespace": "shop", "name": f"{name}-deployment", "resourceVersion": "2", **metadata}
     return {"kind": "ResourceBinding", "metadata": metadata, "spec": {"resource": resource, **(spec or {})}, "status": status or {}}  # fmt: skip
 
@@ -49,6 +61,9 @@ def replaced(**entry: Any) -> dict[str, Any]:
             binding(TARGET, {"conditions": [BLOCKED | {"message": "m1 is unreachable: no room"}]}), Stay("waiting"),
             id="what was said before it was drained does not count",
         ),
+        pytest.param(binding(TARGET, ran(True), kind="Job"), None, id="a Job that has ended stays where it ran"),
+        pytest.param(binding(TARGET, ran(False), kind="Job"), Stay("waiting"), id="a Job that runs"),
+        pytest.param(binding(TARGET, ran(True)), Stay("waiting"), id="other kinds do not end"),
         pytest.param(binding(task()), Stay("moving"), id="on the move"),
         pytest.param(
             replaced(applied=True, health="Unhealthy"), Stay("moving", "its copy in m2 is not healthy yet"), id="its replacement starts",

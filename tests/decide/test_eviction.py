@@ -157,12 +157,11 @@ def test_a_group_that_is_lost_moves_to_the_next() -> None:
         pytest.param("Failed", "lost", True, id="failed"),
         pytest.param(None, "lost", False, id="it runs"),
         pytest.param("Suspended", "lost", False, id="it is suspended"),
-        pytest.param("Complete", "tainted", False, id="somebody wants the cluster without it"),
+        pytest.param("Complete", "tainted", True, id="complete, and somebody wants the cluster empty"),
+        pytest.param(None, "tainted", False, id="it runs, and somebody wants the cluster empty"),
     ],
 )
-def test_a_job_that_has_ended_is_not_run_again_because_its_cluster_is_lost(
-    ended: str | None, trouble: str, stays: bool
-) -> None:
+def test_a_job_that_has_ended_is_not_run_again(ended: str | None, trouble: str, stays: bool) -> None:
     template = {
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "sum", "namespace": "shop"},
         "spec": {"template": {"spec": {"containers": []}}},

@@ -18,6 +18,7 @@ from towline.cli.cordon import CORDONED, DRAINED, with_taints
 from towline.cli.failures import Failure
 from towline.cli.options import Seconds, config_option, kubeconfig_option
 from towline.cli.selection import Selection, change
+from towline.kube.interpreter import has_ended
 from towline.kube.names import TAINT_DRAIN
 from towline.kube.taints import Place, Taint, tolerates
 
@@ -95,8 +96,11 @@ class Stay(NamedTuple):
 
 
 def stay_of(binding: Mapping[str, Any], cluster: str) -> Stay | None:
-    """None: it has left, or was never there."""
+    """None: it has left, was never there, or is a Job that has ended: that stays where it ran."""
     spec, status = binding.get("spec") or {}, binding.get("status") or {}
+    entries = {entry.get("clusterName"): entry for entry in status.get("aggregatedStatus") or ()}
+    if has_ended(spec.get("resource") or {}, (entries.get(cluster) or {}).get("status")):
+        return None
     deleted = binding["metadata"].get("deletionTimestamp")
     if not deleted and any(target.get("name") == cluster for target in spec.get("clusters") or ()):
         return _waiting(spec, status, cluster)

@@ -10,7 +10,7 @@ from towline.hub.decide.conditions import epoch, rfc3339
 from towline.hub.decide.graceful import stop_after_seconds
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.tolerance import leaves
-from towline.kube.cells import conditions
+from towline.kube import interpreter
 from towline.kube.objects import Object
 
 UNTOLERATED = "TaintUntolerated"
@@ -42,7 +42,7 @@ def departures(binding: Object, members: Members, settled_at: float) -> Iterator
     None but drained ones leave before `settled_at`."""
     spec = binding.get("spec") or {}
     entries: Mapping[str, Mapping[str, Any]] | None = None
-    job = _is_job(spec)
+    resource = spec.get("resource") or {}
     failover = spec.get("failover") or {}
     application = failover.get("application")
     drained = {"purgeMode": "Directly"} if stop_after_seconds(spec) else {}
@@ -50,9 +50,9 @@ def departures(binding: Object, members: Members, settled_at: float) -> Iterator
         member = members.get(cluster)
         if member is None or member.terminating:
             continue  # scheduling leaves it by itself
+        if member.troubles and interpreter.has_ended(resource, _status_in(binding, cluster)):
+            continue  # nothing runs there, and elsewhere it would run again
         for leave in leaves(spec, member.troubles):
-            if job and not leave.wished and _has_ended(observed(binding).get(cluster)):
-                continue  # it lost nothing, and elsewhere it would run again
             at = leave.at if leave.at_once else max(leave.at, settled_at)
             rule = drained if leave.at_once else failover["cluster"]
             yield Departure(cluster, at, leave.why, UNTOLERATED, leave.wished, rule, leave.at_once)
@@ -74,15 +74,8 @@ def by_cluster(departures: Iterable[Departure]) -> list[Departure]:
     return sorted(found.values(), key=lambda d: (d.at, d.cluster))
 
 
-def _is_job(spec: Mapping[str, Any]) -> bool:
-    resource = spec.get("resource") or {}
-    return resource.get("kind") == "Job" and str(resource.get("apiVersion")).startswith("batch/")
-
-
-def _has_ended(entry: Mapping[str, Any] | None) -> bool:
-    """Whether the Job is complete in that cluster, or failed, as its agent said."""
-    said = conditions(dict(entry or {}))
-    return any((said.get(kind) or {}).get("status") == "True" for kind in ("Complete", "Failed"))
+def _status_in(binding: Object, cluster: str) -> Any:
+    return (observed(binding).get(cluster) or {}).get("status")
 
 
 def _unhealthy_since(entry: Mapping[str, Any] | None) -> float | None:

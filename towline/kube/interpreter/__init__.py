@@ -34,6 +34,7 @@ from towline.kube.objects import Object
 __all__ = [
     "Health",
     "aggregate",
+    "has_ended",
     "health",
     "prune",
     "record_managed",
@@ -93,6 +94,13 @@ def health(obj: Object) -> Health:
         return "Healthy" if operation(obj) else "Unhealthy"
     except (AttributeError, TypeError, ValueError, KeyError):
         return "Unknown"
+
+
+def has_ended(resource: Mapping[str, Any], status: Any) -> bool:
+    """Whether a copy with this `status`, of the kind that a reference names, has done all that it will ever do. Elsewhere it would do it
+    again."""
+    kind = (resource.get("apiVersion"), resource.get("kind"))
+    return kind == ("batch/v1", "Job") and isinstance(status, dict) and job.finished({"status": status})
 
 
 def aggregate(template: Object, items: Sequence[Mapping[str, Any]]) -> Object | None:

@@ -53,7 +53,7 @@ def _reflect_status(obj: Object) -> Object | None:
 def _aggregate(template: Object, items: Items) -> Object:
     """Finished for good once it was finished; failed when it failed anywhere; complete when it is so everywhere."""
     before: Object = template.get("status") or {}
-    if _finished(template):
+    if finished(template):
         return before
     statuses = reported(items)
     sums = {name: sum(number(status.get(name)) for _, status in statuses) for name in _COUNTERS}
@@ -100,7 +100,8 @@ def _condition(name: str, reason: str, message: str, sources: Mapping[str, Mappi
     )
 
 
-def _finished(obj: Object) -> bool:
+def finished(obj: Object) -> bool:
+    """Whether a Job is complete, or failed for good."""
     found = conditions(obj)
     return any(found.get(name, {}).get("status") == "True" for name in ("Complete", "Failed"))
 
