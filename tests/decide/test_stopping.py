@@ -157,14 +157,18 @@ def test_a_taint_that_only_says_unreachable_cuts_nobody_off() -> None:
     assert not sent_to(world, "m2") and purging(world.objects[BINDING]) == ["m1"]
 
 
-def test_pods_have_their_grace() -> None:
+@pytest.mark.parametrize(
+    ("said", "grace"), [(500, 500), (0, 0), (None, POD_GRACE_SECONDS), (-1, POD_GRACE_SECONDS), ("9", POD_GRACE_SECONDS)],
+    ids=["its own", "none", "not said", "nonsense", "no number"],
+)  # fmt: skip
+def test_pods_have_their_grace(said: Any, grace: int) -> None:
     world = once()
-    world.edit(WEB, lambda obj: obj["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=500))
+    world.edit(WEB, lambda obj: obj["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=said))
     lose(world, "m1")
     evict(world, TOLERATION_SECONDS)
-    evict(world, CERTAIN_SECONDS)
+    evict(world, STOP_SECONDS + MARGIN_SECONDS + grace - TOLERATION_SECONDS - 1)
     assert not sent_to(world, "m2")
-    evict(world, 500)
+    evict(world, 1)
     assert sent_to(world, "m2")
 
 
