@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cases import cases
+from tests.decide.failing import ONE_OF_ALL
 from tests.decide.test_doubt import EVICT
+from tests.decide.test_eviction import TWO
 from tests.decide.test_explaining import (
     BINDING,
     DIVIDED,
@@ -25,7 +27,8 @@ from tests.decide.test_explaining import (
 from tests.decide.test_tolerance import tolerating
 from tests.decide.world import World, cluster, configmap, deployment, policy, selector
 from towline.cli.changes import lost
-from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide import bindings, eviction
+from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.whatif import (
     MOVES_MAX,
@@ -388,3 +391,27 @@ def test_what_is_forecast_is_what_happens(gone: set[str], replicas: int) -> None
     settled(world)
     clusters = (world.objects[BINDING]["spec"]).get("clusters") or ()
     assert dict(found.then.targets) == {c["name"]: c.get("replicas", 0) for c in clusters}
+
+
+@cases(40)
+@given(
+    st.sampled_from([DIVIDED, GOLD, {}, ONE_OF_ALL, TWO]),
+    st.sets(st.sampled_from(["m1", "m2", "m3"])),
+    st.sampled_from([LOSS, {"cluster": {"purgeMode": "Directly"}}, None]),
+)
+def test_what_is_forecast_of_a_loss_is_what_happens(
+    placement: Object, gone: set[str], failover: Object | None
+) -> None:
+    """Once it lasted for as long as it is tolerated."""
+    world = failing_over(placement, failover=failover)
+    changes = losing(world, *gone)
+    (found,) = asked(world, changes)
+    world.objects |= {key: obj for key, obj in changes.items() if obj is not None}
+    world.now += 300
+    for _ in range(5):
+        world.settle(lambda w, key, now: eviction.decide(w, key, now, View.of(w, now)), BINDING)
+        settled(world)
+    binding = world.objects[BINDING]
+    assert dict(found.then.targets) == bindings.targets(binding)
+    blocked = condition(binding["status"], eviction.BLOCKED)
+    assert found.then.state == ("Placed" if blocked is None else blocked["reason"])
