@@ -56,6 +56,20 @@ def test_it_returns_when_its_cluster_is_well_for_the_time() -> None:
     assert tasks(world)["m2"]["purgeMode"] == "Gracefully" and tasks(world)["m2"]["reason"] == "Failback"
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [({}, 300), ({"stabilizationSeconds": 0}, 0), ({"stabilizationSeconds": 60}, 60)], ids=["not said", "none", "its own"],
+)  # fmt: skip
+def test_how_long_a_cluster_has_to_be_well(said: Object, seconds: int) -> None:
+    world = moved(failover={"cluster": {"failback": {"mode": "Return", **said}}})
+    recover(world, "m1")
+    if seconds:
+        come_back(world)
+        assert come_back(world, seconds - 1)[-1].requeue_after_seconds == 1.0
+        assert targets(world) == {"m2": 3}
+    come_back(world, min(seconds, 1))
+    assert targets(world) == {"m1": 3}
+
+
 def test_the_copy_elsewhere_leaves_when_the_one_that_returned_is_healthy() -> None:
     world = moved()
     recover(world, "m1")
