@@ -74,6 +74,12 @@ def failing() -> World:
     return world
 
 
+def failing_long() -> World:
+    world = failing()
+    world.now += 300
+    return world
+
+
 def nowhere() -> World:
     world = lost(placement={"clusterAffinity": {"clusterNames": ["m1"]}})
     evict(world, 300)
@@ -160,6 +166,7 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
         pytest.param(tainted_too, Holds({"m2"}), "m1", "ToLeave", 0, "has the taint", id="in doubt of another"),
         pytest.param(tainted_too, Holds(turn_seconds=8.0), "m1", "ToLeave", 8, "others are evicted first", id="others are first"),
         pytest.param(tainted_too, Holds(turn_seconds=float("inf")), "m1", "ToLeave", None, "this hub evicts nothing", id="no rate"),
+        pytest.param(failing_long, Holds(turn_seconds=float("inf")), "m1", "ToLeave", 300, "has an unhealthy copy since", id="what takes no turns"),
         pytest.param(nowhere, Holds(turn_seconds=8.0), "m1", "ToLeave", None, "it cannot (NowhereToGo): m1 is unreachable since", id="nowhere to go"),
         pytest.param(lambda: waiting(well=False), Holds(), "m1", "ToReturn", None, "is not well yet", id="not well yet"),
         pytest.param(lambda: waiting(well=True), Holds(), "m1", "ToReturn", 600, "stabilizationSeconds", id="not well for long"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from towline.hub.decide import failback, lately
 from towline.hub.decide.conditions import condition, rfc3339
-from towline.hub.decide.departures import Departure, by_cluster, departures
+from towline.hub.decide.departures import UNTOLERATED, Departure, by_cluster, departures
 from towline.hub.decide.eviction import BLOCKED
 from towline.hub.decide.graceful import Task, grace_end, purging, tasks_of
 from towline.hub.decide.origins import Origin, is_return, returning_tasks
@@ -98,11 +98,11 @@ def _held(binding: Object, departure: Departure, now: float, holds: Holds) -> tu
     found = condition(binding.get("status"), BLOCKED)
     if found is not None:
         return f"it cannot ({found['reason']}): {found['message']}", None
+    if departure.reason != UNTOLERATED or not holds.turn_seconds:
+        return why, now
     if holds.turn_seconds == float("inf"):
         return f"{why}; this hub evicts nothing (--resource-eviction-rate 0)", None
-    if holds.turn_seconds:
-        return f"{why}; others are evicted first (--resource-eviction-rate)", now + holds.turn_seconds
-    return why, now
+    return f"{why}; others are evicted first (--resource-eviction-rate)", now + holds.turn_seconds
 
 
 def _settled(departure: Departure, holds: Holds) -> float:
