@@ -13,8 +13,8 @@ from tests.decide.world import World as Objects
 from towline.hub.controllers.evicting import EVICTIONS_A_SECOND
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
+from towline.hub.controllers.world import World
 from towline.hub.decide.wire import ManifestStatus, Phase, WireWork, WorkReport, hash_of_report
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Lease, Write

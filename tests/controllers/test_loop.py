@@ -11,7 +11,8 @@ import pytest
 from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.controllers.loop import Loop
-from towline.hub.controllers.table import CAPACITY_SECONDS, CONTROLLERS, Controller
+from towline.hub.controllers.table import CAPACITY_SECONDS, CONTROLLERS
+from towline.hub.controllers.world import Controller
 from towline.hub.decide import policies
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.plan import Plan, Put

@@ -17,8 +17,8 @@ from tests.controllers.hub import Hub, running
 from tests.decide.world import APIS, cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.queue import Urgency
-from towline.hub.controllers.table import Controller, World
 from towline.hub.controllers.waiting import RETRY_SECONDS
+from towline.hub.controllers.world import Controller, World
 from towline.hub.decide import propagation
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.plan import Plan, Put

@@ -12,7 +12,8 @@ from tests.decide.world import KINDS
 from tests.sim.network import Connection
 from towline.certs.authority import AgentIdentity
 from towline.hub.controllers.loop import Loop
-from towline.hub.controllers.table import CONTROLLERS, World
+from towline.hub.controllers.table import CONTROLLERS
+from towline.hub.controllers.world import World
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.detached import Detached
 from towline.hub.decide.plan import Ask, EventNote

@@ -31,8 +31,8 @@ from towline.hub.collector import Collector
 from towline.hub.config import HubConfig
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import World
 from towline.hub.controllers.turns import Turns
+from towline.hub.controllers.world import World
 from towline.hub.front import Front
 from towline.hub.gateway.effects import HubIdentity
 from towline.hub.gateway.server import Gateway

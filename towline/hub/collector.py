@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from towline.hub.audit import AuditLog
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import World
+from towline.hub.controllers.world import World
 from towline.hub.leases import Tenure
 
 

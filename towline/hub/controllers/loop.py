@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from towline.hub.controllers.queue import Item, Queue, Urgency
 from towline.hub.controllers.recorder import Recorder
-from towline.hub.controllers.table import CONTROLLERS, Controller, World, no_keys
+from towline.hub.controllers.table import CONTROLLERS
 from towline.hub.controllers.waiting import Waiting, helping
+from towline.hub.controllers.world import Controller, World, no_keys
 from towline.hub.decide import bindings, overrides
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.explaining import Recorded
