@@ -32,6 +32,8 @@ class Pair:
         self.posts: list[str] = []
         self.post: Callable[[str, bytes], Any] = self._post
         self.elsewhere = {"b": "other", "c": "other"}
+        self.opened: list[str] = []
+        self.theirs.subscribe(self.opened.append)
         self.mine.connected("a")
         self.mine.abroad = self.elsewhere.keys()
         for name in "bc":
@@ -39,7 +41,7 @@ class Pair:
         self.theirs.carried_by(self._agent(self.theirs))
         self.asking = Asking(
             self.mine, here=self._agent(self.mine), elsewhere=lambda: self.elsewhere, api=lambda hub: f"{hub}:6443",
-            post=lambda api, body: self.post(api, body), now=lambda: self.now,
+            others=lambda: ["other"], post=lambda api, body: self.post(api, body), now=lambda: self.now,
         )  # fmt: skip
         self.mine.carried_by(self.asking.carry)
 
@@ -129,6 +131,16 @@ async def test_a_hub_that_could_not_be_asked_is_left_alone_for_a_while() -> None
         assert await both.ask(TWO, "b", "c") == {"b": NO_ANSWER, "c": NO_ANSWER} and both.posts == []
         both.now += SILENCE_SECONDS
         assert await both.ask(TWO, "b", "c") == {"b": 2, "c": 3}
+
+
+async def test_the_other_hub_hears_of_more_room_that_no_sum_shows_and_says_it_to_nobody_else() -> None:
+    async with pair() as both:
+        for openings in (1, 2, 3):
+            both.mine.room_changed("a", openings, both.now)
+        both.mine.opened("b", both.now)
+        while not both.posts:
+            await asyncio.sleep(0.05)
+        assert both.opened == ["a"] and both.posts == ["other:6443"]
 
 
 @pytest.mark.parametrize(

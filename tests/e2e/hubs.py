@@ -37,6 +37,8 @@ class Pair:
         self._apis: dict[str, Api] = {}
 
     def start(self) -> None:
+        self.fleet.folder.mkdir(parents=True)
+        self.fleet.start_member("member3")
         self.fleet.start()
         ports = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         etcd = self.fleet.etcd_url.removeprefix("http://")
@@ -52,7 +54,6 @@ class Pair:
             ],
         )  # fmt: skip
         self.serves("b")
-        self.fleet.start_member("member3")
         self.fleet.connect_member("member3")
         token = self.fleet.towline(
             "join", "member3", "--kubeconfig", str(self.data["b"] / "admin.kubeconfig"), "--token-only"

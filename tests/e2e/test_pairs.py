@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -98,12 +97,12 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
     there = (pair.data[other] / "hub-id").read_text().strip()
     rows = pair.api(other).request("GET", "/towline/v1/clusters")["items"]
     member = next(row["name"] for row in rows if row["hub"] == there)
-    clusters = partial(pair.api(other).items, CLUSTERS)
-    eventually(
-        lambda: all(each["status"]["resourceSummary"]["allocatable"] for each in clusters()),
-        20,
-        "agents have counted",
-    )
+
+    def counted() -> bool:
+        clusters = pair.api(other).items(CLUSTERS)
+        return all(cluster["status"]["resourceSummary"]["allocatable"] for cluster in clusters)
+
+    eventually(counted, 20, "agents have counted")
     pair.fleet.members[member].merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"disk": "fast"}}})
     division = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}
     pair.fleet.apply(policy("web", SPACE, None, placement={"replicaScheduling": division}))
@@ -118,6 +117,11 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
 
     assert placed("fast") == [{"name": member, "replicas": 5}]
     assert not placed("slow")
+    # What waits for such a node goes there when that one becomes one.
+    pair.fleet.members[member].merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"disk": "slow"}}})
+    path = f"{BINDINGS}/slow-deployment"
+    moved = [{"name": member, "replicas": 5}]
+    eventually(lambda: (pair.api(other).get(path) or {})["spec"].get("clusters") == moved, 15, "it is placed")
 
 
 def test_the_leader_is_killed_in_the_middle_of_a_burst(pair: Pair) -> None:

@@ -161,7 +161,8 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         client = asking.Client(_client_tls(config, trust))
         stack.push_async_callback(client.close)
         asks = asking.Asking(
-            placing.answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of, post=client.post, now=time.time
+            placing.answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of,
+            others=lambda: peers.roll.others, post=client.post, now=time.time,
         )  # fmt: skip
         placing.answers.abroad = found.told
         placing.answers.carried_by(asks.carry)

@@ -1,9 +1,10 @@
-"""What this hub asks agents whose sessions another hub has: how much room there is. It is all that hubs say to each other.
+"""What this hub asks agents whose sessions another hub has: how much room there is. That, and that there is more now, is all that hubs say to
+each other.
 
 The hub that leads places in all clusters, and some of them are at another hub: that one is asked, over its API, to ask its agents. What it
 cannot say in time, or a hub that cannot be reached, is an agent that does not answer: its cluster is judged by what its status says.
 
-    POST /towline/v1/questions {"questions": [{"clusters": [...], "wish": {...}}]} -> {"rooms": [{cluster: units}, ...]}
+    POST /towline/v1/questions {"questions": [{"clusters": [...], "wish": {...}}], "opened": [cluster, ...]} -> {"rooms": [{cluster: units}, ...]}
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -35,6 +37,8 @@ SILENCE_SECONDS = 30.0
 QUESTIONS_MAX = 1000
 """In one request."""
 _GATHER_SECONDS = 0.002
+_TELL_SECONDS = 0.25
+"""How long openings of clusters are gathered."""
 _GRACE_SECONDS = 1.0
 """Beyond what the agents have to answer in: for the way."""
 _FAILURES = (aiohttp.ClientError, OSError, ValueError, TypeError, KeyError, TimeoutError)
@@ -45,16 +49,17 @@ Post = Callable[[str, bytes], Awaitable[bytes]]
 
 class Asking:
     """Carries questions of `answers` to agents: `here(cluster, wish)` to one that is connected, `post` to the hub that `elsewhere()` has for the
-    cluster, at `api(hub)` (HOST:PORT, "" if it does not live). `now` is epoch seconds."""
+    cluster, at `api(hub)` (HOST:PORT, "" if it does not live). `others()` are the hubs that live. `now` is epoch seconds."""
 
     def __init__(
         self, answers: AnswerTable, *, here: Callable[[str, Wish], None], elsewhere: Callable[[], Mapping[str, str]],
-        api: Callable[[str], str], post: Post, now: Callable[[], float],
+        api: Callable[[str], str], others: Callable[[], Collection[str]], post: Post, now: Callable[[], float],
     ) -> None:  # fmt: skip
         self._answers = answers
         self._here = here
         self._elsewhere = elsewhere
         self._api = api
+        self._others = others
         self._post = post
         self._now = now
         self._due: dict[str, dict[str, tuple[Wish, list[str]]]] = {}
@@ -63,6 +68,10 @@ class Asking:
         """Hubs that could not be asked, and until when they are not."""
         self._room = asyncio.Semaphore(UNDER_WAY_MAX)
         self._wake = asyncio.Event()
+        self._opened: set[str] = set()
+        """Clusters with more room, perhaps, which the other hubs do not know of."""
+        self._openings = asyncio.Event()
+        answers.subscribe(self._opens)
 
     def carry(self, cluster: str, wish: Wish) -> None:
         hub = None if cluster in self._answers.able else self._elsewhere().get(cluster)
@@ -76,6 +85,7 @@ class Asking:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell(), name="tell other hubs")
             while True:
                 await self._wake.wait()
                 await asyncio.sleep(_GATHER_SECONDS)
@@ -97,6 +107,24 @@ class Asking:
             for (wanted, clusters), room in zip(part, rooms, strict=True):
                 for cluster in clusters:
                     self._answers.answered(cluster, wanted.key, room.get(cluster, NO_ANSWER), self._now())
+
+    def _opens(self, cluster: str) -> None:
+        if cluster in self._answers.able:  # else another hub said so
+            self._opened.add(cluster)
+            self._openings.set()
+
+    async def _tell(self) -> None:
+        """Best effort: a hub that misses it tries again when something else changes."""
+        while True:
+            await self._openings.wait()
+            await asyncio.sleep(_TELL_SECONDS)
+            self._openings.clear()
+            body = orjson.dumps({"questions": [], "opened": sorted(self._opened)})
+            self._opened.clear()
+            for api in filter(None, map(self._api, self._others())):
+                with suppress(*_FAILURES):
+                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                        await self._post(api, body)
 
     async def _rooms(self, hub: str, asked: Sequence[tuple[Wish, list[str]]]) -> Sequence[Mapping[str, int]]:
         nothing: list[dict[str, int]] = [{} for _ in asked]
@@ -121,11 +149,15 @@ async def answered(
     """What the agents with a session `here` say to another hub's questions."""
     try:
         questions = [(read(row["wish"]), list(map(str, row["clusters"]))) for row in body["questions"]]
+        opened = list(map(str, body.get("opened", ())))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         return Refusal(400, "BadRequest", f"not questions of a hub: {error!r}").answer()
     if len(questions) > QUESTIONS_MAX:
         return Refusal(413, "RequestEntityTooLarge", f"at most {QUESTIONS_MAX} questions").answer()
     connected = here()
+    for cluster in opened:
+        if cluster not in connected:
+            answers.opened(cluster, now())
     asked = [(wish, [name for name in clusters if name in connected]) for wish, clusters in questions]
     rooms = await asyncio.gather(*(_counted(answers, wish, clusters, now) for wish, clusters in asked))
     return Answer(200, {"rooms": rooms})

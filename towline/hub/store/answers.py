@@ -135,8 +135,16 @@ class AnswerTable:
         before, _ = self._changed.get(cluster, (openings, now))
         self._changed[cluster] = openings, now
         if openings != before:
-            for callback in list(self._subscribers.values()):
-                callback(cluster)
+            self._tell(cluster)
+
+    def opened(self, cluster: str, now: float) -> None:
+        """Another hub says that there may be more room in a cluster although its sums are the same."""
+        self.outdated(cluster, now)
+        self._tell(cluster)
+
+    def _tell(self, cluster: str) -> None:
+        for callback in list(self._subscribers.values()):
+            callback(cluster)
 
     def outdated(self, cluster: str, now: float) -> None:
         """Replicas are known to be there that earlier answers may not have counted."""
