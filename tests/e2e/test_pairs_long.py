@@ -3,17 +3,18 @@ Takes minutes: TOWLINE_LONG=1 runs it. The truth is in the members, and in what 
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import LONG
 from tests.e2e.harness import MEMBERS, condition, eventually
 from tests.e2e.hubs import CLUSTERS, MAPS, SPACE, TAKEOVER_SECONDS, Pair, Stream, everywhere, leader_of
 from tests.e2e.objects import configmap, namespace, policy
 
+LONG = pytest.mark.skipif(not os.environ.get("TOWLINE_LONG"), reason="takes minutes: TOWLINE_LONG=1 runs it")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), LONG]
 
 GRACE_SECONDS = 10
