@@ -44,6 +44,7 @@ from towline.hub.routes import fleet_of
 from towline.hub.shared_keys import shared
 from towline.hub.sharing import Sharing
 from towline.hub.store import connect
+from towline.hub.store.answers import AnswerTable
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Lease, Store, Unavailable
 from towline.hub.store.fleet import Fleet
@@ -141,7 +142,8 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         api = Front(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
             world.holds, lambda body: gateway.left(body),
-            lambda body: asking.answered(body, placing.answers, lambda: gateway.connected, time.time), now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
+            lambda body: asking.answered(body, placing.answers, lambda: gateway.connected, time.time),
+            now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
         )  # fmt: skip
         identity = HubIdentity(
             store_id, number, _heartbeat_seconds(config), unschedulable_seconds=config.unschedulable_seconds
@@ -153,20 +155,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         found = _whereabouts(cache, me, peers, fleet, works, gateway)
         stack.callback(found.stop)
         peers.tell(partial(_look, peers, found, gateway), gateway.gateways_changed, leading.look)
-        sharing = Sharing(
-            living=lambda: {name: peer.gateways for name, peer in peers.roll.living.items()}, here=lambda: gateway.connected,
-            elsewhere=lambda: found.elsewhere, send=gateway.send_to_another, elapsed=time.monotonic,
-        )  # fmt: skip
-        background.append(tasks.create_task(_vital("sharing", sharing.run()), name="sharing"))
-        client = asking.Client(_client_tls(config, trust))
-        stack.push_async_callback(client.close)
-        asks = asking.Asking(
-            placing.answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of,
-            others=lambda: peers.roll.others, post=client.post, now=time.time,
-        )  # fmt: skip
-        placing.answers.abroad = found.told
-        placing.answers.carried_by(asks.carry)
-        background.append(tasks.create_task(_vital("asking", asks.run()), name="asking"))
+        _beside_others(config, peers, found, gateway, trust, placing.answers, tasks, stack)
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
@@ -248,6 +237,27 @@ def _whereabouts(
     found = Whereabouts(cache, me, peers.roll.lives, moved)
     found.start()
     return found
+
+
+def _beside_others(
+    config: HubConfig, peers: Peers, found: Whereabouts, gateway: Gateway, trust: Trust, answers: AnswerTable,
+    tasks: asyncio.TaskGroup, stack: contextlib.AsyncExitStack,
+) -> None:  # fmt: skip
+    """Shares sessions and questions with the other hubs."""
+    client = asking.Client(_client_tls(config, trust))
+    stack.push_async_callback(client.close)
+    asks = asking.Asking(
+        answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of, others=lambda: peers.roll.others,
+        post=client.post, now=time.time,
+    )  # fmt: skip
+    answers.abroad = found.told
+    answers.carried_by(asks.carry)
+    sharing = Sharing(
+        living=lambda: {name: peer.gateways for name, peer in peers.roll.living.items()}, here=lambda: gateway.connected,
+        elsewhere=lambda: found.elsewhere, send=gateway.send_to_another, elapsed=time.monotonic,
+    )  # fmt: skip
+    for name, work in (("asking", asks.run()), ("sharing", sharing.run())):
+        stack.push_async_callback(_ended, tasks.create_task(_vital(name, work), name=name))
 
 
 def _client_tls(config: HubConfig, trust: Trust) -> Callable[[], ssl.SSLContext]:
