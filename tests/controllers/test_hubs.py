@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -243,6 +244,26 @@ async def test_a_hub_that_slept_hears_that_it_did_before_it_leads_again() -> Non
             asyncio.get_running_loop()._turned += 60  # type: ignore[attr-defined]
             await asyncio.sleep(5)
         assert a.does == ["lives", "leads"] * 6, a.does
+
+
+@turned
+async def test_a_hub_whose_identity_another_has_is_told() -> None:
+    said: list[str] = []
+    heard = logging.Handler()
+    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("towline.hub.leases")
+    logger.addHandler(heard)
+    try:
+        async with hubs("a") as (a,):
+            await asyncio.sleep(20)
+            asyncio.get_running_loop()._turned += 60  # type: ignore[attr-defined]
+            await asyncio.sleep(5)
+            assert not any("--data-dir" in each for each in said), "it only slept"
+            await a.wire.store.acquire("hub-a", "a", TTL)
+            await asyncio.sleep(5)
+            assert any("copy of this one's --data-dir" in each for each in said)
+    finally:
+        logger.removeHandler(heard)
 
 
 # --- who lives -----------------------------------------------------------------------------------------------

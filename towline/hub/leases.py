@@ -142,7 +142,9 @@ class Tenure:
             if await self._renewed(lease, max(self._until - asked, 0.0)):
                 self._warned = ""
                 self._until = asked + self._ttl_seconds * _LET_GO
-        log.warning("the lease by which this hub %s has ended", self._does)
+        # It had time left, so nobody but this hub could have it, as the store sees it.
+        taken = "; has another hub a copy of this one's --data-dir?" if self._elapsed() < self._until else ""
+        log.warning("the lease by which this hub %s has ended%s", self._does, taken)
 
     async def _renewed(self, lease: Lease, seconds_max: float) -> bool:
         try:
