@@ -20,12 +20,13 @@ from tests.decide.failing import (
     tasks,
     works,
 )
-from tests.decide.returning import RETURN, come_back, mark, remembered, settle, stuck, until_returned
+from tests.decide.returning import RETURN, come_back, decide, mark, remembered, settle, stuck, until_returned
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
 from towline.hub.decide import bindings
+from towline.hub.decide.conditions import rfc3339
 from towline.kube.objects import Key, Object
 
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
@@ -194,6 +195,30 @@ def test_of_divided_replicas_each_home_gets_its_own() -> None:
     assert targets(world) == {"m1": 2, "m2": 2, "m3": 2} and remembered(world) == {}
 
 
+def test_of_two_homes_the_first_that_is_well_for_its_time_wakes() -> None:
+    world = moved(DIVIDED, replicas=6)
+    lose(world, "m2")
+    evict(world, 300)
+    all_healthy(world)
+    settle(world)
+    recover(world, "m1")
+    come_back(world)
+    recover(world, "m2")
+    assert come_back(world, 100)[-1].requeue_after_seconds == 200.0
+    assert "m1" not in targets(world)
+    come_back(world, 200)
+    assert "m1" in targets(world)
+
+
+def test_what_is_being_deleted_returns_nowhere() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    world.edit(BINDING, lambda obj: obj["metadata"].update(deletionTimestamp=rfc3339(world.now)))
+    world.now += 300
+    assert decide(world).writes == ()
+
+
 def test_who_left_early_is_still_there() -> None:
     """The cluster is back and well before its replacement was healthy: nothing was removed, and it is home at once."""
     world = shop(ONE_OF_ALL, failover=RETURN)
@@ -252,7 +277,7 @@ def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> N
     until_returned(world)
     report(world, m1=works(0, "Unhealthy"))
     evict(world, 599)
-    assert "m2" in tasks(world)
+    assert "m2" in tasks(world) and come_back(world)[-1].requeue_after_seconds == 1.0
     come_back(world, 1)
     settle(world)
     assert targets(world) == {"m2": 3} and tasks(world) == {} and mark(world) == "waiting"
