@@ -22,7 +22,7 @@ from tests.decide.failing import (
 )
 from tests.decide.returning import RETURN, come_back, decide, mark, remembered, settle, stuck, until_returned
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
-from tests.decide.test_propagation import BINDING
+from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
 from towline.hub.decide import bindings
@@ -320,6 +320,19 @@ def test_what_is_placed_anew_has_nothing_to_return_to() -> None:
     propagate(world)
     come_back(world)
     assert targets(world) == {"m3": 3} and remembered(world) == {} and mark(world) is None
+
+
+def test_what_scheduling_brought_home_is_home_with_however_many_replicas() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"]["spreadConstraints"][0].update(maxGroups=3))
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=2))
+    propagate(world)
+    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2}
+    come_back(world)
+    assert remembered(world) == {} and mark(world) is None
 
 
 def test_a_policy_that_says_keep_now_wants_nothing_back() -> None:
