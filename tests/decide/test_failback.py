@@ -160,6 +160,20 @@ def test_a_taint_that_went_counts_from_when_it_went() -> None:
     assert targets(world) == {"m1": 3}
 
 
+def test_a_taint_that_came_and_went_again_counts_too() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    come_back(world, 299)
+    taint(world, "m1", tainted())
+    come_back(world)
+    taint(world, "m1")
+    come_back(world)
+    assert come_back(world, 299)[-1].requeue_after_seconds == 1.0 and targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
 def test_what_was_drained_stays_where_it_went() -> None:
     world = shop(ONE_OF_ALL, failover=RETURN)
     taint(world, "m1", DRAIN)
