@@ -160,6 +160,19 @@ def test_a_taint_that_went_counts_from_when_it_went() -> None:
     assert targets(world) == {"m1": 3}
 
 
+def test_a_loss_that_nobody_decided_on_counts_too() -> None:
+    """It came and went while no hub led."""
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    world.now += 299
+    lose(world, "m1")
+    recover(world, "m1")
+    assert come_back(world, 299)[-1].requeue_after_seconds == 1.0 and targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
 def test_a_taint_that_came_and_went_again_counts_too() -> None:
     world = moved()
     recover(world, "m1")
