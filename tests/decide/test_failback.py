@@ -20,12 +20,13 @@ from tests.decide.failing import (
     tasks,
     works,
 )
-from tests.decide.returning import RETURN, come_back, mark, remembered, settle, stuck, until_returned
+from tests.decide.returning import RETURN, come_back, decide, mark, remembered, settle, stuck, until_returned
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
-from tests.decide.test_propagation import BINDING
+from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World
 from towline.hub.decide import bindings
+from towline.hub.decide.conditions import rfc3339
 from towline.kube.objects import Key, Object
 
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
@@ -159,6 +160,33 @@ def test_a_taint_that_went_counts_from_when_it_went() -> None:
     assert targets(world) == {"m1": 3}
 
 
+def test_a_loss_that_nobody_decided_on_counts_too() -> None:
+    """It came and went while no hub led."""
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    world.now += 299
+    lose(world, "m1")
+    recover(world, "m1")
+    assert come_back(world, 299)[-1].requeue_after_seconds == 1.0 and targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
+def test_a_taint_that_came_and_went_again_counts_too() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    come_back(world, 299)
+    taint(world, "m1", tainted())
+    come_back(world)
+    taint(world, "m1")
+    come_back(world)
+    assert come_back(world, 299)[-1].requeue_after_seconds == 1.0 and targets(world) == {"m2": 3}
+    come_back(world, 1)
+    assert targets(world) == {"m1": 3}
+
+
 def test_what_was_drained_stays_where_it_went() -> None:
     world = shop(ONE_OF_ALL, failover=RETURN)
     taint(world, "m1", DRAIN)
@@ -192,6 +220,30 @@ def test_of_divided_replicas_each_home_gets_its_own() -> None:
         all_healthy(world)
         settle(world)
     assert targets(world) == {"m1": 2, "m2": 2, "m3": 2} and remembered(world) == {}
+
+
+def test_of_two_homes_the_first_that_is_well_for_its_time_wakes() -> None:
+    world = moved(DIVIDED, replicas=6)
+    lose(world, "m2")
+    evict(world, 300)
+    all_healthy(world)
+    settle(world)
+    recover(world, "m1")
+    come_back(world)
+    recover(world, "m2")
+    assert come_back(world, 100)[-1].requeue_after_seconds == 200.0
+    assert "m1" not in targets(world)
+    come_back(world, 200)
+    assert "m1" in targets(world)
+
+
+def test_what_is_being_deleted_returns_nowhere() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    world.edit(BINDING, lambda obj: obj["metadata"].update(deletionTimestamp=rfc3339(world.now)))
+    world.now += 300
+    assert decide(world).writes == ()
 
 
 def test_who_left_early_is_still_there() -> None:
@@ -252,7 +304,7 @@ def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> N
     until_returned(world)
     report(world, m1=works(0, "Unhealthy"))
     evict(world, 599)
-    assert "m2" in tasks(world)
+    assert "m2" in tasks(world) and come_back(world)[-1].requeue_after_seconds == 1.0
     come_back(world, 1)
     settle(world)
     assert targets(world) == {"m2": 3} and tasks(world) == {} and mark(world) == "waiting"
@@ -295,6 +347,19 @@ def test_what_is_placed_anew_has_nothing_to_return_to() -> None:
     propagate(world)
     come_back(world)
     assert targets(world) == {"m3": 3} and remembered(world) == {} and mark(world) is None
+
+
+def test_what_scheduling_brought_home_is_home_with_however_many_replicas() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    policy = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+    world.edit(policy, lambda obj: obj["spec"]["placement"]["spreadConstraints"][0].update(maxGroups=3))
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=2))
+    propagate(world)
+    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2}
+    come_back(world)
+    assert remembered(world) == {} and mark(world) is None
 
 
 def test_a_policy_that_says_keep_now_wants_nothing_back() -> None:

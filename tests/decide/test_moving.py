@@ -163,6 +163,7 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
         pytest.param(lost, Holds(settled_at=T0 + 340), "m1", "ToLeave", 340, SINCE, id="a hub that started since"),
         pytest.param(drained, Holds({"m1"}, T0 + 40), "m1", "ToLeave", 0, "it is being drained", id="an operator's word"),
         pytest.param(tainted_too, Holds({"m1"}), "m1", "ToLeave", None, "`towline release m1 --evictions`", id="a hub in doubt"),
+        pytest.param(lost, Holds({"m1"}), "m1", "ToLeave", None, "`towline release m1 --evictions`", id="a hub in doubt before its time is over"),
         pytest.param(tainted_too, Holds({"m2"}), "m1", "ToLeave", 0, "has the taint", id="in doubt of another"),
         pytest.param(tainted_too, Holds(turn_seconds=8.0), "m1", "ToLeave", 8, "others are evicted first", id="others are first"),
         pytest.param(tainted_too, Holds(turn_seconds=float("inf")), "m1", "ToLeave", None, "this hub evicts nothing", id="no rate"),

@@ -74,27 +74,27 @@ def _leaves(binding: Object, task: Task) -> Move:
 def _to_leave(binding: Object, view: View, now: float, holds: Holds) -> Iterator[Move]:
     found = list(departures(binding, view.members, 0.0))
     due = by_cluster(departure for departure in found if departure.at <= now)
-    for departure in due:
+    waiting = {departure.cluster for departure in due}
+    later = by_cluster(departure for departure in found if departure.cluster not in waiting)
+    for departure in (*due, *later):
         why, at = _held(binding, departure, now, holds)
         yield _move(departure.cluster, TO_LEAVE, why, at)
-    waiting = {departure.cluster for departure in due}
-    for departure in by_cluster(departure for departure in found if departure.cluster not in waiting):
-        yield _move(
-            departure.cluster, TO_LEAVE, f"it {departure.why}", max(departure.at, _settled(departure, holds))
-        )
 
 
 def _held(binding: Object, departure: Departure, now: float, holds: Holds) -> tuple[str, float | None]:
-    """Why what is due has not left, and until when that lasts if anybody knows."""
+    """Why it is to leave and has not left, and until when that lasts if anybody knows."""
     why = f"it {departure.why}"
-    if now < (settled_at := _settled(departure, holds)):
-        return f"{why}; this hub just started, and gives its agents time to come back", settled_at
     if departure.cluster in holds.doubted and not departure.at_once:
         release = f"`towline release {departure.cluster} --evictions` says that it is lost"
         return (
             f"{why}; this hub does not believe it, because most clusters were lost at once: {release}",
             None,
         )
+    settled_at = 0.0 if departure.at_once else holds.settled_at
+    if now < departure.at:
+        return why, max(departure.at, settled_at)
+    if now < settled_at:
+        return f"{why}; this hub just started, and gives its agents time to come back", settled_at
     found = condition(binding.get("status"), BLOCKED)
     if found is not None:
         return f"it cannot ({found['reason']}): {found['message']}", None
@@ -103,10 +103,6 @@ def _held(binding: Object, departure: Departure, now: float, holds: Holds) -> tu
     if holds.turn_seconds == float("inf"):
         return f"{why}; this hub evicts nothing (--resource-eviction-rate 0)", None
     return f"{why}; others are evicted first (--resource-eviction-rate)", now + holds.turn_seconds
-
-
-def _settled(departure: Departure, holds: Holds) -> float:
-    return 0.0 if departure.at_once else holds.settled_at
 
 
 # --- to return, and where nothing goes -----------------------------------------------------------------------
