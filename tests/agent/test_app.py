@@ -374,18 +374,6 @@ async def test_without_token_and_identity_it_says_what_to_do(user: User, config:
         await app.run(replace(config, join_token="nonsense"))
 
 
-def test_a_damaged_token_is_told_once_also_where_it_is_not_needed(
-    config: AgentConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    known = identities.Identity("member1", "hub:6443", "uid-1", "key")
-    config = replace(config, join_token="nonsense")
-    mine = enrolment.Enrolment(config, Member(None, "", 1.0), "", lambda: 0.0, lambda: 0.5)
-    assert mine._another(known) is mine._another(known) is None
-    assert caplog.messages == [
-        "This is not a join token: it must begin with 'towline1.'. Going on with the certificate that there is."
-    ]
-
-
 async def test_another_token_in_the_file_is_traded_without_a_restart(
     user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
