@@ -105,6 +105,12 @@ def test_how_long_agents_certificates_last_can_be_set(hub_configs: list[HubConfi
     assert "is not in the range" in run("hub", "--data-dir", "d", "--agent-certificate-seconds", "59").output
 
 
+def test_addresses_are_advertised_without_brackets(hub_configs: list[HubConfig]) -> None:
+    flags = ["--advertise", "[::1]", "--advertise", "10.0.0.1", "--advertise", "hub-1.example.org"]
+    assert run("hub", "--data-dir", "d", *flags).exit_code == 0
+    assert hub_configs[0].advertise == ("::1", "10.0.0.1", "hub-1.example.org")
+
+
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "towline.yaml"
     settings.write_text("hub:\n  data-dir: /d\n  store: etcd://a:1,b:2\nagent:\n  data-dir: /other\n")
@@ -122,6 +128,13 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
             2,
             "--api-address 'nowhere' is not HOST:PORT.",
         ),
+        (
+            ["hub", "--data-dir", "d", "--advertise", "hub.example:6443"],
+            2,
+            "'hub.example:6443' is not a host.",
+        ),
+        (["hub", "--data-dir", "d", "--advertise", "https://hub.example"], 2, "Write a name or an address"),
+        (["hub", "--data-dir", "d", "--advertise", ""], 2, "is not a host"),
         (["hub", "--data-dir", "d", "--store", "mysql"], 2, "There is no store 'mysql'."),
         (["hub", "--data-dir", "d", "--store", "etcd://a:1", "--etcd-cert", "c"], 2, "needs its key"),
         (["hub", "--data-dir", "d", "--service-account-issuer", "me"], 2, "'me' is not https"),
