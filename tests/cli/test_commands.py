@@ -354,6 +354,33 @@ def test_a_refusal_of_the_hub_is_told(hub: Hub) -> None:
     assert (result.exit_code, result.stderr) == (1, "towline: The API refused: name: must be lower case\n")
 
 
+NO_SUCH_PATH = {
+    "kind": "Status",
+    "reason": "NotFound",
+    "message": "the server could not find the requested resource",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "is_hub"),
+    [
+        (["clusters"], (404, NO_SUCH_PATH), False),
+        (["cordon", "m1"], (404, NO_SUCH_PATH), False),
+        (["unjoin", "m1"], (404, NO_SUCH_PATH), False),
+        (["join", "m1"], (405, {"kind": "Status", "message": "POST cannot be used on /towline/v1/jointokens"}), False),
+        (["unjoin", "m1"], (404, {"kind": "Status", "message": 'clusters.cluster.karmada.io "m1" not found'}), True),
+        (["revoke", "m1"], (404, {"kind": "Status", "message": "there is no cluster m1"}), True),
+    ],
+)  # fmt: skip
+def test_an_api_server_that_is_no_hub_is_told(
+    hub: Hub, command: list[str], answer: Any, is_hub: bool
+) -> None:
+    hub.answer = answer
+    result = run(*command, "--kubeconfig", str(hub.kubeconfig))
+    assert result.exit_code == 1
+    assert ("is not a hub of Towline. Give --kubeconfig DIR/admin.kubeconfig" in result.stderr) is not is_hub
+
+
 def test_a_label_without_value_is_refused_before_the_hub_is_asked(hub: Hub) -> None:
     result = run("join", "m1", "--kubeconfig", str(hub.kubeconfig), "--label", "tier")
     assert result.exit_code == 2
