@@ -105,6 +105,12 @@ def test_how_long_agents_certificates_last_can_be_set(hub_configs: list[HubConfi
     assert "is not in the range" in run("hub", "--data-dir", "d", "--agent-certificate-seconds", "59").output
 
 
+def test_addresses_are_advertised_without_brackets(hub_configs: list[HubConfig]) -> None:
+    flags = ["--advertise", "[::1]", "--advertise", "10.0.0.1", "--advertise", "hub-1.example.org"]
+    assert run("hub", "--data-dir", "d", *flags).exit_code == 0
+    assert hub_configs[0].advertise == ("::1", "10.0.0.1", "hub-1.example.org")
+
+
 def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig], tmp_path: Path) -> None:
     settings = tmp_path / "towline.yaml"
     settings.write_text("hub:\n  data-dir: /d\n  store: etcd://a:1,b:2\nagent:\n  data-dir: /other\n")
@@ -122,6 +128,13 @@ def test_settings_may_stand_under_the_commands_name(hub_configs: list[HubConfig]
             2,
             "--api-address 'nowhere' is not HOST:PORT.",
         ),
+        (
+            ["hub", "--data-dir", "d", "--advertise", "hub.example:6443"],
+            2,
+            "'hub.example:6443' is not a host.",
+        ),
+        (["hub", "--data-dir", "d", "--advertise", "https://hub.example"], 2, "Write a name or an address"),
+        (["hub", "--data-dir", "d", "--advertise", ""], 2, "is not a host"),
         (["hub", "--data-dir", "d", "--store", "mysql"], 2, "There is no store 'mysql'."),
         (["hub", "--data-dir", "d", "--store", "etcd://a:1", "--etcd-cert", "c"], 2, "needs its key"),
         (["hub", "--data-dir", "d", "--service-account-issuer", "me"], 2, "'me' is not https"),
@@ -339,6 +352,33 @@ def test_a_refusal_of_the_hub_is_told(hub: Hub) -> None:
     hub.answer = (422, {"kind": "Status", "reason": "Invalid", "message": "name: must be lower case"})
     result = run("join", "M1", "--kubeconfig", str(hub.kubeconfig))
     assert (result.exit_code, result.stderr) == (1, "towline: The API refused: name: must be lower case\n")
+
+
+NO_SUCH_PATH = {
+    "kind": "Status",
+    "reason": "NotFound",
+    "message": "the server could not find the requested resource",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "is_hub"),
+    [
+        (["clusters"], (404, NO_SUCH_PATH), False),
+        (["cordon", "m1"], (404, NO_SUCH_PATH), False),
+        (["unjoin", "m1"], (404, NO_SUCH_PATH), False),
+        (["join", "m1"], (405, {"kind": "Status", "message": "POST cannot be used on /towline/v1/jointokens"}), False),
+        (["unjoin", "m1"], (404, {"kind": "Status", "message": 'clusters.cluster.karmada.io "m1" not found'}), True),
+        (["revoke", "m1"], (404, {"kind": "Status", "message": "there is no cluster m1"}), True),
+    ],
+)  # fmt: skip
+def test_an_api_server_that_is_no_hub_is_told(
+    hub: Hub, command: list[str], answer: Any, is_hub: bool
+) -> None:
+    hub.answer = answer
+    result = run(*command, "--kubeconfig", str(hub.kubeconfig))
+    assert result.exit_code == 1
+    assert ("is not a hub of Towline. Give --kubeconfig DIR/admin.kubeconfig" in result.stderr) is not is_hub
 
 
 def test_a_label_without_value_is_refused_before_the_hub_is_asked(hub: Hub) -> None:

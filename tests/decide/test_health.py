@@ -16,6 +16,7 @@ from towline.hub.decide import health
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.health import ClusterFacts, Contact, HealthLimits, Signs, Verdict, judge
 from towline.hub.decide.plan import Plan
+from towline.hub.decide.revocations import AGENTS, REVOCATIONS
 from towline.hub.store.fleet import Fleet
 from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
 from towline.kube.objects import Key, Object, generation_of
@@ -111,6 +112,27 @@ def test_a_cluster_that_never_reported_does_not_turn_into_one_that_stopped() -> 
     world.now += 1000
     assert world.settle(health.decide, M1, None, 0.0)[0] == Plan()
     assert ready(world) == ("Unknown", "ClusterStatusNeverUpdated")
+
+
+@pytest.mark.parametrize(
+    ("shown", "of", "told"),
+    [
+        pytest.param(0, "", True, id="it showed one that was revoked"),
+        pytest.param(1, "", False, id="it came back with a new one, and was lost then"),
+        pytest.param(0, "older", False, id="of an earlier Cluster of the name"),
+    ],
+)
+def test_of_a_silent_cluster_it_is_told_that_it_was_revoked(shown: int, of: str, told: bool) -> None:
+    world = a_world()
+    world.settle(health.decide, M1, heard(world, FACTS), 0.0)
+    uid = of or world.objects[M1]["metadata"]["uid"]
+    world.objects[Key(*AGENTS, "", "m1")] = {"spec": {"cluster_uid": uid, "generation": shown}}
+    world.objects[Key(*REVOCATIONS, "", "m1")] = {"spec": {"clusterUID": uid, "generation": 1}}
+    world.now += 1000
+    world.settle(health.decide, M1, heard(world, FACTS, 1000), 0.0)
+    message = (condition(world.objects[M1]["status"], "Ready") or {})["message"]
+    assert message.startswith("the agent of cluster m1 stopped reporting")
+    assert ("its certificates were revoked, `towline join m1`" in message) is told
 
 
 def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:

@@ -54,6 +54,12 @@ def test_execution_namespace(namespace: str, cluster: str | None) -> None:
         assert names.is_reserved_namespace(namespace)
 
 
+def test_what_is_reserved_is_named_whole() -> None:
+    reserved = ("karmada-system", "karmada-cluster", "towline-system", "karmada-es-a")
+    free = ("default", "shop", "towline-systems", "my-towline-system", "karmada")
+    assert [n for n in (*reserved, *free) if names.is_reserved_namespace(n)] == list(reserved)
+
+
 @pytest.mark.parametrize(
     ("style", "name", "wrong"),
     [

@@ -158,6 +158,16 @@ async def test_a_name_is_one_member(hub: Hub) -> None:
     await refused(hub, await hub.enroll(secret, uid="uid-2"), revision, 409, "Conflict", "another member")
 
 
+async def test_the_hub_is_no_member_of_itself(hub: Hub) -> None:
+    """With the kubeconfig of the hub an agent would apply every template to itself."""
+    secret = await hub.token()
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "uid-1"}}
+    hub.rows.put(Key("", "namespaces", "", "kube-system"), space)
+    answer = await hub.enroll(secret)
+    await refused(hub, answer, hub.rows.revision, 409, "Conflict", "this member is the hub itself")
+    assert (await hub.enroll(secret, uid="uid-2")).status == 200
+
+
 async def test_a_member_may_join_again_under_its_name(hub: Hub) -> None:
     await hub.enroll(await hub.token())
     before = hub.clusters.get("member1")

@@ -477,7 +477,7 @@ async def test_a_newer_session_replaces_the_older(hub: Hub) -> None:
         async with agent_of(hub) as second:
             await second.synced()
             await until(lambda: first.closed)
-            assert first.closed is not None and first.closed.reconnect
+            assert first.closed is not None and first.closed.reconnect and first.closed.superseded
             assert hub.gateway.connected == {"member1"}
             hub.table.put("member1", work("a"))
             await until(lambda: reported(hub) == [(1, "a")])

@@ -115,7 +115,9 @@ async def test_a_session_that_is_newer_at_another_hub_ends_the_one_here(hub: Sha
         hub.gateway.moved("member1")
         hub.gateway.moved("member9")
         await until(lambda: agent.closed)
-        assert agent.closed == Closed("the agent opened a newer session with another hub", True)
+        assert agent.closed == Closed(
+            "the agent opened a newer session with another hub", True, superseded=True
+        )
 
 
 async def test_a_hub_that_is_cut_off_lets_its_agents_go_to_another(hub: Shared) -> None:

@@ -42,6 +42,9 @@ WINDOW_BYTES = 1024 * 1024
 """How much of what the hub sends may be under way: one batch."""
 BACKOFF_SECONDS = (0.2, 20.0)
 UNWELCOME_SECONDS = 60.0
+TWIN_SECONDS = (2.0, 60.0)
+"""From the first to the longest pause of an agent that has a twin."""
+_TWIN = "another agent with this identity has taken the session over: let only one run (is it more than one replica, or a copied --data-dir?)"
 """How long to wait after a hub said that this cluster is not welcome any more."""
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -127,6 +130,7 @@ class Connection:
         """Connect, and again, for ever. `identity()` gives the certificate of the moment, `gateways()` where the hubs are."""
         pause, longest = BACKOFF_SECONDS
         address, failed = gateways()[0], 0
+        twin, rarest = TWIN_SECONDS
         while True:
             self._address = address
             closed = await self._once(identity(), address)
@@ -148,6 +152,12 @@ class Connection:
                 )
                 await self._pause(UNWELCOME_SECONDS)
                 continue
+            if closed.superseded:
+                log.warning(_TWIN)
+                await self._pause(twin)
+                twin = min(rarest, twin * 2)
+                continue
+            twin = TWIN_SECONDS[0]
             log.info("no session with the hub at %s: %s", before, closed.reason)
             await self._pause(pause)
             if failed and failed % len(addresses) == 0:

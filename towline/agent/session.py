@@ -51,11 +51,13 @@ class NotCutOff:
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The session is over; the shell ends the stream. `reconnect` False: this cluster is not welcome any more; go on
-    enforcing and try again only rarely, or when told to. `gateways`: of another hub, to which the agent is asked to go."""
+    enforcing and try again only rarely, or when told to. `gateways`: of another hub, to which the agent is asked to go. `superseded`: by
+    the session of another agent with the same identity."""
 
     reason: str
     reconnect: bool
     gateways: tuple[str, ...] = ()
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class AgentSession:
                 self._welcomed(frame.welcome, now)
             elif kind == "go_away":
                 said = frame.go_away
-                self.closed = Closed(said.reason, said.reconnect, tuple(said.gateways)[:_HUBS_MAX])
+                gateways = tuple(said.gateways)[:_HUBS_MAX]
+                self.closed = Closed(said.reason, said.reconnect, gateways, said.superseded)
                 effects += self._detached(frame.go_away)
             elif self._welcome is None:
                 self.closed = Closed("the hub's first frame was not a Welcome", True)

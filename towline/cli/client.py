@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from towline.cli.failures import Failure
 
 TIMEOUT_SECONDS = 30.0
+_OF_HUBS = ("/towline/", "/apis/towline.io/", "/apis/cluster.karmada.io/")
+_NO_SUCH_PATH = ("the server could not find the requested resource", "404 page not found")
 
 
 class Refused(Failure):
@@ -98,7 +100,7 @@ class Client:
                 return self.request(method, path, body, content_type, accept)
             raise self._unreachable(error) from None
         if answer.status >= 400:
-            raise _refusal(answer.status, content)
+            raise self._refusal(path, answer.status, content)
         return json.loads(content) if content[:1] in (b"{", b"[", b'"') else content.decode()
 
     def watch(self, path: str) -> Iterator[Any]:
@@ -106,7 +108,7 @@ class Client:
         try:
             answer = self._send("GET", path, None, "", timeout=None)
             if answer.status >= 400:
-                raise _refusal(answer.status, answer.read())
+                raise self._refusal(path, answer.status, answer.read())
             while line := answer.readline():
                 yield json.loads(line)
         except (OSError, http.client.HTTPException, AttributeError, ValueError):
@@ -142,6 +144,15 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         self._connection.request(method, url.path.rstrip("/") + path, data, headers)
         return self._connection.getresponse()
+
+    def _refusal(self, path: str, code: int, content: bytes) -> Failure:
+        refused = _refusal(code, content)
+        # What a hub lacks it names; another API server does not know the path at all.
+        unknown = code == 405 or (code == 404 and any(text in refused.message for text in _NO_SUCH_PATH))
+        if unknown and path.startswith(_OF_HUBS):
+            told = "Give --kubeconfig DIR/admin.kubeconfig, which `towline hub --data-dir DIR` wrote."
+            return Failure(f"{self.server} is not a hub of Towline.", told)
+        return refused
 
     def _unreachable(self, error: Exception) -> Failure:
         if isinstance(error, ssl.SSLError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import click
 from towline.cli.failures import Misuse
 from towline.cli.options import LEVELS, PathParam, config_option, serve
 from towline.hub.config import OIDC_ALGORITHMS, HealthLimits, HubConfig, OidcConfig
+
+_HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?")
 
 
 @click.command(name="hub")
@@ -196,7 +201,7 @@ def command(
         etcd_key=etcd_key,
         api_address=address(api_address, "--api-address"),
         gateway_address=address(gateway_address, "--gateway-address"),
-        advertise=advertise,
+        advertise=tuple(map(_host, advertise)),
         namespace_sync=namespace_sync,
         unschedulable_seconds=unschedulable_seconds,
         evictions_a_second=resource_eviction_rate,
@@ -264,6 +269,19 @@ def _oidc(
         oidc_issuer_url, oidc_client_id, oidc_username_claim, oidc_username_prefix, oidc_groups_claim, oidc_groups_prefix,
         required, ca_pem, algorithms,
     )  # fmt: skip
+
+
+def _host(value: str) -> str:
+    """`value` if it is a name or an address."""
+    host = value.removeprefix("[").removesuffix("]")
+    with contextlib.suppress(ValueError):
+        return str(ip_address(host))
+    if not _HOST.fullmatch(value):
+        raise Misuse(
+            f"--advertise {value!r} is not a host.",
+            "Write a name or an address, as hub.example.org; the ports are those of --api-address and --gateway-address.",
+        )
+    return value
 
 
 def address(value: str, flag: str) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from towline.kube import names
+
 Object = dict[str, Any]
 
-NAMESPACE = "towline-system"
+NAMESPACE = names.AGENT_NAMESPACE
 AGENT = "towline-agent"
 LABELS = {"app.kubernetes.io/name": AGENT, "app.kubernetes.io/part-of": "towline"}
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from towline.certs.rotation import Holder
+from towline.hub.decide.revocations import AGENTS as AGENTS
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
 from towline.hub.gateway.surroundings import Shown
 from towline.hub.store.cache import Cache
@@ -21,7 +22,6 @@ from towline.kube.objects import Key, Object, encode, is_deleting, name_of, uid_
 
 log = logging.getLogger(__name__)
 
-AGENTS = ("towline.io", "agents")
 _GATHER_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
 _COMMIT_MAX = 100

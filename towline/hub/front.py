@@ -11,7 +11,7 @@ from towline.hub import addresses
 from towline.hub.api.authentication import certificates_and_tokens
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.escalation import Escalation
-from towline.hub.api.exits import WaitingExit
+from towline.hub.api.hints import AgentInHub, WaitingExit
 from towline.hub.api.local import Local
 from towline.hub.api.membership import OneClusterAMember
 from towline.hub.api.metrics import Metrics
@@ -105,6 +105,7 @@ class Front:
             plugins=(
                 DeletionProtection(),
                 WaitingExit(),
+                AgentInHub(),
                 OneClusterAMember(cache),
                 Escalation(self._rbac),
                 self._webhooks,

@@ -26,6 +26,8 @@ MULTI_CLUSTER_GROUP = "multicluster.x-k8s.io"
 EXECUTION_NAMESPACE_PREFIX = "karmada-es-"
 SYSTEM_NAMESPACE = "karmada-system"
 CLUSTER_NAMESPACE = "karmada-cluster"
+AGENT_NAMESPACE = "towline-system"
+"""Where members' agents live: nothing of the hub goes there."""
 
 # --- labels --------------------------------------------------------------------------------------------------
 
@@ -157,10 +159,9 @@ def cluster_of_execution_namespace(namespace: str) -> str | None:
 
 
 def is_reserved_namespace(namespace: str) -> bool:
-    """Whether Karmada itself owns `namespace`: nothing in it is propagated."""
-    return namespace in (SYSTEM_NAMESPACE, CLUSTER_NAMESPACE) or namespace.startswith(
-        EXECUTION_NAMESPACE_PREFIX
-    )
+    """Whether Karmada or the agent itself owns `namespace`: nothing in it is propagated."""
+    reserved = (SYSTEM_NAMESPACE, CLUSTER_NAMESPACE, AGENT_NAMESPACE)
+    return namespace in reserved or namespace.startswith(EXECUTION_NAMESPACE_PREFIX)
 
 
 def fnv32a(text: str) -> int:

@@ -1382,6 +1382,8 @@ class GoAway(_message.Message):
     """The hub ends the session; its last frame. `reconnect` false means: this cluster is no longer welcome (detached or revoked).
     With `gateways` it asks the agent to go to another hub, which lives and holds fewer sessions than its share: the agent dials the first of
     these that it knows from Hubs (or its user), and takes them in turn as always if it is not let in there. One that comes back is not asked again for an hour.
+    `superseded`: a newer session of the cluster began. An agent that hears it is one of two with the same identity, because it hears
+    nothing any more in a session that it left itself: it comes back after a while that grows each time, so that two do not take turns all the time.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1389,9 +1391,12 @@ class GoAway(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RECONNECT_FIELD_NUMBER: _builtins.int
     GATEWAYS_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
     DETACHED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     reconnect: _builtins.bool
+    superseded: _builtins.bool
+    """only with `reconnect` true"""
     @_builtins.property
     def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1404,11 +1409,12 @@ class GoAway(_message.Message):
         reason: _builtins.str = ...,
         reconnect: _builtins.bool = ...,
         gateways: _abc.Iterable[_builtins.str] | None = ...,
+        superseded: _builtins.bool = ...,
         detached: Global___Detached | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached", "gateways", b"gateways", "reason", b"reason", "reconnect", b"reconnect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached", b"detached", "gateways", b"gateways", "reason", b"reason", "reconnect", b"reconnect", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ change the API itself: Namespace, CustomResourceDefinition and the reviews that 
     reads, pages, watching, tables    answers joined from stored bytes
     claims, writes, patching    one commit a request, tried again where the client named no revision
     admission                   names, unknown fields, defaults, validation (pure)
-    plugins, webhooks, protection, membership, exits     who else may change or refuse a write, or say something about it
+    plugins, webhooks, protection, membership, hints     who else may change or refuse a write, or say something about it
     deletes, scale, versions    the verbs and subresources with rules of their own, and the versions of one resource
     actions, reviews            what is created and not stored
     discovery, openapi          what is served here

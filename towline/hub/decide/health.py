@@ -14,6 +14,7 @@ from towline.hub.decide import taints
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.conditions import condition, epoch, with_condition
 from towline.hub.decide.plan import NOTHING, EventNote, Plan, Put, Snapshot
+from towline.hub.decide.revocations import is_revoked
 from towline.kube.names import NEVER_UPDATED
 from towline.kube.objects import Key, Object, name_of, revision_of, with_generation
 
@@ -152,7 +153,7 @@ def decide(
     before: dict[str, Any] = cluster.get("status") or {}
     ready = condition(before, "Ready") or {}
     verdict = judge(ready.get("status"), _signs(cluster, contact, hub_started, limits, now), limits)
-    status = _status(cluster, contact, verdict.status, now)
+    status = _status(snapshot, cluster, contact, verdict.status, now)
     shown = (condition(status, "Ready") or {}).get("status")
     tainted = taints.following_ready(cluster, shown, now)
     if status == before and tainted is cluster:
@@ -186,12 +187,14 @@ def _signs(
     )
 
 
-def _status(cluster: Object, contact: Contact | None, ready: str | None, now: float) -> dict[str, Any]:
+def _status(
+    snapshot: Snapshot, cluster: Object, contact: Contact | None, ready: str | None, now: float
+) -> dict[str, Any]:
     status: dict[str, Any] = dict(cluster.get("status") or {})
     facts = contact.facts if contact is not None else None
     said: list[tuple[str, str, str, str]] = []
     if ready is not None:
-        said.append(("Ready", ready, *_why(cluster, facts, ready)))
+        said.append(("Ready", ready, *_why(snapshot, cluster, facts, ready)))
     if facts is not None:
         status |= _described(facts)
         said.append(("CompleteAPIEnablements", *_enablement_condition(facts)))
@@ -203,7 +206,7 @@ def _status(cluster: Object, contact: Contact | None, ready: str | None, now: fl
     return status
 
 
-def _why(cluster: Object, facts: ClusterFacts | None, ready: str) -> tuple[str, str]:
+def _why(snapshot: Snapshot, cluster: Object, facts: ClusterFacts | None, ready: str) -> tuple[str, str]:
     """Reason and message of Ready."""
     name = name_of(cluster)
     if ready == "True":
@@ -216,7 +219,9 @@ def _why(cluster: Object, facts: ClusterFacts | None, ready: str) -> tuple[str, 
     present = condition(cluster.get("status"), "Ready")
     if facts is None and (present is None or present.get("reason") == NEVER_UPDATED):
         return NEVER_UPDATED, f"the agent of cluster {name} never reported"
-    return "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting"
+    revoked = f": its certificates were revoked, `towline join {name}` lets it come back"
+    told = revoked if is_revoked(snapshot, cluster) else ""
+    return "ClusterStatusUnknown", f"the agent of cluster {name} stopped reporting{told}"
 
 
 def _described(facts: ClusterFacts) -> dict[str, Any]:

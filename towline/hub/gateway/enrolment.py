@@ -47,6 +47,8 @@ _USED_TWICE = "the join token of cluster {} was used already"
 
 TOKENS = ("towline.io", "jointokens")
 MEMBERS = ("towline.io", "members")
+_KUBE_SYSTEM = Key("", "namespaces", "", "kube-system")
+"""Its uid is that of a cluster, also of the hub as one."""
 FORGET_SECONDS = 24 * 3600
 """So long an expired token is listed."""
 _FORGOTTEN_MAX = 100
@@ -313,6 +315,12 @@ class Enrolment:
 
     def _joinable(self, name: str, cluster_uid: str) -> Object | None:
         """The Cluster of this name if there is one; refuses when member and name do not belong together."""
+        ours = self.store.get(_KUBE_SYSTEM)
+        if ours is not None and uid_of(ours.object) == cluster_uid:
+            told = (
+                "this member is the hub itself; give the agent the kubeconfig of the cluster that is to join"
+            )
+            raise Refusal(409, "Conflict", told)
         for other in self.clusters.list():
             if name_of(other) != name and _member_uid(other) == cluster_uid:
                 raise Refusal(

@@ -50,9 +50,12 @@ class Live:
         self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring, look)
 
     def close(
-        self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None, gateways: Sequence[str] = ()
+        self, reason: str, *, reconnect: bool = True, detached: fleet.Detached | None = None, gateways: Sequence[str] = (),
+        superseded: bool = False,
     ) -> None:  # fmt: skip
-        self.session.close(reason, reconnect=reconnect, detached=detached, gateways=gateways)
+        self.session.close(
+            reason, reconnect=reconnect, detached=detached, gateways=gateways, superseded=superseded
+        )
         self.wake.set()
         self.closed()
 

@@ -205,9 +205,8 @@ class Gateway:
     def moved(self, cluster: str) -> None:
         """Another hub has a newer session of the cluster."""
         self._breakers.pop(cluster, None)
-        live = self._live.get(cluster)
-        if live is not None:
-            live.close("the agent opened a newer session with another hub")
+        if (live := self._live.get(cluster)) is not None:
+            live.close("the agent opened a newer session with another hub", superseded=True)
 
     def send_to_another(self, clusters: Iterable[str], gateways: Sequence[str]) -> None:
         """Another hub holds fewer sessions than its share."""
@@ -361,7 +360,7 @@ class Gateway:
         name = shown.identity.cluster
         older = self._live.get(name)
         if older is not None:
-            older.close("the agent opened a newer session")
+            older.close("the agent opened a newer session", superseded=True)
         cluster, now = self._cluster(name) or {}, self._given.now()
         self._see_epoch()
         breaker = self._breakers.get(name)

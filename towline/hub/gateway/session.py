@@ -175,15 +175,16 @@ class HubSession:
 
     def close(
         self, reason: str, *, reconnect: bool = True, violation: bool = False, detached: fleet.Detached | None = None,
-        gateways: Sequence[str] = (),
+        gateways: Sequence[str] = (), superseded: bool = False,
     ) -> None:  # fmt: skip
-        """End the session: the next batch is a GoAway. `gateways`: of a hub that has room for it."""
+        """End the session: the next batch is a GoAway. `gateways`: of a hub that has room for it. `superseded`: by a newer session."""
         if self.closed is not None:
             return
         self.closed = Close(reason, reconnect, violation)
         self._effects.append(self.closed)
-        go_away = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached, gateways=gateways)
-        self._control = [fleet.HubFrame(go_away=go_away)]
+        said = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached, gateways=gateways)
+        said.superseded = superseded
+        self._control = [fleet.HubFrame(go_away=said)]
 
     def take_effects(self) -> list[Effect]:
         """What happened since the last call, in order."""

@@ -1,17 +1,18 @@
-"""A Cluster that nobody hears of waits when it is deleted: whoever deletes it is told so, and how to go on."""
+"""Plugins that refuse nothing and say what somebody may not expect: kubectl prints it as a warning."""
 
 from __future__ import annotations
 
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.decide.conditions import condition
 from towline.kube import exits, names
-from towline.kube.objects import Object
+from towline.kube.objects import Key, Object
 
 CLUSTERS = (names.CLUSTER_GROUP, "clusters")
+AGENT = Key("apps", "deployments", names.AGENT_NAMESPACE, "towline-agent")
 
 
 class WaitingExit:
-    """The plugin: `kubectl delete cluster` prints the warning before it begins to wait."""
+    """A Cluster that nobody hears of waits when it is deleted: `kubectl delete cluster` says so before it begins to wait."""
 
     def handles(self, request: AdmissionRequest) -> bool:
         return request.operation == "DELETE" and (request.key.group, request.key.resource) == CLUSTERS
@@ -28,3 +29,18 @@ class WaitingExit:
         why = str(ready.get("message") or "").rstrip(".")
         told = f"cluster {name} cannot be reached ({why}): it stays until its agent is back and has removed what was propagated to it"
         return (f"{told}. {exits.to_go_on(name)}",)
+
+
+class AgentInHub:
+    """What `towline join` prints is applied in the cluster that joins; with the kubeconfig of the hub it would run nowhere."""
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return request.key == AGENT and request.operation == "CREATE"
+
+    async def admit(self, request: AdmissionRequest) -> tuple[Object | None, Warnings]:
+        return request.object, ()
+
+    async def validate(self, request: AdmissionRequest) -> Warnings:
+        return (
+            "this is the hub, where nothing runs: apply what `towline join` prints in the cluster that is to join, with that cluster's kubeconfig",
+        )

@@ -1,4 +1,4 @@
-"""Who deletes a Cluster that cannot be reached is told what it waits for."""
+"""What clients are told of writes that are accepted and may not do what they expect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from tests.api.served import Served
 from tests.api.test_membership import CLUSTERS, cluster
-from towline.hub.api.exits import WaitingExit
+from towline.cli.manifests import agent_manifests
+from towline.hub.api.hints import AgentInHub, WaitingExit
 from towline.kube import exits
 
 LOST = {"type": "Ready", "status": "Unknown", "message": "the agent of cluster one stopped reporting", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
@@ -35,3 +36,14 @@ async def test_a_deletion_that_waits_is_told(
     assert answer.code == 200
     told = answer.headers.get("Warning", "")
     assert (warns in told and "`towline unjoin one --force`" in told) if warns else told == ""
+
+
+async def test_an_agent_that_is_installed_in_the_hub_is_told(api: Served) -> None:
+    api.server.engine.plugins = (AgentInHub(),)
+    printed = agent_manifests("token")
+    await api("POST", "/api/v1/namespaces", printed[0])
+    answer = await api("POST", "/apis/apps/v1/namespaces/towline-system/deployments", printed[-1])
+    assert answer.code == 201 and "this is the hub, where nothing runs" in answer.headers["Warning"]
+    other = {**printed[-1], "metadata": {"name": "web", "namespace": "towline-system"}}
+    answer = await api("POST", "/apis/apps/v1/namespaces/towline-system/deployments", other)
+    assert answer.code == 201 and "Warning" not in answer.headers
