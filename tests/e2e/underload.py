@@ -14,7 +14,7 @@ BINDINGS = "/apis/work.karmada.io/v1alpha2/resourcebindings"
 
 
 class Load:
-    """Until the end of `with`, ten times a second: creates a Deployment in one of `spaces`, or scales one that is there.
+    """Until the end of `with`, seven times a second: creates a Deployment in one of `spaces`, or scales one that is there.
 
     `wanted`: the replicas of each (namespace, name) as the hub acknowledged them last."""
 
@@ -47,7 +47,7 @@ class Load:
     def _run(self) -> None:
         number = 0
         try:
-            while not self._ended.wait(0.1):
+            while not self._ended.wait(0.15):
                 number += 1
                 if number % 5 == 0:
                     self.create(
