@@ -11,7 +11,7 @@ from tests.e2e.conftest import real_members
 from tests.e2e.harness import Fleet, eventually, running_fleet
 from tests.e2e.objects import divided, namespace, policy
 from tests.e2e.readiness import Readiness
-from tests.e2e.recording import Departures, Watching
+from tests.e2e.recording import Moves, Watching
 from tests.e2e.test_failover import AGENT_FLAGS, HUB_FLAGS, SOON, tasks
 from tests.e2e.underload import BINDINGS, Load, held, name_of, said
 from towline.hub.decide.conditions import epoch
@@ -75,7 +75,7 @@ def test_failover_and_return_under_load(fleet: Fleet) -> None:
     with (
         Readiness(fleet) as readiness,
         Watching(fleet.hub, BINDINGS) as bindings,
-        Departures(fleet, *OTHERS) as departures,
+        Moves(fleet, *OTHERS) as moves,
         load,
     ):
         fleet.agent(LOST).kill()
@@ -115,9 +115,9 @@ def test_failover_and_return_under_load(fleet: Fleet) -> None:
     assert templates == load.wanted, "nothing that was acknowledged is lost"
     assert not (moved - returning) & held(fleet)[LOST].keys(), "who is to stay stays"
     assert at_once(bindings) == AT_A_TIME, "so many come home at a time"
-    assert len(departures.seen) >= COUNTS["home"]
-    for left in departures.seen:
-        assert any(left.ready_elsewhere.values()), f"{left}: not before another copy is ready"
+    assert len(moves.left) >= COUNTS["home"]
+    for left in moves.left:
+        assert any(left.elsewhere.values()), f"{left}: not before another copy is ready"
     assert all(fleet.cluster_ready(name) for name in MEMBERS)
 
 
