@@ -44,8 +44,8 @@ SPACES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Policies by namespace: those that move and come home, that move and stay, that are divided, that may not move, that are in all."""
 COUNTS = {"home": 7, "settled": 7, "shared": 5, "pinned": 3, "everywhere": 8}
-LOADED = ("settled", "shared", "everywhere")
-"""Where Deployments are created; all are scaled."""
+CREATED, SCALED = ("settled", "shared", "everywhere"), ("home", "settled", "pinned", "everywhere")
+"""What happens meanwhile. What is divided by weights keeps its replicas: with fewer, a cluster may have less to come home to."""
 
 
 @pytest.fixture(params=["sim", "real"])
@@ -61,7 +61,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_failover_and_return_under_load(fleet: Fleet) -> None:
     for space, spec in SPACES.items():
         fleet.apply(namespace(space), policy("web", space, **spec))
-    load = Load(fleet, LOADED, seed=5)
+    load = Load(fleet, CREATED, SCALED, seed=5)
     for space, count in COUNTS.items():
         for number in range(count):
             load.create(space, f"web-{number}", 3)
