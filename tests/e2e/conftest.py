@@ -33,6 +33,7 @@ def nothing_stays_open() -> Iterator[None]:
 OFTEN = ("--cluster-status-update-seconds", "2")
 """What a new CustomResourceDefinition waits for: that its cluster is read again."""
 VARIANTS = ["sqlite", "etcd", "real"]
+LONG = pytest.mark.skipif(not os.environ.get("TOWLINE_LONG"), reason="takes minutes: TOWLINE_LONG=1 runs it")
 ON_ANY_STORE = pytest.mark.parametrize(
     "fleet",
     ["sqlite", "real", *(["etcd"] if os.environ.get("TOWLINE_LONG") else [])],

@@ -79,25 +79,26 @@ class Watching:
                     self._told(state)
 
 
-class Departure(NamedTuple):
-    """A copy of a Deployment left a member."""
+class Move(NamedTuple):
+    """A copy of a Deployment came to a member, or left it."""
 
     member: str
     name: str
     """With its namespace."""
-    ready_elsewhere: Mapping[str, int]
-    """Ready replicas in the other members after it had left. What was made ready there before it left is there."""
+    elsewhere: Mapping[str, int]
+    """The ready replicas of the copies in other members, looked up afterwards: what made it come or go is to be seen there."""
 
 
-class Departures:
-    """Copies that leave members, and what ran elsewhere then, all from the members themselves."""
+class Moves:
+    """Copies that come to members and leave them, and what was elsewhere then, all from the members themselves."""
 
     def __init__(self, fleet: Fleet, *members: str) -> None:
-        self.seen: list[Departure] = []
+        self.came: list[Move] = []
+        self.left: list[Move] = []
         self._fleet = fleet
         self._watches = [self._watch(name) for name in members or fleet.member_names]
 
-    def __enter__(self) -> Departures:
+    def __enter__(self) -> Moves:
         for watch in self._watches:
             watch.__enter__()
         return self
@@ -110,14 +111,16 @@ class Departures:
         others = {name: Api(api.kubeconfig) for name, api in self._fleet.members.items() if name != member}
 
         def told(state: State) -> None:
-            if state.type == "DELETED":
-                self.seen.append(_departure(member, state.object, others))
+            if state.type in ("ADDED", "DELETED"):
+                (self.came if state.type == "ADDED" else self.left).append(
+                    _move(member, state.object, others)
+                )
 
         return Watching(self._fleet.members[member], DEPLOYMENTS, told)
 
 
-def _departure(member: str, gone: Mapping[str, Any], others: Mapping[str, Api]) -> Departure:
-    space, name = gone["metadata"]["namespace"], gone["metadata"]["name"]
+def _move(member: str, moved: Mapping[str, Any], others: Mapping[str, Api]) -> Move:
+    space, name = moved["metadata"]["namespace"], moved["metadata"]["name"]
     ready = {}
     for other, api in others.items():
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -125,4 +128,4 @@ def _departure(member: str, gone: Mapping[str, Any], others: Mapping[str, Api]) 
             if copy is not None:
                 ready[other] = int((copy.get("status") or {}).get("readyReplicas") or 0)
         api.close()
-    return Departure(member, f"{space}/{name}", ready)
+    return Move(member, f"{space}/{name}", ready)

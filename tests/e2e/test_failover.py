@@ -14,7 +14,7 @@ from tests.e2e.conftest import real_members
 from tests.e2e.harness import Fleet, eventually, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
 from tests.e2e.readiness import Readiness
-from tests.e2e.recording import Departures, Watching
+from tests.e2e.recording import Moves, Watching
 from tests.e2e.test_journey import binding
 
 pytestmark = pytest.mark.e2e
@@ -161,21 +161,18 @@ def test_a_cluster_that_is_cut_off_and_comes_back(hub: Fleet, readiness: Readine
     eventually(lambda: replicas(hub, HOME)["m1"] == count, 20, "another start of the agent enforces")
     assert replicas(hub, ONCE) == {"m1": 0}, "nor does it run again because of that, or elsewhere yet"
 
-    with Departures(hub, "m1", "m2") as departures:
+    with Moves(hub, "m1", "m2") as moves:
         hub.networks["m1"].mend()
         eventually(lambda: replicas(hub, ONCE) == {"m2": count}, 20, "the old copy is gone, the new one runs")
         eventually(lambda: replicas(hub, HOME) == {"m1": count}, 20, "it came home, and the other left")
         eventually(lambda: "towline.io/failback" not in binding(hub, HOME)["metadata"]["labels"])
         eventually(lambda: healthy(binding(hub, HOME)) == ["m1"])
-        eventually(
-            lambda: {("m1", f"{ONCE}/web"), ("m2", f"{HOME}/web")} <= {row[:2] for row in departures.seen}
-        )
-    for left in departures.seen:
-        if left.name == f"{HOME}/web":
-            other = "m2" if left.member == "m1" else "m1"
-            assert left.ready_elsewhere[other] == count, f"{left}: not before the other copy was ready"
-        else:
-            assert not any(left.ready_elsewhere.values()), f"{left}: it ran twice"
+        eventually(lambda: any(row[:2] == ("m2", f"{HOME}/web") for row in moves.left))
+        eventually(lambda: any(row[:2] == ("m2", f"{ONCE}/web") for row in moves.came))
+    (once,) = (row for row in moves.came if row.name == f"{ONCE}/web")
+    assert not once.elsewhere, "not before the old copy was gone"
+    for left in (row for row in moves.left if row.name == f"{HOME}/web"):
+        assert list(left.elsewhere.values()) == [count], f"{left}: not before the other copy was ready"
     assert "Returns to cluster m1" in hub.kubectl("get", "events", "-n", HOME).stdout
     gone(hub, *FAILOVERS)
 
@@ -195,16 +192,14 @@ def test_drain(hub: Fleet, readiness: Readiness) -> None:
     eventually(lambda: where(hub, pinned) == [drained])
     admin = ("--kubeconfig", str(hub.hub_data / "admin.kubeconfig"))
 
-    with Departures(hub, drained) as departures:
+    with Moves(hub, drained) as moves:
         done = hub.towline("drain", drained, *admin, "--timeout", "60", check=False)
-        eventually(lambda: departures.seen)
+        eventually(lambda: moves.left)
     assert done.returncode == 1, done.stdout + done.stderr
     (moved_to,) = where(hub, space)
     assert moved_to != drained and where(hub, pinned) == [drained]
-    (left,) = departures.seen
-    assert (left.name, left.ready_elsewhere) == (f"{space}/web", {moved_to: 2}), (
-        "not before the new one was ready"
-    )
+    (left,) = moves.left
+    assert (left.name, left.elsewhere) == (f"{space}/web", {moved_to: 2}), "not before the new one was ready"
     assert f"Deployment {space}/web has moved to {moved_to}" in done.stdout
     assert f"Deployment {pinned}/web cannot move: 0/3 clusters are available: " in done.stderr
     assert "1 cannot move, 0 are on their way" in done.stderr
@@ -237,13 +232,13 @@ def test_an_application_that_fails_moves(hub: Fleet, readiness: Readiness) -> No
     rule = single(space, failover=failover, propagateDeps=True)
     hub.apply(namespace(space), rule, deployment("web", space))
     (failed,) = eventually(lambda: healthy(binding(hub, space)))
-    with Departures(hub, failed) as departures, Watching(hub.hub, bindings(space)) as history:
+    with Moves(hub, failed) as moves, Watching(hub.hub, bindings(space)) as history:
         readiness.break_down(failed, space)
         eventually(lambda: len(where(hub, space)) == 1 and failed not in where(hub, space), 20, "it moved")
-        eventually(lambda: departures.seen)
+        eventually(lambda: moves.left)
     readiness.let_go(failed)
-    (left,) = departures.seen
-    assert sum(left.ready_elsewhere.values()) == 2, "not before the new one was ready"
+    (left,) = moves.left
+    assert sum(left.elsewhere.values()) == 2, "not before the new one was ready"
     leaving = next(state.object for state in history.states if tasks(state.object) == [failed])
     (task,) = leaving["spec"]["gracefulEvictionTasks"]
     assert (task["reason"], task["gracePeriodSeconds"]) == ("ApplicationFailure", 600)

@@ -14,15 +14,17 @@ BINDINGS = "/apis/work.karmada.io/v1alpha2/resourcebindings"
 
 
 class Load:
-    """Until the end of `with`, ten times a second: creates a Deployment in one of `spaces`, or scales one that is there.
+    """Until the end of `with`, seven times a second: creates a Deployment in one of the namespaces `created`, or scales one in one of
+    `scaled`.
 
     `wanted`: the replicas of each (namespace, name) as the hub acknowledged them last."""
 
-    def __init__(self, fleet: Fleet, spaces: tuple[str, ...], seed: int) -> None:
+    def __init__(self, fleet: Fleet, created: tuple[str, ...], scaled: tuple[str, ...], seed: int) -> None:
         self.wanted: dict[tuple[str, str], int] = {}
         self.failed: BaseException | None = None
         self._api = Api(fleet.hub.kubeconfig)
-        self._spaces = spaces
+        self._created = created
+        self._scaled = scaled
         self._random = random.Random(seed)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -47,14 +49,17 @@ class Load:
     def _run(self) -> None:
         number = 0
         try:
-            while not self._ended.wait(0.1):
+            while not self._ended.wait(0.15):
                 number += 1
                 if number % 5 == 0:
                     self.create(
-                        self._random.choice(self._spaces), f"new-{number}", self._random.randint(3, 4)
+                        self._random.choice(self._created), f"new-{number}", self._random.randint(3, 4)
                     )
                 else:
-                    self.scale(*self._random.choice(list(self.wanted)), self._random.randint(3, 4))
+                    self.scale(
+                        *self._random.choice([each for each in self.wanted if each[0] in self._scaled]),
+                        self._random.randint(3, 4),
+                    )
         except BaseException as error:  # who looks at the load sees it
             self.failed = error
 
