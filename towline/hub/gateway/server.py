@@ -71,7 +71,10 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),
-    ("grpc.tsi.max_frame_size", 4096),  # of TLS: each session has a buffer of this size, and would have one of 16 KiB
+    (
+        "grpc.tsi.max_frame_size",
+        4096,
+    ),  # of TLS: each session has a buffer of this size, and would have one of 16 KiB
     (
         "grpc.http2.bdp_probe",
         0,
