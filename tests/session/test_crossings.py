@@ -302,7 +302,7 @@ async def test_only_ones_own_certificate_opens_ones_own_session(hub: Hub) -> Non
         )
         if chosen.random() < 0.5:
             answer = await quiet(
-                hub.gateway._renew(fleet.RenewRequest(csr_pem=hub.csr).SerializeToString(), stream)
+                hub.gateway._entrance.renew(fleet.RenewRequest(csr_pem=hub.csr).SerializeToString(), stream)
             )
             assert (answer is not None) == good
             if answer is not None:
