@@ -10,6 +10,7 @@ import base64
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -228,7 +229,7 @@ class Hub:
         subject = authority._subject(cn, (organization,))
         sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         made: bytes = (ca or self.ca)._sign(
-            subject, self.key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH, sans, NOW, 7
+            subject, self.key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH, sans, NOW, timedelta(days=7)
         )
         return made
 
