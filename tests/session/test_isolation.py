@@ -25,7 +25,7 @@ ROUNDS, ROUNDS_MAX = 10, 60
 WITHIN = 1.1
 """The best round has to be as good as the best without agents that do not read: machines are busy, so most rounds take longer, but
 an agent that others wait for costs in every round."""
-BACKLOG = 40
+BACKLOG = 20
 BACKLOG_BYTES = 400_000
 HEARTBEAT_SECONDS = 20
 """Between heartbeats while the clock is turned; a hub takes thirty for silence."""
