@@ -142,8 +142,11 @@ async def test_an_expired_token_is_refused(hub: Hub) -> None:
     await refused(hub, await hub.enroll(secret), revision, 401, "Expired", "expired")
 
 
-async def test_a_member_joins_once(hub: Hub) -> None:
+@pytest.mark.parametrize("later_seconds", [0, 3600])
+async def test_a_member_joins_once(hub: Hub, later_seconds: float) -> None:
+    """Nor when nothing is reserved for it any more."""
     await hub.enroll(await hub.token())
+    hub.now += later_seconds
     secret = await hub.token("member2")
     revision = hub.rows.revision
     answer = await hub.enroll(secret, name="member2", uid="uid-1")

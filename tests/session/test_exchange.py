@@ -13,7 +13,7 @@ from towline.agent.desired import Desired, HeldWork, HubSeen, Persist
 from towline.agent.session import Closed
 from towline.agent.session import Synced as AgentSynced
 from towline.hub.gateway import effects
-from towline.hub.gateway.session import EXCHANGE_SECONDS_MAX
+from towline.hub.gateway.delivery import EXCHANGE_SECONDS_MAX
 from towline.proto import fleet_pb2 as fleet
 from towline.proto.digest import Digests, bucket_of
 

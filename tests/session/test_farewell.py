@@ -26,7 +26,7 @@ from towline.certs.authority import AgentIdentity
 from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.wire import Conflict
 from towline.hub.gateway import farewell
-from towline.hub.gateway.server import CLUSTERS
+from towline.hub.gateway.entrance import CLUSTERS
 from towline.kube.objects import Key, Object, with_metadata
 from towline.proto import fleet_pb2 as fleet
 

@@ -22,10 +22,11 @@ from towline.certs import authority, rotation
 from towline.certs.authority import AgentIdentity, Authority, Leaf
 from towline.certs.rotation import Authorities, Stage
 from towline.hub.decide.capacity import ClusterCapacity
+from towline.hub.gateway.entrance import CLUSTERS
 from towline.hub.gateway.live import Live
 from towline.hub.gateway.questions import ANSWER_SECONDS_MAX
 from towline.hub.gateway.revocation import revoked
-from towline.hub.gateway.server import CLUSTERS, MESSAGE_BYTES_MAX, Gateway, Surroundings
+from towline.hub.gateway.server import MESSAGE_BYTES_MAX, Gateway, Surroundings
 from towline.hub.store.answers import AnswerTable
 from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, with_annotations

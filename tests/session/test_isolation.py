@@ -21,8 +21,11 @@ from towline.proto import fleet_pb2 as fleet
 __all__ = ["hub"]
 
 AGENTS, DEAF = 200, 10
-ROUNDS = 15
-BACKLOG = 40
+ROUNDS, ROUNDS_MAX = 10, 60
+WITHIN = 1.1
+"""The best round has to be as good as the best without agents that do not read: machines are busy, so most rounds take longer, but
+an agent that others wait for costs in every round."""
+BACKLOG = 20
 BACKLOG_BYTES = 400_000
 HEARTBEAT_SECONDS = 20
 """Between heartbeats while the clock is turned; a hub takes thirty for silence."""
@@ -75,17 +78,16 @@ async def test_agents_that_stop_reading_are_their_own_problem(hub: Hub) -> None:
         for agent in agents:
             await agent.synced()
         deaf, others = agents[:DEAF], agents[DEAF:]
-        before = await delivery_p99(hub, others, "before")
+        before = await delivery_p99s(hub, others, "before")
 
         sent = bytes_sent(hub)
         fall_silent(hub, deaf)
-        during = await delivery_p99(hub, others, "during")
         await until(lambda: all(credit_is_spent(hub, agent) for agent in deaf))
         under_way = bytes_sent(hub) - sent
         assert under_way < DEAF * (IN_FLIGHT_BYTES_MAX + 2 * hub.gateway.hub.batch_bytes_max), under_way
-        assert during < 3 * before, (
-            "generous, because machines are busy; an agent that others wait for costs for ever"
-        )
+        during: list[float] = []
+        while not during or (len(during) < ROUNDS_MAX and min(during) >= WITHIN * min(before)):
+            during += await delivery_p99s(hub, others, f"during, {len(during)} rounds before")
 
         while hub.skew + HEARTBEAT_SECONDS < STALL_SECONDS_MAX:
             turn_the_clock(hub, HEARTBEAT_SECONDS)
@@ -93,6 +95,8 @@ async def test_agents_that_stop_reading_are_their_own_problem(hub: Hub) -> None:
         assert hub.gateway.connected == set(names)
         turn_the_clock(hub, HEARTBEAT_SECONDS)
         await until(lambda: hub.gateway.connected == {agent.cluster for agent in others})
+        after = await delivery_p99s(hub, others, "after")
+        assert min(during) < WITHIN * max(min(before), min(after))
 
         for agent in deaf:
             again = await stack.enter_async_context(listener(hub, agent.cluster, agent.desired))
@@ -109,8 +113,8 @@ def fall_silent(hub: Hub, deaf: Sequence[Listener]) -> None:
         hub.table.put(agent.cluster, *large)
 
 
-async def delivery_p99(hub: Hub, agents: Sequence[Listener], phase: str) -> float:
-    """Seconds from a change until it is with 99 % of `agents`; the median of some rounds."""
+async def delivery_p99s(hub: Hub, agents: Sequence[Listener], phase: str) -> list[float]:
+    """Seconds from a change until it is with 99 % of `agents`, in each of some rounds."""
     rounds = []
     for n in range(ROUNDS):
         word = work("word", revision=time.time_ns(), said=f"{phase} {n}")
@@ -120,7 +124,7 @@ async def delivery_p99(hub: Hub, agents: Sequence[Listener], phase: str) -> floa
         await until(lambda word=word: all(word.hash in agent.came for agent in agents))  # type: ignore[misc]
         taken = [agent.came[word.hash] - began for agent in agents]
         rounds.append(statistics.quantiles(taken, n=100)[-1])
-    return statistics.median(rounds)
+    return rounds
 
 
 def turn_the_clock(hub: Hub, seconds: float) -> None:

@@ -510,6 +510,16 @@ def test_a_false_hello_ends_the_session(first: fleet.AgentBatch, reason: str) ->
     assert pair.hub.next_batch(pair.now) is None
 
 
+def test_a_batch_that_comes_twice_is_taken_once() -> None:
+    pair = Pair({"a": work("a")}, member_uid="uid-1")
+    for _ in range(2):
+        pair.hub.receive(hello(), pair.now)
+    assert (
+        pair.hub.closed is None
+        and len([e for e in pair.hub.take_effects() if isinstance(e, effects.Welcomed)]) == 1
+    )
+
+
 def test_another_protocol_version_is_sent_away_to_try_again() -> None:
     pair = Pair()
     pair.hub_gets(hello(protocol_version=2))

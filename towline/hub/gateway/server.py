@@ -1,7 +1,7 @@
 """The gateway: a gRPC server that agents dial, one HubSession for each.
 
-TLS demands a client certificate of our CA, so nobody else gets as far as a handler; who an agent is, its certificate
-alone says. Sessions share nothing but the table of Works: every one has its own reader, writer and alarm.
+Who gets in, and as whom, is for `gateway/entrance` to say. Sessions share nothing but the table of Works: every one has
+its own reader, writer and alarm.
 """
 
 from __future__ import annotations
@@ -16,15 +16,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
-from towline.certs.authority import (
-    AgentIdentity,
-    CertificateError,
-    Leaf,
-    agent_identity,
-    ends_at,
-    issuer_of,
-    public_key_of_request,
-)
+from towline.certs.authority import AgentIdentity
 from towline.hub.decide.detached import Detached
 from towline.hub.decide.health import EPOCH_REGRESSION
 from towline.hub.decide.scheduling.estimates import NO_ANSWER
@@ -44,6 +36,7 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.enrolment import Answer
+from towline.hub.gateway.entrance import CLUSTERS, REVOKED, Entrance, cluster_of
 from towline.hub.gateway.live import GOODBYE_SECONDS, Live
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
@@ -51,18 +44,16 @@ from towline.hub.gateway.session import HELLO_SECONDS_MAX, HubSession
 from towline.hub.gateway.surroundings import Shown, Surroundings
 from towline.hub.store.contract import Unavailable
 from towline.kube.names import RELEASE_DELETIONS
-from towline.kube.objects import Key, Object, annotations_of, uid_of
+from towline.kube.objects import Object, annotations_of, uid_of
 from towline.kube.wishes import Wish
 from towline.proto import fleet_pb2 as fleet
 
-CLUSTERS = ("cluster.karmada.io", "clusters")
-MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-"""A larger message of an agent ends its session, and is audited."""
 log = logging.getLogger(__name__)
 
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+"""A larger message of an agent ends its session, and is audited."""
 _RECEIVED_BYTES_MAX = 32 * 1024 * 1024
 """What gRPC takes in at all. Beyond it the stream ends before we see anything of the message."""
-_REVOKED = "the certificates of cluster {} were revoked; join it again with a new token, from `towline join`"
 _OPTIONS = (
     ("grpc.max_receive_message_length", _RECEIVED_BYTES_MAX),
     ("grpc.max_send_message_length", -1),
@@ -71,14 +62,10 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),
-    (
-        "grpc.tsi.max_frame_size",
-        4096,
-    ),  # of TLS: each session has a buffer of this size, and would have one of 16 KiB
-    (
-        "grpc.http2.bdp_probe",
-        0,
-    ),  # else every heartbeat is followed by a ping: agents say little, a fixed window is enough
+    # Each session has a buffer for TLS of this size, and would have one of 16 KiB.
+    ("grpc.tsi.max_frame_size", 4096),
+    # Else every heartbeat is followed by a ping, to find out how large a window may be. Agents say little: a fixed one is enough.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 
@@ -89,9 +76,9 @@ class Gateway:
         self.hub = hub
         self._given = given
         self._metrics = GatewayMetrics(given.registry)
+        self._entrance = Entrance(given, self._metrics)
         self._live: dict[str, Live] = {}
         self._breakers: dict[str, Breaker] = {}
-        self._tls_shown: tuple[Leaf, bytes] | None = None
         self._server: grpc.aio.Server | None = None
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -100,18 +87,13 @@ class Gateway:
         server = grpc.aio.server(options=_OPTIONS)
         handlers: dict[str, Any] = {
             "Session": grpc.stream_stream_rpc_method_handler(self._session),
-            "Renew": grpc.unary_unary_rpc_method_handler(self._renew),
+            "Renew": grpc.unary_unary_rpc_method_handler(self._entrance.renew),
         }
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("towline.fleet.v1.Fleet", handlers),)
         )
-        credentials = grpc.dynamic_ssl_server_credentials(
-            self._tls(),
-            self._changed_tls,  # type: ignore[arg-type]  # None stands for no change, which the stubs do not know
-            require_client_authentication=True,
-        )
         try:
-            port = server.add_secure_port(address, credentials)
+            port = server.add_secure_port(address, self._entrance.credentials())
         except RuntimeError as error:
             raise OSError(f"the gateway cannot listen at {address}: {error}") from None
         self._unsubscribe = [
@@ -162,7 +144,7 @@ class Gateway:
                 self._cluster_changed(key.name)
 
     def _cluster_changed(self, name: str) -> None:
-        cluster = self._cluster(name)
+        cluster = cluster_of(self._given.clusters, name)
         if cluster is None:
             self._breakers.pop(name, None)
             self._given.answers.forget(name)
@@ -176,7 +158,7 @@ class Gateway:
             live.close(f"cluster {name} is detached", reconnect=False, detached=verdict)
             return
         if live.shown.identity.generation != generation_of(self._given.clusters, cluster):
-            live.close(_REVOKED.format(name), reconnect=False)
+            live.close(REVOKED.format(name), reconnect=False)
             return
         live.session.tell(settings_of(cluster, self.hub.unschedulable_seconds))
         self._release(live, cluster)
@@ -229,80 +211,7 @@ class Gateway:
         live.session.tell(fleet.Trust(ca_bundle_pem=certificates.bundle_pem, renew=renew))
         live.wake.set()
 
-    def _cluster(self, name: str) -> Object | None:
-        row = self._given.clusters.get(Key(*CLUSTERS, "", name))
-        return row.object if row is not None else None
-
-    # --- TLS and identity ----------------------------------------------------------------------------------------
-
-    def _tls(self) -> grpc.ServerCertificateConfiguration:
-        self._tls_shown = leaf, bundle_pem = (
-            self._given.certificates.leaf,
-            self._given.certificates.bundle_pem,
-        )
-        chain = (leaf.key_pem, leaf.certificate_pem)
-        return grpc.ssl_server_certificate_configuration([chain], root_certificates=bundle_pem)
-
-    def _changed_tls(self) -> grpc.ServerCertificateConfiguration | None:
-        """Asked before every handshake; None: nothing has changed. grpc frees what it used until now as soon as it gets another,
-        while handshakes in other threads still use it: answered each time, a few hundred agents at once end the process."""
-        certificates = self._given.certificates
-        return None if self._tls_shown == (certificates.leaf, certificates.bundle_pem) else self._tls()
-
-    async def _identity(self, context: Any, *, detached: bool = False) -> Shown:
-        """Who the agent is; aborts for a cluster that is not (or no more) joined with this certificate. `detached`: one of a cluster
-        that was detached is welcome too."""
-        pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
-        try:
-            identity = agent_identity(pem)
-        except CertificateError as error:
-            await self._refuse(context, "", str(error))
-        cluster, gone = self._cluster(identity.cluster), None
-        if cluster is None or uid_of(cluster) != identity.cluster_object_uid:
-            gone = farewell.detached(self._given.clusters, identity) if detached else None
-            if gone is None:
-                message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
-                await self._refuse(context, identity.cluster, message)
-        elif identity.generation != generation_of(self._given.clusters, cluster):
-            await self._refuse(context, identity.cluster, _REVOKED.format(identity.cluster))
-        issuer = issuer_of(pem)
-        if not self._given.certificates.vouches_for(issuer):  # a connection may be older than what is trusted
-            await self._refuse(
-                context, identity.cluster, "the certificate's authority is not trusted any more"
-            )
-        return Shown(identity, ends_at(pem), issuer, detached=gone)
-
-    async def _refuse(self, context: Any, cluster: str, message: str) -> NoReturn:
-        self._audit(context, cluster, message)
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)
-        raise AssertionError("abort raises")
-
-    def _audit(self, context: Any, cluster: str, message: str) -> None:
-        self._metrics.refused.inc()
-        self._given.audit(
-            {
-                "verb": "session",
-                "cluster": cluster,
-                "decision": "refused",
-                "message": message,
-                "peer": context.peer(),
-            }
-        )
-
     # --- calls ---------------------------------------------------------------------------------------------------
-
-    async def _renew(self, request: bytes, context: Any) -> bytes:
-        identity = (await self._identity(context)).identity
-        try:
-            public_key = public_key_of_request(fleet.RenewRequest.FromString(request).csr_pem)
-        except (DecodeError, CertificateError) as error:
-            self._audit(context, identity.cluster, f"renewal: {error}")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        certificates = self._given.certificates
-        certificate = certificates.issue_agent(identity, public_key, self._given.now())
-        self._given.audit({"verb": "renew", "cluster": identity.cluster, "decision": "granted"})
-        answer = fleet.RenewResponse(certificate_pem=certificate, ca_bundle_pem=certificates.bundle_pem)
-        return answer.SerializeToString()
 
     async def _session(self, requests: Any, context: Any) -> None:
         try:
@@ -310,7 +219,7 @@ class Gateway:
             await self._given.catch_up()
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        shown = await self._identity(context, detached=True)
+        shown = await self._entrance.identity(context, detached=True)
         if shown.detached is not None:
             await self._part(shown.identity, shown.detached, context)
         live = self._admit(shown)
@@ -322,7 +231,7 @@ class Gateway:
         closed = live.session.closed
         if closed is not None and (closed.violation or not closed.reconnect):
             if closed.violation:
-                self._audit(context, live.cluster, closed.reason)
+                self._entrance.audit(context, live.cluster, closed.reason)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, closed.reason)
 
     async def _part(self, identity: AgentIdentity, gone: Detached, context: Any) -> NoReturn:
@@ -361,7 +270,7 @@ class Gateway:
         older = self._live.get(name)
         if older is not None:
             older.close("the agent opened a newer session", superseded=True)
-        cluster, now = self._cluster(name) or {}, self._given.now()
+        cluster, now = cluster_of(self._given.clusters, name) or {}, self._given.now()
         self._see_epoch()
         breaker = self._breakers.get(name)
         if breaker is None or self._given.came_from_another(name):
