@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from aiohttp.test_utils import RawTestServer
 
 from tests.agent.member import SECONDS
 from towline.agent.desired import Ref
+from towline.agent.execution import Owner
 from towline.agent.facts import Facts
 from towline.agent.kubernetes import (
     EVENT_BYTES_MAX,
@@ -27,7 +29,7 @@ from towline.agent.kubernetes import (
 )
 from towline.agent.limits import Allowance, DeletionBudget
 from towline.agent.watcher import Record, Watcher, record_of
-from towline.agent.writer import problem_of
+from towline.agent.writer import Writer, problem_of
 
 RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
 
@@ -352,6 +354,29 @@ def test_which_namespaces_are_known_by_name(
 ) -> None:
     allowance = Allowance(namespaces)
     assert (allowance.named, allowance.by_namespace) == (named, one_by_one)
+
+
+async def test_where_it_may_not_even_look_only_what_it_never_applied_is_gone() -> None:
+    class Member:
+        async def get(self, path: str, query: Any = None) -> Any:
+            if path == "/api/v1":
+                return RESOURCES
+            raise Refused(403, "Forbidden", "no")
+
+    member, unseen = Member(), SimpleNamespace(record=lambda ref: None)
+
+    async def removed(allowance: Allowance, was_applied: bool) -> bool:
+        writer = Writer(
+            member, Discovery(member), unseen, "m1", allowance, DeletionBudget(0, lambda: 0.0), lambda name: False  # type: ignore[arg-type]
+        )  # fmt: skip
+        owner = Owner("karmada-es-m1", "w")
+        return await writer.remove(ref("a"), owner, preserve=False, was_applied=was_applied) is None
+
+    elsewhere = Allowance(("team-a",))
+    assert await removed(elsewhere, was_applied=False)
+    for allowance, was_applied in ((elsewhere, True), (Allowance(), False)):
+        with pytest.raises(Refused, match="no"):
+            await removed(allowance, was_applied)
 
 
 def test_the_deletion_budget_refills_with_time() -> None:
