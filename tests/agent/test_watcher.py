@@ -311,6 +311,47 @@ async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down(
     assert len(reached) == 2, "whoever waits is told each time the member is back"
 
 
+async def test_aggregated_discovery_is_read_when_it_is_another_one() -> None:
+    def served(*groups: tuple[str, str, str]) -> dict[str, Any]:
+        items = [
+            {"metadata": {"name": group}, "versions": [{"version": "v1", "freshness": fresh, "resources": [
+                {"resource": plural, "responseKind": {"kind": plural.capitalize()}}]}]}
+            for group, plural, fresh in groups
+        ]  # fmt: skip
+        return {"kind": "APIGroupDiscoveryList", "items": items}
+
+    class Tagged(Cluster):
+        read = 0
+
+        async def call(self, method: str, path: str, *, etag: str = "", **more: Any) -> Answer:
+            body = (await super().call(method, path)).body
+            tag = str(hash(body))
+            if etag == tag and path.startswith("/api"):
+                return Answer(304, b"", {"ETag": tag})
+            self.read += path.startswith("/api")
+            return Answer(200, body, {"ETag": tag})
+
+    cluster, told = Tagged(), list[Any]()
+    cluster.answers = {
+        "/readyz": "ok", "/version": {"gitVersion": "v1.36.0"},
+        "/api": served(("", "pods", "Current")), "/apis": served(("apps", "deployments", "Current"), ("x.io", "ys", "Stale")),
+    }  # fmt: skip
+    facts = Facts(cluster, 1.0, told.append, lambda: None)  # type: ignore[arg-type]
+    for _ in range(8):
+        await facts.look()
+    assert [e.group_version for e in told[0].api_enablements] == ["apps/v1", "v1", "x.io/v1"]
+    assert not told[0].api_enablements_complete, "what is stale may lack something"
+    assert (cluster.read, len(told)) == (2, 1)
+    cluster.answers["/apis"] = served(("apps", "deployments", "Current"), ("x.io", "zs", "Current"))
+    await facts.look()
+    assert cluster.read == 3 and told[1].api_enablements_complete
+    assert [[r.name for r in e.resources] for e in told[1].api_enablements] == [
+        ["deployments"],
+        ["pods"],
+        ["zs"],
+    ]
+
+
 # --- limits and refusals ----------------------------------------------------------------------------------------------
 
 
