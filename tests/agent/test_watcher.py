@@ -28,6 +28,7 @@ from towline.agent.kubernetes import (
     _refusal,
 )
 from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.listwatch import Pauses
 from towline.agent.watcher import Record, Watcher, record_of
 from towline.agent.writer import Writer, problem_of
 
@@ -118,6 +119,27 @@ async def following(script: Script, *own: Record) -> AsyncIterator[tuple[Watcher
             await script.over.wait()
         yield watcher, heard
         watcher.keep_only(())
+
+
+@pytest.mark.parametrize(
+    ("end", "pauses"),
+    [([], [1.0, 1.0, 1.0, 1.0]), (Refused(410, "Expired", "too old"), [1.0, 2.0, 4.0, 8.0]),
+     (MemberUnreachable("cut off"), [1.0, 2.0, 4.0, 8.0]), ([event("ADDED", config_map("a", 1))], [1.0, 1.0, 1.0, 1.0])],
+    ids=["it ends at once", "it is always too old", "it is cut off", "it tells something"],
+)  # fmt: skip
+async def test_no_end_of_a_watch_makes_a_storm_of_requests(
+    monkeypatch: pytest.MonkeyPatch, end: Any, pauses: list[float]
+) -> None:
+    slept: list[float] = []
+
+    async def wait(pauses: Pauses, seconds: float) -> bool:
+        slept.append(seconds)
+        return False
+
+    monkeypatch.setattr("towline.agent.watcher._BACKOFF_SECONDS", (2.0, 100.0))
+    monkeypatch.setattr(Pauses, "wait", wait)
+    async with following(Script([page(1)] * 5, [end] * 4)):
+        assert slept == pauses
 
 
 async def test_an_event_may_be_longer_than_any_object(tmp_path: Path) -> None:
