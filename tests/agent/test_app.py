@@ -114,6 +114,15 @@ class Hub:
         finally:
             await runner.cleanup()
 
+    def expire(self, config: AgentConfig) -> None:
+        """The certificate of this agent, which does not run, is of last month."""
+        identity = identities.load(config.data_dir)
+        assert identity is not None
+        who = authority.agent_identity(identity.certificate_pem.encode())
+        key = authority.load_key(identity.key_pem.encode()).public_key()
+        old = self.ca.issue_agent(who, key, time.time() - 30 * 86400)
+        identities.save(config.data_dir, replace(identity, certificate_pem=old.decode()))
+
     def leave(self, config: AgentConfig, *, remove_agent: bool = False) -> None:
         """The cluster of this agent is detached."""
         identity = identities.load(config.data_dir)
@@ -208,13 +217,8 @@ async def test_an_agent_that_comes_back_after_its_cluster_left_removes_what_it_h
             await until(lambda: ("connected", "member1") in hub.told.log)
             hub.table.put("member1", work("one"), work("kept", preserve=True))
             await until(lambda: all(hub.phase(n) == Phase.APPLIED for n in ("one", "kept")))
-        identity = identities.load(config.data_dir)
-        assert identity is not None
         if expired:
-            who = authority.agent_identity(identity.certificate_pem.encode())
-            key = authority.load_key(identity.key_pem.encode()).public_key()
-            old = hub.ca.issue_agent(who, key, time.time() - 30 * 86400)
-            identities.save(config.data_dir, replace(identity, certificate_pem=old.decode()))
+            hub.expire(config)
         hub.leave(config)
         async with asyncio.timeout(SECONDS):
             await app.run(config)
@@ -376,8 +380,9 @@ async def test_without_token_and_identity_it_says_what_to_do(user: User, config:
 
 
 async def test_another_token_in_the_file_is_traded_without_a_restart(
-    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     monkeypatch.setattr(enrolment, "TOKEN_LOOK_SECONDS", 0.02)
     file = tmp_path / "token"
     config = replace(config, join_token_file=file, identity_secret="default/towline-agent")
@@ -390,6 +395,7 @@ async def test_another_token_in_the_file_is_traded_without_a_restart(
             await asyncio.sleep(0.1)
             assert identities.load(config.data_dir) == first, "it is for another cluster"
             assert {event["cluster"] for event in hub.audited if event["verb"] == "enroll"} == {"member1"}
+            assert "the join token is for cluster member2" in caplog.text
             async with hub.enrolling() as new:
                 file.write_text(new)
                 await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
@@ -401,6 +407,31 @@ async def test_another_token_in_the_file_is_traded_without_a_restart(
     async with running(replace(config, data_dir=tmp_path / "another-node")):
         await until(lambda: hub.told.log.count(("connected", "member1")) == 3)
         assert identities.load(tmp_path / "another-node") == second, "the Secret has the new one"
+
+
+async def test_an_expired_agent_that_has_its_old_token_goes_on_until_there_is_a_new_one(
+    user: User, hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a pod: the Secret with the token that was used stays."""
+    monkeypatch.setattr(enrolment, "TOKEN_LOOK_SECONDS", 0.02)
+    config = replace(config, join_token_file=tmp_path / "token")
+    async with hub.enrolling() as token:
+        (tmp_path / "token").write_text(token)
+        async with running(config):
+            await until(lambda: ("connected", "member1") in hub.told.log)
+            hub.table.put("member1", work("one"))
+            await until(lambda: hub.phase("one") == Phase.APPLIED)
+        hub.expire(config)
+    await user.patch(config_map_ref("one"), {"metadata": {"labels": {"karmada.io/managed": None}}})
+    async with running(config):
+        async with asyncio.timeout(SECONDS):
+            while "karmada.io/managed" not in (await user.get(config_map_ref("one")))["metadata"].get(
+                "labels", {}
+            ):
+                await asyncio.sleep(0.02)
+        async with hub.enrolling() as new:
+            (tmp_path / "token").write_text(new)
+            await until(lambda: hub.told.log.count(("connected", "member1")) == 2)
 
 
 async def test_a_token_that_buys_nothing_is_tried_once(
@@ -446,7 +477,7 @@ def test_a_damaged_token_is_told_once_where_another_certificate_serves(
 ) -> None:
     known = identities.Identity("member1", "hub:6443", "uid-1", "key")
     damaged = replace(config, join_token="nonsense")
-    enrolling = enrolment.Enrolment(damaged, Member(config.kubeconfig, "", 1.0), "", time.time, lambda: 0.5)
+    enrolling = enrolment.Enrolment(damaged, Member(config.kubeconfig, "", 1.0), "", lambda: 0.5)
     assert enrolling._another(known) is None and enrolling._another(known) is None
     assert caplog.messages == [
         "This is not a join token: it must begin with 'towline1.'. Going on with the certificate that there is."

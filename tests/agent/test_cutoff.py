@@ -129,11 +129,17 @@ def made(kind: str, api_version: str = "apps/v1", **spec: object) -> Object:
     ("body", "field", "value"),
     [
         (made("Deployment", replicas=3), "replicas", 0),
+        (made("Deployment"), "replicas", 0),
         (made("StatefulSet", replicas=3), "replicas", 0),
+        (
+            made("DaemonSet", template={"spec": {"nodeSelector": {"disk": "ssd"}, "containers": []}}),
+            "template",
+            {"spec": {"nodeSelector": {"disk": "ssd", "towline.io/nowhere": "true"}, "containers": []}},
+        ),
         (made("Job", "batch/v1", parallelism=3), "suspend", True),
         (made("CronJob", "batch/v1", schedule="* * * * *"), "suspend", True),
     ],
-    ids=["Deployment", "StatefulSet", "Job", "CronJob"],
+    ids=["Deployment", "Deployment of one", "StatefulSet", "DaemonSet", "Job", "CronJob"],
 )
 def test_nothing_of_it_runs(body: Object, field: str, value: object) -> None:
     before = orjson.dumps(body)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from aiohttp.test_utils import RawTestServer
 
 from tests.agent.member import SECONDS
 from towline.agent.desired import Ref
+from towline.agent.execution import Owner
 from towline.agent.facts import Facts
 from towline.agent.kubernetes import (
     EVENT_BYTES_MAX,
@@ -26,8 +28,9 @@ from towline.agent.kubernetes import (
     _refusal,
 )
 from towline.agent.limits import Allowance, DeletionBudget
+from towline.agent.listwatch import Pauses
 from towline.agent.watcher import Record, Watcher, record_of
-from towline.agent.writer import problem_of
+from towline.agent.writer import Writer, problem_of
 
 RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
 
@@ -116,6 +119,27 @@ async def following(script: Script, *own: Record) -> AsyncIterator[tuple[Watcher
             await script.over.wait()
         yield watcher, heard
         watcher.keep_only(())
+
+
+@pytest.mark.parametrize(
+    ("end", "pauses"),
+    [([], [1.0, 1.0, 1.0, 1.0]), (Refused(410, "Expired", "too old"), [1.0, 2.0, 4.0, 8.0]),
+     (MemberUnreachable("cut off"), [1.0, 2.0, 4.0, 8.0]), ([event("ADDED", config_map("a", 1))], [1.0, 1.0, 1.0, 1.0])],
+    ids=["it ends at once", "it is always too old", "it is cut off", "it tells something"],
+)  # fmt: skip
+async def test_no_end_of_a_watch_makes_a_storm_of_requests(
+    monkeypatch: pytest.MonkeyPatch, end: Any, pauses: list[float]
+) -> None:
+    slept: list[float] = []
+
+    async def wait(pauses: Pauses, seconds: float) -> bool:
+        slept.append(seconds)
+        return False
+
+    monkeypatch.setattr("towline.agent.watcher._BACKOFF_SECONDS", (2.0, 100.0))
+    monkeypatch.setattr(Pauses, "wait", wait)
+    async with following(Script([page(1)] * 5, [end] * 4)):
+        assert slept == pauses
 
 
 async def test_an_event_may_be_longer_than_any_object(tmp_path: Path) -> None:
@@ -309,6 +333,47 @@ async def test_facts_without_aggregated_discovery_and_with_a_group_that_is_down(
     assert len(reached) == 2, "whoever waits is told each time the member is back"
 
 
+async def test_aggregated_discovery_is_read_when_it_is_another_one() -> None:
+    def served(*groups: tuple[str, str, str]) -> dict[str, Any]:
+        items = [
+            {"metadata": {"name": group}, "versions": [{"version": "v1", "freshness": fresh, "resources": [
+                {"resource": plural, "responseKind": {"kind": plural.capitalize()}}]}]}
+            for group, plural, fresh in groups
+        ]  # fmt: skip
+        return {"kind": "APIGroupDiscoveryList", "items": items}
+
+    class Tagged(Cluster):
+        read = 0
+
+        async def call(self, method: str, path: str, *, etag: str = "", **more: Any) -> Answer:
+            body = (await super().call(method, path)).body
+            tag = str(hash(body))
+            if etag == tag and path.startswith("/api"):
+                return Answer(304, b"", {"ETag": tag})
+            self.read += path.startswith("/api")
+            return Answer(200, body, {"ETag": tag})
+
+    cluster, told = Tagged(), list[Any]()
+    cluster.answers = {
+        "/readyz": "ok", "/version": {"gitVersion": "v1.36.0"},
+        "/api": served(("", "pods", "Current")), "/apis": served(("apps", "deployments", "Current"), ("x.io", "ys", "Stale")),
+    }  # fmt: skip
+    facts = Facts(cluster, 1.0, told.append, lambda: None)  # type: ignore[arg-type]
+    for _ in range(8):
+        await facts.look()
+    assert [e.group_version for e in told[0].api_enablements] == ["apps/v1", "v1", "x.io/v1"]
+    assert not told[0].api_enablements_complete, "what is stale may lack something"
+    assert (cluster.read, len(told)) == (2, 1)
+    cluster.answers["/apis"] = served(("apps", "deployments", "Current"), ("x.io", "zs", "Current"))
+    await facts.look()
+    assert cluster.read == 3 and told[1].api_enablements_complete
+    assert [[r.name for r in e.resources] for e in told[1].api_enablements] == [
+        ["deployments"],
+        ["pods"],
+        ["zs"],
+    ]
+
+
 # --- limits and refusals ----------------------------------------------------------------------------------------------
 
 
@@ -352,6 +417,29 @@ def test_which_namespaces_are_known_by_name(
 ) -> None:
     allowance = Allowance(namespaces)
     assert (allowance.named, allowance.by_namespace) == (named, one_by_one)
+
+
+async def test_where_it_may_not_even_look_only_what_it_never_applied_is_gone() -> None:
+    class Member:
+        async def get(self, path: str, query: Any = None) -> Any:
+            if path == "/api/v1":
+                return RESOURCES
+            raise Refused(403, "Forbidden", "no")
+
+    member, unseen = Member(), SimpleNamespace(record=lambda ref: None)
+
+    async def removed(allowance: Allowance, was_applied: bool) -> bool:
+        writer = Writer(
+            member, Discovery(member), unseen, "m1", allowance, DeletionBudget(0, lambda: 0.0), lambda name: False  # type: ignore[arg-type]
+        )  # fmt: skip
+        owner = Owner("karmada-es-m1", "w")
+        return await writer.remove(ref("a"), owner, preserve=False, was_applied=was_applied) is None
+
+    elsewhere = Allowance(("team-a",))
+    assert await removed(elsewhere, was_applied=False)
+    for allowance, was_applied in ((elsewhere, True), (Allowance(), False)):
+        with pytest.raises(Refused, match="no"):
+            await removed(allowance, was_applied)
 
 
 def test_the_deletion_budget_refills_with_time() -> None:

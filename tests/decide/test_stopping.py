@@ -24,10 +24,11 @@ from tests.decide.returning import settle
 from tests.decide.test_eviction import DRAIN
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.world import World
+from towline.hub.decide import stopping
 from towline.hub.decide import works as rendering
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.graceful import purging
-from towline.hub.decide.stopping import MARGIN_SECONDS, POD_GRACE_SECONDS
+from towline.hub.decide.stopping import MARGIN_SECONDS, POD_GRACE_SECONDS, may_run_on
 from towline.kube.objects import Key, Object
 
 STOP_SECONDS = 30
@@ -63,6 +64,39 @@ def test_the_replacement_starts_when_the_old_copy_has_certainly_stopped() -> Non
     assert not sent_to(world, "m2")
     evict(world, 1)
     assert sent_to(world, "m2") and tasks(world)["m1"]["stoppedAt"] == rfc3339(world.now)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "runs_on"),
+    [
+        ("apps/v1", "Deployment", False), ("apps/v1", "StatefulSet", False), ("apps/v1", "ReplicaSet", False), ("apps/v1", "DaemonSet", False),
+        ("batch/v1", "Job", False), ("batch/v1", "CronJob", False), ("v1", "Pod", True), ("v1", "ReplicationController", True),
+        ("v1", "ConfigMap", False), ("networking.k8s.io/v1", "Ingress", False),
+        ("apps.kruise.io/v1alpha1", "CloneSet", True), ("jobset.x-k8s.io/v1alpha2", "JobSet", True),
+    ],
+)  # fmt: skip
+def test_what_an_agent_cannot_stop_is_not_taken_for_stopped(
+    api_version: str, kind: str, runs_on: bool
+) -> None:
+    spec = {"replicas": 1, "template": {"spec": {}}}
+    template = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "web"}, "spec": spec}
+    assert may_run_on(template) is runs_on
+
+
+def test_the_replacement_of_what_cannot_be_stopped_waits_for_its_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopping, "may_run_on", lambda template: template["kind"] == "Deployment")
+    world = once()
+    lose(world, "m1")
+    evict(world, TOLERATION_SECONDS)
+    plan = evict(world, 100 * CERTAIN_SECONDS)[-1]
+    assert "stoppedAt" not in tasks(world)["m1"] and not sent_to(world, "m2")
+    assert plan.requeue_after_seconds is None, "nothing is to be looked at before the agent is back"
+    recover(world, "m1")
+    report(world, m1=REMOVED)
+    evict(world)
+    assert sent_to(world, "m2")
 
 
 def test_each_copy_stops_in_its_own_time() -> None:

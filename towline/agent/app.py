@@ -75,7 +75,7 @@ async def run(config: AgentConfig) -> None:
         kept = await disk.open()
         await member.open()
         secret = config.identity_secret or _pods_secret(config)
-        enrolment = Enrolment(config, member, secret, time.time, random.random)
+        enrolment = Enrolment(config, member, secret, random.random)
         identity = await _unless(stop, enrolment.identity())
         if identity is not None:
             await _Agent(config, member, disk, kept, identity, enrolment).run(stop)

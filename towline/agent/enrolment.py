@@ -32,34 +32,29 @@ class AgentError(Exception):
 
 
 class Enrolment:
-    """`secret` is NAMESPACE/NAME of the Secret that keeps the identity as well; empty: none does. `now` is epoch seconds, `jitter` gives 0..1."""
+    """`secret` is NAMESPACE/NAME of the Secret that keeps the identity as well; empty: none does. `jitter` gives 0..1."""
 
-    def __init__(
-        self, config: AgentConfig, member: Member, secret: str, now: Callable[[], float], jitter: Callable[[], float]
-    ) -> None:  # fmt: skip
+    def __init__(self, config: AgentConfig, member: Member, secret: str, jitter: Callable[[], float]) -> None:
         self._config = config
         self._member = member
         self._secret = secret
-        self._now = now
         self._jitter = jitter
         self._useless = ""
-        """Hash of the token that buys nothing: it is not tried again."""
+        """Hash of the token that buys nothing here: it is not tried again."""
         self._damaged = ""
         """What was given and is no token: it is told once."""
 
     async def identity(self) -> Identity:
         """The one that an earlier run kept, or a new one for the join token. Raises AgentError and Unenrollable."""
-        config = self._config
-        known = identities.load(config.data_dir) or await self._kept_in_member()
-        good = known is not None and bool(known.certificate_pem) and known.expires_at > self._now()
-        if known is not None and good:
+        known = identities.load(self._config.data_dir) or await self._kept_in_member()
+        if known is not None and known.certificate_pem:
+            # It may have expired, or be revoked: then it goes on enforcing what it was asked for, and looks for another token.
             another = self._another(known)
             return known if another is None else await self._anew(known, another) or known
-        if not (text := self._given()):
-            if known is not None and known.certificate_pem:
-                return known  # it has expired: the agent goes on enforcing, and the log says what to do
+        text = self._given()
+        if not text:
             raise AgentError(
-                f"this agent has no identity in {config.data_dir} yet",
+                f"this agent has no identity in {self._config.data_dir} yet",
                 "Give it a --join-token, from `towline join NAME --token-only`.",
             )
         try:
@@ -149,8 +144,17 @@ class Enrolment:
                 self._damaged = text
             return None
         hashed = tokens.hash_of(token.secret)
-        seen = known.token_hash in ("", hashed) or hashed == self._useless
-        return None if seen or token.name != known.cluster else token
+        if known.token_hash in ("", hashed) or hashed == self._useless:
+            return None
+        if token.name == known.cluster:
+            return token
+        log.warning(
+            "the join token is for cluster %s, and this agent is of %s: to join as another, give it an empty --data-dir",
+            token.name,
+            known.cluster,
+        )
+        self._useless = hashed
+        return None
 
     def _given(self) -> str:
         """The token that the file holds, else the one that the agent was started with; empty: there is none."""

@@ -234,15 +234,10 @@ def prepared(manifest: Object, owner: Owner) -> Object:
 
 
 def stopped(body: Object) -> Object:
-    """`body` so that nothing of it runs: no replicas, Jobs and CronJobs suspended. Itself for kinds that have neither."""
-    if (str(body.get("apiVersion")).partition("/")[0], body.get("kind")) in _SUSPENDED:
-        return {**body, "spec": {**(body.get("spec") or {}), "suspend": True}}
-    scaled = interpreter.revise_replicas(body, 0)
-    # Otherwise the member's own number of replicas would be kept.
-    return scaled if scaled is body else with_labels(scaled, remove=(names.RETAIN_REPLICAS,))
-
-
-_SUSPENDED = (("batch", "Job"), ("batch", "CronJob"))
+    """`body` so that nothing of it runs; itself for kinds that cannot be told that, and for those that run nothing."""
+    halted = interpreter.halted(body)
+    # The label would leave the number of replicas to the member.
+    return body if halted is None else with_labels(halted, remove=(names.RETAIN_REPLICAS,))
 
 
 def body_hash(body: Object) -> bytes:

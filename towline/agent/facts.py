@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from towline.agent.kubernetes import Answer, Member, MemberUnreachable, Refused
+from towline.agent.kubernetes import Member, MemberUnreachable, Refused
 from towline.kube.objects import uid_of
 from towline.proto import fleet_pb2 as fleet
 
@@ -36,7 +36,8 @@ class Facts:
         self._changed = changed
         self._reachable = reachable
         self._last: fleet.Facts | None = None
-        self._documents: dict[str, Answer] = {}
+        self._documents: dict[str, tuple[str, list[fleet.ApiEnablement], bool]] = {}
+        """By path: its ETag, and what `_document` made of it."""
         self._listed: list[fleet.ApiEnablement] = []
         self._complete = False
         self._rounds = 0
@@ -111,25 +112,26 @@ class Facts:
         rows: list[fleet.ApiEnablement] = []
         complete = True
         for path in ("/api", "/apis"):
-            answer = await self._document(path)
-            document = answer.json()
-            if document.get("kind") != "APIGroupDiscoveryList":
-                self._documents.clear()
-                found, whole = await self._one_by_one(path, document)
-            else:
-                if answer.headers.get("ETag"):
-                    self._documents[path] = answer
-                found, whole = _aggregated(document)
+            found, whole = await self._document(path)
             rows += found
             complete = complete and whole
         self._listed = sorted(rows, key=lambda row: row.group_version)
         self._complete = complete
 
-    async def _document(self, path: str) -> Answer:
+    async def _document(self, path: str) -> tuple[list[fleet.ApiEnablement], bool]:
+        """What is served below `path`, and whether that is all. What is known is kept as it is told: the document may be large."""
         known = self._documents.get(path)
-        etag = known.headers.get("ETag", "") if known is not None else ""
-        answer = await self._member.call("GET", path, accept=_AGGREGATED, etag=etag)
-        return known if answer.status == 304 and known is not None else answer
+        answer = await self._member.call("GET", path, accept=_AGGREGATED, etag=known[0] if known else "")
+        if answer.status == 304 and known is not None:
+            return known[1:]
+        document = answer.json()
+        if document.get("kind") != "APIGroupDiscoveryList":
+            self._documents.clear()
+            return await self._one_by_one(path, document)
+        rows, whole = _aggregated(document)
+        if etag := answer.headers.get("ETag", ""):
+            self._documents[path] = etag, rows, whole
+        return rows, whole
 
     async def _one_by_one(self, path: str, document: Any) -> tuple[list[fleet.ApiEnablement], bool]:
         if path == "/api":

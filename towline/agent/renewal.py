@@ -125,6 +125,6 @@ class Renewal:
     def _say_expired(self) -> None:
         log.error(
             "the certificate has expired, the hub will not talk to this agent; what it had asked for stays in "
-            "force; make a new token with `towline join %s --token-only` and start the agent with it",
+            "force; make a new token with `towline join %s --token-only` and give it to the agent",
             self.identity.cluster,
         )

@@ -145,18 +145,18 @@ class Watcher:
         return _Place(ref.api_version, ref.kind, ref.name if is_namespace else ref.namespace)
 
     async def _follow(self, watch: _Watch) -> None:
-        """List, then watch, for ever; what goes wrong is waited out with growing pauses."""
-        pause, longest = _BACKOFF_SECONDS
+        """List, then watch, for ever. However a watch ends there is a pause; where something goes wrong it grows while nothing is told."""
+        first, longest = _BACKOFF_SECONDS
+        pause = first
         while True:
+            watch.told = False
             try:
                 if not watch.version:
                     await self._list(watch)
                 await self._watch(watch)
-                pause = _BACKOFF_SECONDS[0]
-                continue
+                pause = first
             except Expired:
                 watch.version = ""
-                continue
             except MemberUnreachable as error:
                 log.debug("watch of %s %s ended: %s", watch.api_version, watch.kind, error)
             except Refused as error:
@@ -165,8 +165,10 @@ class Watcher:
                 if error.code == 404:
                     self._discovery.forget(watch.api_version)
                 watch.version = ""
+            if watch.told:
+                pause = first
             resumed = await self._pauses.wait(pause * (0.5 + self._jitter() / 2))
-            pause = _BACKOFF_SECONDS[0] if resumed else min(longest, pause * 2)
+            pause = first if resumed else min(longest, pause * 2)
 
     async def _list(self, watch: _Watch) -> None:
         resource = await self._resource(watch)
@@ -209,6 +211,7 @@ class Watcher:
             async with watching(self._member, path, watch.selector, watch.version, self._jitter()) as lines:
                 while line := await lines.readline():
                     self._take(watch, orjson.loads(line))
+                    watch.told = True
         except orjson.JSONDecodeError as error:
             raise MemberUnreachable(f"a watch sent what is not JSON: {error}") from error
 
@@ -247,7 +250,7 @@ class Watcher:
 
 
 class _Watch:
-    __slots__ = ("highest", "namespace", "place", "records", "selector", "synced", "task", "version")
+    __slots__ = ("highest", "namespace", "place", "records", "selector", "synced", "task", "told", "version")
 
     def __init__(self, place: _Place) -> None:
         self.place = place
@@ -260,6 +263,8 @@ class _Watch:
         self.highest = 0
         """Of the versions that the member's lists and watches showed."""
         self.synced = False
+        self.told = False
+        """The watch told something since it was opened last."""
         self.task: asyncio.Task[None] | None = None
 
     @property

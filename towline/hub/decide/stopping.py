@@ -15,6 +15,7 @@ from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.graceful import Rest, purging, stop_after_seconds, tasks_of, with_tasks
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling.members import Member, Members
+from towline.kube import interpreter
 from towline.kube.cells import at
 from towline.kube.names import TAINT_UNREACHABLE
 from towline.kube.objects import Object
@@ -31,9 +32,11 @@ def stopped(
     """`binding` whose tasks say of the copies that have stopped that they have (`stoppedAt`); or when the next has."""
     seconds = stop_after_seconds(binding.get("spec") or {})
     waited_for = purging(binding) if seconds and tasks_of(binding) else []
-    if not waited_for:
+    key = template_key(snapshot.kinds, binding) if waited_for else None
+    template = (snapshot.get(key) if key else None) or {}
+    if not waited_for or may_run_on(template):
         return Rest(binding, None)
-    margin = seconds + MARGIN_SECONDS + _pod_grace_seconds(snapshot, binding)
+    margin = seconds + MARGIN_SECONDS + _pod_grace_seconds(template)
     ends = {name: cut + margin for name in waited_for if (cut := _cut_off_since(members.get(name), heard)) is not None}  # fmt: skip
     over = [name for name, end in ends.items() if end <= now]
     if over:
@@ -60,8 +63,19 @@ def _marked(task: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     return task if task.get("stoppedAt") else {**task, "stoppedAt": rfc3339(now)}
 
 
-def _pod_grace_seconds(snapshot: Snapshot, binding: Object) -> int:
-    key = template_key(snapshot.kinds, binding)
-    template = snapshot.get(key) if key else None
-    said = at(template or {}, "spec", "template", "spec", "terminationGracePeriodSeconds")
+def may_run_on(template: Object) -> bool:
+    """Whether an agent that is cut off may be unable to stop it: Pods, and kinds of others than Kubernetes, of which nobody knows
+    whether they run anything. Such a copy is gone when its agent says so."""
+    group, _, version = str(template.get("apiVersion") or "").rpartition("/")
+    if not version or interpreter.halted(template) is not None:
+        return False
+    its_own = "." not in group or group.endswith(".k8s.io")
+    return not its_own or (group, template.get("kind")) in _UNSTOPPABLE
+
+
+_UNSTOPPABLE = (("", "Pod"), ("", "ReplicationController"))
+
+
+def _pod_grace_seconds(template: Object) -> int:
+    said = at(template, "spec", "template", "spec", "terminationGracePeriodSeconds")
     return said if isinstance(said, int) and said >= 0 else POD_GRACE_SECONDS

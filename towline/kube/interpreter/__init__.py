@@ -34,6 +34,7 @@ from towline.kube.objects import Object
 __all__ = [
     "Health",
     "aggregate",
+    "halted",
     "has_ended",
     "health",
     "prune",
@@ -75,6 +76,13 @@ def revise_replicas(obj: Object, count: int) -> Object:
     """`obj` asking for `count` replicas; itself when the kind has no such field, or the object does not use it."""
     operation = _of(obj).revise_replicas
     return obj if operation is None else operation(obj, count)
+
+
+def halted(obj: Object) -> Object | None:
+    """`obj` so that nothing of it runs though it is there: no replicas, Jobs and CronJobs suspended, a DaemonSet on no node. None for kinds that
+    cannot be told that, and for those that run nothing."""
+    operation = _of(obj).halted
+    return None if operation is None else operation(obj)
 
 
 def reflect_status(obj: Object) -> Any | None:

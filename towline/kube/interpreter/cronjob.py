@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.kube.cells import maps
-from towline.kube.interpreter.operations import Items, Operations, reported
+from towline.kube.interpreter.operations import Items, Operations, reported, suspended
 from towline.kube.objects import Object
 
 
@@ -18,4 +18,4 @@ def _aggregate(template: Object, items: Items) -> Object:
     return {k: v for k, v in merged.items() if v}
 
 
-OPERATIONS = Operations(aggregate=_aggregate)
+OPERATIONS = Operations(halted=suspended, aggregate=_aggregate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from towline.kube import names
 from towline.kube.cells import at
 from towline.kube.interpreter import counters, requirements
-from towline.kube.interpreter.operations import Operations, with_spec
+from towline.kube.interpreter.operations import Operations, with_spec, without_replicas
 from towline.kube.interpreter.pruning import prune_annotations
 from towline.kube.objects import Object, labels_of
 
@@ -28,6 +28,7 @@ def _prune(manifest: Object) -> Object:
 OPERATIONS = Operations(
     replicas=requirements.spec_replicas,
     revise_replicas=requirements.revise_spec_replicas,
+    halted=without_replicas,
     reflect_status=counters.reflect(_COUNTERS),
     healthy=counters.rolled_out,
     aggregate=counters.aggregate(_COUNTERS),

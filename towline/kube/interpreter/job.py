@@ -12,6 +12,7 @@ from towline.kube.interpreter.operations import (
     Replicas,
     number,
     reported,
+    suspended,
     with_spec,
     without_zeros,
 )
@@ -150,6 +151,7 @@ def _prune(manifest: Object) -> Object:
 OPERATIONS = Operations(
     replicas=_replicas,
     revise_replicas=_revise_replicas,
+    halted=suspended,
     reflect_status=_reflect_status,
     aggregate=_aggregate,
     retain=_retain,

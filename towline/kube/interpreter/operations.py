@@ -18,6 +18,8 @@ Items = Sequence[Mapping[str, Any]]
 class Operations:
     replicas: Callable[[Object], Replicas] | None = None
     revise_replicas: Callable[[Object, int], Object] | None = None
+    halted: Callable[[Object], Object] | None = None
+    """So that nothing of it runs, without being deleted."""
     reflect_status: Callable[[Object], Any] | None = None
     healthy: Callable[[Object], bool] | None = None
     aggregate: Callable[[Object, Items], Object] | None = None
@@ -53,6 +55,14 @@ def with_spec(obj: Object, **fields: Any) -> Object:
     """`obj` with fields of its spec replaced; one given as None is removed."""
     spec = {**(obj.get("spec") or {}), **fields}
     return {**obj, "spec": {k: v for k, v in spec.items() if v is not None or k not in fields}}
+
+
+def without_replicas(obj: Object) -> Object:
+    return with_spec(obj, replicas=0)
+
+
+def suspended(obj: Object) -> Object:
+    return with_spec(obj, suspend=True)
 
 
 def without_zeros(fields: Mapping[str, Any]) -> Object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towline.kube.cells import at
 from towline.kube.interpreter import counters, requirements
-from towline.kube.interpreter.operations import Operations
+from towline.kube.interpreter.operations import Operations, without_replicas
 from towline.kube.objects import Object
 
 _COUNTERS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
@@ -19,6 +19,7 @@ def _healthy(obj: Object) -> bool:
 OPERATIONS = Operations(
     replicas=requirements.spec_replicas,
     revise_replicas=requirements.revise_spec_replicas,
+    halted=without_replicas,
     reflect_status=counters.reflect(_COUNTERS),
     healthy=_healthy,
     aggregate=counters.aggregate(_COUNTERS),
