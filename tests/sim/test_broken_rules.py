@@ -49,7 +49,7 @@ RULES: dict[str, tuple[object, str, object]] = {
     "a-copy-leaves-when-another-is-ready": (graceful, "_replacement", lambda *_: graceful._There(True, True)),
     "what-is-applied-is-not-ready-yet": (graceful, "shown", lambda *_: 1000),
     "a-copy-in-a-lost-cluster-replaces-none": (graceful, "_answers", lambda *_: True),
-    "old-reports-are-not-of-the-new-copy": (eviction, "without_old_reports", lambda binding, _: binding),
+    "old-reports-are-not-of-the-new-copy": (failback, "without_old_reports", lambda binding, _: binding),
     "with-nowhere-to-go-nothing-leaves": (eviction, "_evict", leaves_for_nowhere),
     "nothing-leaves-for-a-lost-cluster": (eviction, "_lacking", lambda *_: None),
     "nothing-is-sent-before-the-purge": (works, "purging", lambda _: []),
@@ -62,10 +62,12 @@ RULES: dict[str, tuple[object, str, object]] = {
 }
 FOUND_BY = {
     "what-is-applied-is-not-ready-yet": 4,
-    "old-reports-are-not-of-the-new-copy": 32,
+    "a-copy-in-a-lost-cluster-replaces-none": 8,
+    "with-nowhere-to-go-nothing-leaves": 4,
     "nothing-leaves-for-a-lost-cluster": 30,
-    "a-lost-fleet-is-a-lost-hub": 4,
-    "what-is-cut-off-stops-by-itself": 1,
+    "a-lost-fleet-is-a-lost-hub": 8,
+    "only-so-much-returns-at-a-time": 1,
+    "what-is-cut-off-stops-by-itself": 8,
     "a-late-agent-does-what-was-chosen": 1,
 }
 """The first seed that did when this was written, where it was not the first of all. It is tried first."""
