@@ -12,7 +12,7 @@ from tests.sim.failing import FailingSimulation
 from tests.sim.parting import PartingSimulation
 from tests.sim.simulation import Simulation
 from towline.agent.cutoff import Cutoff
-from towline.hub.controllers.table import World
+from towline.hub.controllers.world import World
 from towline.hub.decide import eviction, failback, graceful, origins, works
 from towline.hub.decide.departures import Departure
 from towline.hub.decide.plan import Plan, Put
