@@ -264,5 +264,5 @@ class FailingSimulation(Simulation):
 
 ACTIONS = {
     "write_steady": 3, "nothing": 10, "foreign": 2, "bad_weather": 4, "partition": 3, "hang_up": 2, "crash_hub": 3, "revive_hub": 12,
-    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 11, "flap": 2, "go_deaf": 2, "taint_one": 8, "untaint": 5,
+    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 11, "flap": 1, "go_deaf": 2, "taint_one": 8, "untaint": 5,
 }  # fmt: skip
