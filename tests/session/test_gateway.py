@@ -415,7 +415,7 @@ async def test_a_message_that_is_too_large_ends_the_session(hub: Hub) -> None:
 
 
 async def test_revocation_closes_the_live_session(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "towline.hub.gateway.server")
+    caplog.set_level("INFO", "towline.hub.gateway.live")
     cluster = hub.clusters.get("member1")
     assert cluster is not None
     async with agent_of(hub) as agent, agent_of(hub, "member2") as other:

@@ -59,7 +59,7 @@ class Entrance:
         if cluster is None or uid_of(cluster) != identity.cluster_object_uid:
             gone = farewell.detached(self._given.clusters, identity) if detached else None
             if gone is None:
-                message = f"cluster {identity.cluster} is not joined with this certificate; join it again"
+                message = f"cluster {identity.cluster} is not joined with this certificate; join it again with a new token, from `towline join`"
                 await self._refuse(context, identity.cluster, message)
         elif identity.generation != generation_of(self._given.clusters, cluster):
             await self._refuse(context, identity.cluster, REVOKED.format(identity.cluster))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from towline.hub.gateway.session import HubSession
 from towline.hub.gateway.surroundings import Shown
 from towline.proto import fleet_pb2 as fleet
+
+log = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 3.0
 """How long a session that ends may take to deliver its GoAway."""
@@ -27,6 +30,14 @@ class Live:
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at: float = 0.0
     _ending: bool = False
+
+    def __post_init__(self) -> None:
+        log.info("a session of cluster %s begins", self.cluster)
+
+    def log_end(self) -> None:
+        """It was the cluster's session, and there is none any more."""
+        why = self.session.closed.reason if self.session.closed else "its agent hung up"
+        log.info("the session of cluster %s ends: %s", self.cluster, why)
 
     @property
     def cluster(self) -> str:

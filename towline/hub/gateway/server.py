@@ -7,7 +7,6 @@ its own reader, writer and alarm.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterable, KeysView, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -47,8 +46,6 @@ from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Object, annotations_of, uid_of
 from towline.kube.wishes import Wish
 from towline.proto import fleet_pb2 as fleet
-
-log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A larger message of an agent ends its session, and is audited."""
@@ -290,7 +287,6 @@ class Gateway:
         self._say_whom_to_trust(live)
         live.session.tell(fleet.Hubs(gateways=self._given.gateways()))
         self._metrics.sessions.set(len(self._live))
-        log.info("a session of cluster %s begins", name)
         return live
 
     def _leave(self, live: Live) -> None:
@@ -298,8 +294,7 @@ class Gateway:
         if newer is live:
             del self._live[live.cluster]
             self._metrics.sessions.set(len(self._live))
-            why = live.session.closed.reason if live.session.closed else "its agent hung up"
-            log.info("the session of cluster %s ends: %s", live.cluster, why)
+            live.log_end()
         elif newer is not None and newer.session.hello is not None:
             return  # the cluster is connected
         self._given.answers.disconnected(live.cluster)
