@@ -1,4 +1,4 @@
-"""The commands that the README prints exist, with the flags that it gives them."""
+"""The commands that the README and docs/ print exist, with the flags that they give them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import pytest
 
 from towline.cli.main import COMMANDS, cli
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+DOCS = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
 _COMMAND = re.compile(r"towline (?!…|\.\.\.)[^`|)\n]*")
 _INNER = re.compile(r"\$\(([^)]*)\)")
 _CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 
-def printed() -> list[str]:
+def printed(*texts: str) -> list[str]:
     """Every `towline …` in code, without what a comment says."""
     found: list[str] = []
-    for block, word in _CODE.findall(README):
+    for block, word in _CODE.findall("\n".join(texts)):
         for line in (block or word).splitlines():
             line = line.partition(" #")[0]
             for text in (*_INNER.findall(line), _INNER.sub("TOKEN", line)):
@@ -27,7 +29,7 @@ def printed() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("line", printed())
+@pytest.mark.parametrize("line", printed(*DOCS))
 def test_the_command_is_there(line: str) -> None:
     _, name, *words = line.split()
     assert name in COMMANDS, line
@@ -41,4 +43,4 @@ def test_the_command_is_there(line: str) -> None:
 
 
 def test_the_readme_names_every_command() -> None:
-    assert {line.split()[1] for line in printed()} == set(COMMANDS) - {"version"}
+    assert {line.split()[1] for line in printed(README)} == set(COMMANDS) - {"version"}

@@ -1,7 +1,7 @@
 """Explain: why a template is where it is, as data. The last decision as it was recorded, the same decision made again now (nothing
 is written), and what differs between the two in words.
 
-The shape, also in README ("Why is it there?"): `summary`, `next`, `state`, `template`, `binding`, `moves`, `policy`, `overrides`, `decision`,
+The shape, as kube/assets/placements.yaml describes it: `summary`, `next`, `state`, `template`, `binding`, `moves`, `policy`, `overrides`, `decision`,
 `since`.
 """
 
