@@ -381,20 +381,43 @@ def test_a_taint_that_is_tolerated_keeps_nothing_away() -> None:
     assert targets(world) == {"m1": 3} and told == ["Returns to cluster m1; leaving m2."] * 2
 
 
-def test_without_room_there_it_stays() -> None:
-    """What scheduling keeps it does not measure: so it is measured before."""
-    world = shop(
-        {"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}},
-        clusters=(),
-        failover=RETURN,
-        replicas=4,
-    )
+def by_room(**cpus: int) -> World:
+    """Four replicas of one CPU each, all in m1."""
+    aggregated = {"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}
+    world = shop(aggregated, clusters=(), failover=RETURN, replicas=4)
     world.edit(WEB, lambda obj: obj["spec"].update(deployment(requests={"cpu": "1"})["spec"], replicas=4))
-    for name, cpus in (("m1", 8), ("m2", 5)):
-        world.put(with_room(name, cpus))
+    for name, count in cpus.items():
+        world.put(with_room(name, count))
     propagate(world)
     all_healthy(world)
     assert targets(world) == {"m1": 4}
+    return world
+
+
+def test_what_came_while_it_was_away_stays_where_it_is() -> None:
+    """Only what was its own returns, from whoever has it."""
+    world = by_room(m1=8, m2=2, m3=3)
+    lose(world, "m1")
+    evict(world, 300)
+    before = targets(world)
+    assert sum(before.values()) == 4 and before.keys() == {"m2", "m3"}
+    all_healthy(world)
+    settle(world)
+    report(world, m1=REMOVED)
+    world.put(with_room("m3", 9))
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=6))
+    propagate(world)
+    came = {name: count - before[name] for name, count in targets(world).items() if count > before[name]}
+    assert sum(came.values()) == 2
+    all_healthy(world)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 4, **came}
+
+
+def test_without_room_there_it_stays() -> None:
+    """What scheduling keeps it does not measure: so it is measured before."""
+    world = by_room(m1=8, m2=5)
     lose(world, "m1")
     evict(world, 300)
     all_healthy(world)
