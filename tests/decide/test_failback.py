@@ -21,10 +21,11 @@ from tests.decide.failing import (
     works,
 )
 from tests.decide.returning import RETURN, come_back, decide, mark, remembered, settle, stuck, until_returned
+from tests.decide.test_descheduling import with_room
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World
+from tests.decide.world import World, deployment
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.kube.objects import Key, Object
@@ -338,6 +339,97 @@ def test_a_home_that_may_not_be_used_blocks_with_a_reason_and_heals() -> None:
     taint(world, "m1")
     come_back(world, 30)
     assert targets(world) == {"m1": 3} and stuck(world) == ""
+
+
+POLICY = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param({"suspension": {"scheduling": True}}, "its scheduling is suspended", id="scheduling is suspended"),
+        pytest.param({"suspension": {"dispatching": True}}, "its dispatching is suspended", id="nothing is sent"),
+        pytest.param(
+            {"suspension": {"dispatchingOnClusters": {"clusterNames": ["m1"]}}}, "dispatching to it is suspended", id="nothing is sent there",
+        ),
+        pytest.param(
+            {"placement": ONE_OF_ALL | {"clusterAffinity": {"exclude": ["m1"]}}}, "scheduling places it elsewhere", id="it is not meant any more",
+        ),
+    ],
+)  # fmt: skip
+def test_what_keeps_it_from_returning(change: Object, why: str) -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    if change.get("suspension", {}).get("scheduling"):
+        world.edit(BINDING, lambda obj: obj["spec"].update(change))
+    else:
+        world.edit(POLICY, lambda obj: obj["spec"].update(change))
+        propagate(world)
+    come_back(world, 300)
+    assert targets(world) == {"m2": 3} and stuck(world) == f"NotPlacedThere: return to m1: {why}"
+
+
+def test_a_taint_that_is_tolerated_keeps_nothing_away() -> None:
+    world = moved(ONE_OF_ALL | {"clusterTolerations": [{"key": CORDON["key"], "operator": "Exists"}]})
+    recover(world, "m1")
+    come_back(world)
+    taint(world, "m1", CORDON)
+    told = [
+        note.message for plan in come_back(world, 300) for note in plan.events if note.reason == "Failback"
+    ]
+    assert targets(world) == {"m1": 3} and told == ["Returns to cluster m1; leaving m2."] * 2
+
+
+def by_room(**cpus: int) -> World:
+    """Four replicas of one CPU each, all in m1."""
+    aggregated = {"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}
+    world = shop(aggregated, clusters=(), failover=RETURN, replicas=4)
+    world.edit(WEB, lambda obj: obj["spec"].update(deployment(requests={"cpu": "1"})["spec"], replicas=4))
+    for name, count in cpus.items():
+        world.put(with_room(name, count))
+    propagate(world)
+    all_healthy(world)
+    assert targets(world) == {"m1": 4}
+    return world
+
+
+def test_what_came_while_it_was_away_stays_where_it_is() -> None:
+    """Only what was its own returns, from whoever has it."""
+    world = by_room(m1=8, m2=2, m3=3)
+    lose(world, "m1")
+    evict(world, 300)
+    before = targets(world)
+    assert sum(before.values()) == 4 and before.keys() == {"m2", "m3"}
+    all_healthy(world)
+    settle(world)
+    report(world, m1=REMOVED)
+    world.put(with_room("m3", 9))
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=6))
+    propagate(world)
+    came = {name: count - before[name] for name, count in targets(world).items() if count > before[name]}
+    assert sum(came.values()) == 2
+    all_healthy(world)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 4, **came}
+
+
+def test_without_room_there_it_stays() -> None:
+    """What scheduling keeps it does not measure: so it is measured before."""
+    world = by_room(m1=8, m2=5)
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    settle(world)
+    report(world, m1=REMOVED)
+    world.put(with_room("m1", 3))
+    until_returned(world)
+    assert targets(world) == {"m2": 4}
+    assert stuck(world) == "NotPlacedThere: return to m1: it has room for 3 of 4 replicas"
+    world.put(with_room("m1", 4))
+    come_back(world, 30)
+    assert targets(world) == {"m1": 4} and stuck(world) == ""
 
 
 def test_what_is_placed_anew_has_nothing_to_return_to() -> None:
