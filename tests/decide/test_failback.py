@@ -370,6 +370,19 @@ def test_what_keeps_it_from_returning(change: Object, why: str) -> None:
     assert targets(world) == {"m2": 3} and stuck(world) == f"NotPlacedThere: return to m1: {why}"
 
 
+def test_what_cannot_be_placed_at_all_says_so() -> None:
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    world.edit(
+        POLICY, lambda obj: obj["spec"]["placement"]["spreadConstraints"][0].update(minGroups=9, maxGroups=9)
+    )
+    propagate(world)
+    come_back(world, 300)
+    assert targets(world) == {"m2": 3}
+    assert "is less than spreadConstraint.MinGroups" in stuck(world)
+
+
 def test_a_taint_that_is_tolerated_keeps_nothing_away() -> None:
     world = moved(ONE_OF_ALL | {"clusterTolerations": [{"key": CORDON["key"], "operator": "Exists"}]})
     recover(world, "m1")
