@@ -25,7 +25,7 @@ from tests.decide.test_descheduling import with_room
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World, deployment
+from tests.decide.world import World, cluster, deployment
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.kube.objects import Key, Object
@@ -426,6 +426,47 @@ def test_what_came_while_it_was_away_stays_where_it_is() -> None:
     recover(world, "m1")
     until_returned(world)
     assert targets(world) == {"m1": 4, **came}
+
+
+def test_what_came_home_by_itself_does_not_return_again() -> None:
+    """While its cluster has to be well for its time, a replica more found a place there: three of its four are still elsewhere."""
+    world = by_room(m1=8, m2=2, m3=2)
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m2": 2, "m3": 2}
+    all_healthy(world)
+    settle(world)
+    report(world, m1=REMOVED)
+    recover(world, "m1")
+    come_back(world)
+    for name in ("m2", "m3"):
+        world.put(with_room(name, 0))
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=5))
+    propagate(world)
+    assert targets(world) == {"m1": 1, "m2": 2, "m3": 2} and mark(world) == "waiting"
+    all_healthy(world)
+    come_back(world, 300)
+    assert targets(world) == {"m1": 4, "m3": 1}
+
+
+def test_a_stand_in_that_scheduling_prefers_gives_it_back() -> None:
+    """Of two clusters that could have the copy scheduling takes the first by name, unless one has it."""
+    world = shop(ONE_OF_ALL, clusters=(), failover=RETURN)
+    world.put(cluster("m1", taints=[CORDON]))
+    world.put(cluster("m2"))
+    propagate(world)
+    all_healthy(world)
+    assert targets(world) == {"m2": 3}
+    taint(world, "m1")
+    lose(world, "m2")
+    evict(world, 300)
+    all_healthy(world)
+    settle(world)
+    report(world, m2=REMOVED)
+    assert targets(world) == {"m1": 3}
+    recover(world, "m2")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and stuck(world) == ""
 
 
 def test_without_room_there_it_stays() -> None:
