@@ -22,7 +22,7 @@ from tests.agent.member import SECONDS, User, config_map, config_map_ref, ref_of
 from tests.agent.test_applier import WEB, deployment
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
-from towline.agent import app, enrolment, renewal
+from towline.agent import app, connection, enrolment, renewal
 from towline.agent import identity as identities
 from towline.agent.config import AgentConfig
 from towline.agent.desired import Ref
@@ -233,6 +233,7 @@ async def test_what_must_not_run_twice_stops_while_cut_off_and_goes_on_after(
     steady, ahead = app._steady, [0.0]
     monkeypatch.setattr(app, "_steady", lambda: steady() + ahead[0])
     monkeypatch.setattr(app, "_STOP_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "BACKOFF_SECONDS", (0.05, 0.2))
     hub.table.put("member1", bounded("web", deployment(2), seconds=3600))
 
     async def replicas(count: int) -> None:
