@@ -281,7 +281,7 @@ def test_unknown_works_go_at_a_limited_rate(held: int, at_once: int) -> None:
     pair = holding(held)
     assert len(set(pair.removals())) == at_once
     left = held - at_once
-    assert pair.saw(effects.DeletionsHeld) == ([effects.DeletionsHeld(left, DELETE_LIMIT)] if left else [])
+    assert pair.saw(effects.DeletionsHeld) == [effects.DeletionsHeld(left, DELETE_LIMIT if left else "")]
     pair.connect()  # earns nothing
     pair.settle()
     assert len(set(pair.removals())) == at_once
@@ -355,6 +355,16 @@ def test_a_hub_that_cannot_be_trusted_to_know_deletes_nothing(identity: object, 
     pair.settle()
     assert pair.removals() == []
     pair.breaker.release(True)
+    pair.settle()
+    assert len(set(pair.removals())) == 5
+    assert pair.saw(effects.DeletionsHeld)[-1] == effects.DeletionsHeld(0, "")
+
+
+def test_released_between_two_sessions_nothing_is_held_any_more() -> None:
+    pair = holding(5, identity=replace(HUB, epoch=4))
+    assert pair.saw(effects.DeletionsHeld) == [effects.DeletionsHeld(5, EPOCH_REGRESSION)]
+    pair.breaker.release(True)
+    pair.connect()
     pair.settle()
     assert len(set(pair.removals())) == 5
     assert pair.saw(effects.DeletionsHeld)[-1] == effects.DeletionsHeld(0, "")

@@ -70,7 +70,8 @@ class Delivery:
         self._overruled: set[str] = set()
         """Works that overrides block. The hub said so instead of what the agent reported, which therefore is asked for when that
         ends and there is nothing to send."""
-        self._deletions_held = DeletionsHeld(0, "")
+        self._deletions_held: DeletionsHeld | None = None
+        """What was told last. The first is always told: an earlier session may have said otherwise, and it was released since."""
         self._exchange: _Exchange | None = None
         self._synced_due = False
         self._held_works = 0
@@ -180,7 +181,7 @@ class Delivery:
             self._dirty[name] = self._order = None
         left = len(waiting) - granted
         held = DeletionsHeld(left, self._breaker.reason if left else "")
-        if held != self._deletions_held:
+        if self.sends and held != self._deletions_held:
             self._deletions_held = held
             self._happened(held)
 
