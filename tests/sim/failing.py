@@ -126,7 +126,9 @@ class FailingSimulation(Simulation):
         running = set[str]()
         for at, member in self.members.items():
             agent = self.agents[at]
-            if not (member.up and agent.running and agent.disk.heard_at is not None):
+            # One that lost its disk learns of the copy by its removal.
+            knows = any(once in agent._refs_of(row) and not row.removing for row in agent.desired)
+            if not (member.up and agent.running and agent.disk.heard_at is not None and knows):
                 self._unable_at[at] = self.now
             copy = member.objects.get(once)
             if (
