@@ -149,14 +149,14 @@ class Agent:
         )  # fmt: skip
         changed = Changed()
         self.desired.upsert(work, 1, "store", changed)
-        self._take(changed)
+        self.take(changed)
 
     def unwant(self, name: str, *objects: Ref, preserve: bool = False) -> None:
         refs = [fleet.ObjectRef(api_version=o[0], kind=o[1], namespace=o[2], name=o[3]) for o in objects]
         removal = fleet.Removal(name=name, revision=next(self._revision), preserve=preserve, objects=refs)
         changed = Changed()
         self.desired.remove(removal, 1, "store", changed)
-        self._take(changed)
+        self.take(changed)
 
     def outbox(self) -> None:
         for report in self.desired.take_reports(1 << 30):
@@ -186,7 +186,8 @@ class Agent:
     async def removed(self, name: str) -> fleet.Report:
         return await self.report(name, lambda r: r.phase == fleet.REMOVED)
 
-    def _take(self, changed: Changed) -> None:
+    def take(self, changed: Changed) -> None:
+        """Keeps it, and begins."""
         self.disk.persist(changed.persist())
         for name in changed.names:
             self.applier.reconcile(name)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.agent.member import CLUSTER, SECONDS, User, an_agent, config_map, config_map_ref, held
 from towline.agent import execution, reports
-from towline.agent.desired import Ref
+from towline.agent.desired import Changed, Ref
 from towline.agent.execution import Applied, Mode, Owner
 from towline.agent.limits import Allowance
 from towline.agent.writer import Done
@@ -64,6 +64,22 @@ async def test_apply_update_remove(user: User, tmp_path: Path) -> None:
         await agent.removed("front")
         assert await user.get(FRONT) is None
         assert agent.desired.get("front") is None
+
+
+async def test_a_removal_begins_when_it_is_durable(user: User, tmp_path: Path) -> None:
+    """Although something else has the Work looked at before: who died then would find it on the disk, and make it again."""
+    async with an_agent(user.kubeconfig, tmp_path, concurrency=1) as agent:
+        agent.want("front", config_map("front"))
+        await agent.applied("front")
+        changed = Changed()
+        agent.desired.remove(fleet.Removal(name="front", revision=99), 1, "store", changed)
+        agent.applier.object_changed(FRONT, None)
+        agent.want("second", config_map("second"))
+        await agent.applied("second")
+        assert await user.get(FRONT) is not None
+        agent.take(changed)
+        await agent.removed("front")
+        assert await user.get(FRONT) is None
 
 
 async def test_what_the_member_adds_stays(user: User, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class Agent:
         self.applied = {name: dict(refs) for name, refs in self.disk.applied.items()}
         self.unwritten: list[tuple[Effect, AgentSession | None]] = []
         self.queue: dict[str, float] = {row.name: 0.0 for row in self.desired}
+        self.removable = {row.name for row in self.desired if row.removing}
         self.records: dict[Ref, Object] = {}
         self.settled: dict[str, bytes] = {}
         self.grades: list[int] = []
@@ -173,6 +174,11 @@ class Agent:
         for effect, session in effects:
             if isinstance(effect, Reconcile):
                 self.queue[effect.name] = 0.0
+                row = self.desired.get(effect.name)
+                if row is not None and row.removing:
+                    self.removable.add(effect.name)
+                else:
+                    self.removable.discard(effect.name)
                 self.settled.pop(effect.name, None)
             elif isinstance(effect, Persist):
                 for row in effect.rows:
@@ -241,7 +247,7 @@ class Agent:
         for name in due:
             del self.queue[name]
             row = self.desired.get(name)
-            if row is None:
+            if row is None or (row.removing and name not in self.removable):
                 continue
             try:
                 self._reconcile(row)

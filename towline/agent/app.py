@@ -277,7 +277,9 @@ class _Agent:
         while True:
             now = self._cutoff.stopped(self._desired, _steady())
             for name in now ^ stopped:
-                applier.reconcile(name)
+                row = self._desired.get(name)
+                if row is not None and not row.removing:
+                    applier.reconcile(name)
             stopped = now
             await asyncio.sleep(_STOP_LOOK_SECONDS)
 

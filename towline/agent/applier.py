@@ -103,11 +103,12 @@ class Applier:
             self.reconcile(row.name)
 
     def reconcile(self, name: str) -> None:
-        """What is wanted of this Work has changed: do it now, whatever it was waiting for."""
-        work = self._work(name)
+        """What is wanted of this Work has changed: do it now, whatever it was waiting for. Of a removal: once it is durable."""
+        work, row = self._work(name), self._desired.get(name)
+        work.removable = row is not None and row.removing
         work.attempts = 0
         work.settled = None
-        if work.queued and work.rank != _RANK_STOP and self._is_to_stop(self._desired.get(name)):
+        if work.queued and work.rank != _RANK_STOP and self._is_to_stop(row):
             work.queued = False  # it goes ahead, and is passed over where it was
         self._enqueue(work)
 
@@ -251,7 +252,7 @@ class Applier:
         pause: float | None = None
         try:
             row = self._desired.get(work.name)
-            if row is not None:
+            if row is not None and (work.removable or not row.removing):
                 self._index(work, row)  # the row may have changed while the Work waited in the queue
                 pause = await self._reconcile(work, row)
         except Exception:

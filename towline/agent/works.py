@@ -28,6 +28,8 @@ class Work:
     again: bool = False
     attempts: int = 0
     lacks_base: bool = False
+    removable: bool = False
+    """Its removal is on the disk. One that is not may be forgotten, and what it took away would be made again."""
     timer: asyncio.TimerHandle | None = None
     notes: list[str] = field(default_factory=list)
     """Drift that was put back and is not reported yet."""
