@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.harness import (
@@ -16,7 +18,7 @@ from tests.e2e.harness import (
     eventually,
     free_port,
 )
-from tests.e2e.objects import configmap
+from tests.e2e.objects import configmap, namespace, policy
 from tests.e2e.proxy import Proxy
 
 SPACE = "pair"
@@ -117,6 +119,21 @@ class Pair:
             assert name not in found, f"two bindings of {name}"
             found[name] = binding["metadata"]["uid"], str(binding["metadata"]["generation"])
         return found
+
+
+@contextmanager
+def running_pair(folder: Path, *flags: str, through_proxy: bool = False) -> Iterator[Pair]:
+    """Two hubs and their members, which get all ConfigMaps of SPACE."""
+    pair = Pair(folder, *flags, through_proxy=through_proxy)
+    try:
+        pair.start()
+        pair.fleet.apply(namespace(SPACE), policy("all", SPACE, None, "v1 ConfigMap"))
+        yield pair
+    except BaseException:
+        print(pair.fleet.logs())
+        raise
+    finally:
+        pair.stop()
 
 
 class Stream:

@@ -22,24 +22,17 @@ from tests.e2e.hubs import (
     Stream,
     everywhere,
     leader_of,
+    running_pair,
 )
-from tests.e2e.objects import configmap, deployment, namespace, policy
+from tests.e2e.objects import configmap, deployment, policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    both = Pair(tmp_path_factory.mktemp("pair") / "fleet")
-    try:
-        both.start()
-        both.fleet.apply(namespace(SPACE), policy("all", SPACE, None, "v1 ConfigMap"))
-        yield both
-    except BaseException:
-        print(both.fleet.logs())
-        raise
-    finally:
-        both.stop()
+    with running_pair(tmp_path_factory.mktemp("pair") / "fleet") as pair:
+        yield pair
 
 
 def test_both_serve_the_same_and_one_leads(pair: Pair) -> None:

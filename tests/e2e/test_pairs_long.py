@@ -11,8 +11,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.harness import MEMBERS, condition, eventually
-from tests.e2e.hubs import CLUSTERS, MAPS, SPACE, TAKEOVER_SECONDS, Pair, Stream, everywhere, leader_of
-from tests.e2e.objects import configmap, namespace, policy
+from tests.e2e.hubs import (
+    CLUSTERS,
+    MAPS,
+    SPACE,
+    TAKEOVER_SECONDS,
+    Pair,
+    Stream,
+    everywhere,
+    leader_of,
+    running_pair,
+)
+from tests.e2e.objects import configmap
 
 LONG = pytest.mark.skipif(not os.environ.get("TOWLINE_LONG"), reason="takes minutes: TOWLINE_LONG=1 runs it")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), LONG]
@@ -25,16 +35,8 @@ SPREAD_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     flags = ("--cluster-monitor-grace-seconds", str(GRACE_SECONDS))
-    both = Pair(tmp_path_factory.mktemp("pair") / "fleet", *flags, through_proxy=True)
-    try:
-        both.start()
-        both.fleet.apply(namespace(SPACE), policy("all", SPACE, None, "v1 ConfigMap"))
-        yield both
-    except BaseException:
-        print(both.fleet.logs())
-        raise
-    finally:
-        both.stop()
+    with running_pair(tmp_path_factory.mktemp("pair") / "fleet", *flags, through_proxy=True) as pair:
+        yield pair
 
 
 @pytest.fixture(autouse=True)
