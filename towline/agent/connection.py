@@ -42,10 +42,10 @@ WINDOW_BYTES = 1024 * 1024
 """How much of what the hub sends may be under way: one batch."""
 BACKOFF_SECONDS = (0.2, 20.0)
 UNWELCOME_SECONDS = 60.0
+"""How long to wait after a hub said that this cluster is not welcome any more."""
 TWIN_SECONDS = (2.0, 60.0)
 """From the first to the longest pause of an agent that has a twin."""
 _TWIN = "another agent with this identity has taken the session over: let only one run (is it more than one replica, or a copied --data-dir?)"
-"""How long to wait after a hub said that this cluster is not welcome any more."""
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),

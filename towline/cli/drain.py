@@ -109,14 +109,12 @@ def stay_of(binding: Mapping[str, Any], cluster: str) -> Stay | None:
             kept = task.get("suppressDeletion")
             if kept:
                 return Stay("stuck", "its task keeps the copy (suppressDeletion)")
-            return _moving(spec, status)
-    there = any(entry.get("clusterName") == cluster for entry in status.get("aggregatedStatus") or ())
-    return Stay("removing") if there else None
+            return _moving(spec, entries)
+    return Stay("removing") if cluster in entries else None
 
 
-def _moving(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Stay:
+def _moving(spec: Mapping[str, Any], entries: Mapping[Any, Mapping[str, Any]]) -> Stay:
     """Which replacement is not there yet, as far as anything is known against one."""
-    entries = {entry.get("clusterName"): entry for entry in status.get("aggregatedStatus") or ()}
     for target in spec.get("clusters") or ():
         name, entry = target["name"], entries.get(target["name"]) or {}
         if entry.get("applied") is False:

@@ -72,7 +72,7 @@ class Roll:
     @property
     def others(self) -> frozenset[str]:
         """The hubs that live beside this one."""
-        return frozenset(filter(self.lives, self._seen))
+        return frozenset(self.living)
 
     @property
     def living(self) -> dict[str, Peer]:

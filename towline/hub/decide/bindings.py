@@ -127,6 +127,11 @@ def observed(binding: Object) -> dict[str, Mapping[str, Any]]:
     return {entry["clusterName"]: entry for entry in entries if entry.get("clusterName")}
 
 
+def status_in(binding: Object, cluster: str) -> Any:
+    """What the copy in `cluster` showed last; None: nothing is known of one."""
+    return (observed(binding).get(cluster) or {}).get("status")
+
+
 def with_observed(binding: Object, clusters: Iterable[str]) -> Object:
     """`binding` with an aggregatedStatus entry for each of `clusters`: removal is state, so a cluster must be written down
     as a possible holder before anything is sent to it."""

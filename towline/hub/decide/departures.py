@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from towline.hub.decide.bindings import observed, targets
+from towline.hub.decide.bindings import observed, status_in, targets
 from towline.hub.decide.conditions import epoch, rfc3339
 from towline.hub.decide.graceful import stop_after_seconds
 from towline.hub.decide.scheduling.members import Members
@@ -50,7 +50,7 @@ def departures(binding: Object, members: Members, settled_at: float) -> Iterator
         member = members.get(cluster)
         if member is None or member.terminating:
             continue  # scheduling leaves it by itself
-        if member.troubles and interpreter.has_ended(resource, _status_in(binding, cluster)):
+        if member.troubles and interpreter.has_ended(resource, status_in(binding, cluster)):
             continue  # nothing runs there, and elsewhere it would run again
         for leave in leaves(spec, member.troubles):
             at = leave.at if leave.at_once else max(leave.at, settled_at)
@@ -72,10 +72,6 @@ def by_cluster(departures: Iterable[Departure]) -> list[Departure]:
     for departure in sorted(departures, key=lambda d: (not d.wished, d.at, d.cluster)):
         found.setdefault(departure.cluster, departure)
     return sorted(found.values(), key=lambda d: (d.at, d.cluster))
-
-
-def _status_in(binding: Object, cluster: str) -> Any:
-    return (observed(binding).get(cluster) or {}).get("status")
 
 
 def _unhealthy_since(entry: Mapping[str, Any] | None) -> float | None:

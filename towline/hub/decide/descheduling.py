@@ -67,7 +67,7 @@ def _left(binding: Object, cluster: str, row: Stuck, now: float) -> int | None:
         return None
     if sum(bindings.targets(binding).values()) != bindings.demand(spec).replicas:
         return None  # others wait for a place already
-    status = (bindings.observed(binding).get(cluster) or {}).get("status") or {}
+    status = bindings.status_in(binding, cluster) or {}
     left = max(assigned - row.unschedulable, int(status.get("readyReplicas") or 0))
     return left if left < assigned else None
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from towline.hub.decide import origins
-from towline.hub.decide.bindings import demand, desired, observed, targets, with_observed, with_template
+from towline.hub.decide.bindings import (
+    demand,
+    desired,
+    observed,
+    status_in,
+    targets,
+    with_observed,
+    with_template,
+)
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, condition, epoch, rfc3339, with_obstacle
 from towline.hub.decide.graceful import GRACE_SECONDS, tasks_of, with_task_list
 from towline.hub.decide.origins import Origin
@@ -348,12 +356,8 @@ def _tasks(
             "clustersBeforeFailover": sorted(before),
         }
         task |= {"replicas": before[name]} if before[name] else {}
-        state = {} if name in after else preserved_state(rule, _status_in(bound.binding, name))
+        state = {} if name in after else preserved_state(rule, status_in(bound.binding, name))
         yield task | ({"preservedLabelState": state} if state else {})
-
-
-def _status_in(binding: Object, cluster: str) -> Any:
-    return (observed(binding).get(cluster) or {}).get("status")
 
 
 # --- taking back ---------------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from towline.certs.authority import (
     public_key_of_request,
 )
 from towline.hub.gateway import farewell
+from towline.hub.gateway.farewell import CLUSTERS
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import generation_of
 from towline.hub.gateway.surroundings import Clusters, Shown, Surroundings
 from towline.kube.objects import Key, Object, uid_of
 from towline.proto import fleet_pb2 as fleet
 
-CLUSTERS = ("cluster.karmada.io", "clusters")
 REVOKED = "the certificates of cluster {} were revoked; join it again with a new token, from `towline join`"
 
 

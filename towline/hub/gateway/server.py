@@ -35,7 +35,8 @@ from towline.hub.gateway.effects import (
     Welcomed,
 )
 from towline.hub.gateway.enrolment import Answer
-from towline.hub.gateway.entrance import CLUSTERS, REVOKED, Entrance, cluster_of
+from towline.hub.gateway.entrance import REVOKED, Entrance, cluster_of
+from towline.hub.gateway.farewell import CLUSTERS
 from towline.hub.gateway.live import GOODBYE_SECONDS, Live
 from towline.hub.gateway.metrics import GatewayMetrics
 from towline.hub.gateway.revocation import REVOCATIONS, generation_of
