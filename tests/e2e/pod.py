@@ -11,13 +11,25 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.harness import Fleet, Process
+from tests.e2e.harness import Fleet, Process, eventually
 from towline.agent import app
 from towline.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
 HOME = "towline-system"
 POD = [sys.executable, "-m", "tests.e2e.pod"]
+
+
+def join_pod(fleet: Fleet, member: str, *flags: str) -> Process:
+    """A real member that joins as the README says; answers its agent when the cluster is Ready."""
+    fleet.real_members = True
+    fleet.start_member(member)
+    fleet.connect_member(member)
+    admin = str(fleet.hub_data / "admin.kubeconfig")
+    printed = fleet.towline("join", member, "--kubeconfig", admin, *flags).stdout
+    agent = start_pod(fleet, member, list(yaml.safe_load_all(printed)))
+    eventually(lambda: fleet.cluster_ready(member), 30)
+    return agent
 
 
 def start_pod(fleet: Fleet, member: str, printed: list[dict[str, Any]]) -> Process:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.e2e.conftest import real_members
 from tests.e2e.harness import Fleet, condition, eventually, running_fleet
 from tests.e2e.objects import configmap, namespace, policy
-from tests.e2e.pod import start_pod
+from tests.e2e.pod import join_pod
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -149,13 +148,7 @@ def test_an_agent_is_asked_to_remove_itself_from_a_real_cluster(
     if not os.environ.get("KUBEBUILDER_ASSETS"):
         pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
     with running_fleet(tmp_path, members=()) as fleet:
-        fleet.real_members = True
-        fleet.start_member("m1")
-        fleet.connect_member("m1")
-        admin = str(fleet.hub_data / "admin.kubeconfig")
-        printed = fleet.towline("join", "m1", "--kubeconfig", admin, *limits).stdout
-        agent = start_pod(fleet, "m1", list(yaml.safe_load_all(printed)))
-        eventually(lambda: fleet.cluster_ready("m1"), 30)
+        agent = join_pod(fleet, "m1", *limits)
         fleet.apply(
             namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
         )

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.e2e.harness import TOWLINE, Fleet, eventually, free_port, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
-from tests.e2e.pod import start_pod
+from tests.e2e.pod import join_pod
 
 pytestmark = pytest.mark.e2e
 
@@ -118,13 +117,8 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
     if not os.environ.get("KUBEBUILDER_ASSETS"):
         pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
     with running_fleet(tmp_path, members=()) as fleet:
-        fleet.real_members = True
-        fleet.start_member("member1")
-        fleet.connect_member("member1")
         limits = ("--scope", "namespaces=team-a", "--kinds", "deployments.apps,configmaps")
-        printed = list(yaml.safe_load_all(admin(fleet, "join", "member1", *limits)))
-        agent = start_pod(fleet, "member1", printed)
-        eventually(lambda: fleet.cluster_ready("member1"), 30)
+        agent = join_pod(fleet, "member1", *limits)
         for space in ("team-a", "team-b"):
             fleet.apply(namespace(space), deployment("web", space), configmap("conf", space))
             fleet.apply(policy("all", space, None, "apps/v1 Deployment", "v1 ConfigMap"))

@@ -16,10 +16,10 @@ import orjson
 
 from towline.agent.kubernetes import MERGE_PATCH, Member, MemberUnreachable, Refused
 from towline.agent.session import Detached
+from towline.kube.names import AGENT as AGENT
 
 log = logging.getLogger("towline.agent.exit")
 
-AGENT = "towline-agent"
 PART_OF = "app.kubernetes.io/part-of"
 RETRY_SECONDS = 10.0
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"

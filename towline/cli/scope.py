@@ -15,7 +15,7 @@ from towline.kube import names
 Object = dict[str, Any]
 
 NAMESPACE = names.AGENT_NAMESPACE
-AGENT = "towline-agent"
+AGENT = names.AGENT
 LABELS = {"app.kubernetes.io/name": AGENT, "app.kubernetes.io/part-of": "towline"}
 
 _RBAC = "rbac.authorization.k8s.io/v1"

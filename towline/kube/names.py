@@ -26,6 +26,8 @@ MULTI_CLUSTER_GROUP = "multicluster.x-k8s.io"
 EXECUTION_NAMESPACE_PREFIX = "karmada-es-"
 SYSTEM_NAMESPACE = "karmada-system"
 CLUSTER_NAMESPACE = "karmada-cluster"
+AGENT = "towline-agent"
+"""The name of all that `towline join` installs in a member."""
 AGENT_NAMESPACE = "towline-system"
 """Where members' agents live: nothing of the hub goes there."""
 

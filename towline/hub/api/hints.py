@@ -8,7 +8,7 @@ from towline.kube import exits, names
 from towline.kube.objects import Key, Object
 
 CLUSTERS = (names.CLUSTER_GROUP, "clusters")
-AGENT = Key("apps", "deployments", names.AGENT_NAMESPACE, "towline-agent")
+AGENT = Key("apps", "deployments", names.AGENT_NAMESPACE, names.AGENT)
 
 
 class WaitingExit:
