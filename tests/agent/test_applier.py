@@ -36,6 +36,14 @@ def deployment(replicas: int = 2, **labels: str) -> dict[str, Any]:
     }
 
 
+def cluster_role(namespace: str | None = None) -> dict[str, Any]:
+    metadata = {"name": "all"} | ({"namespace": namespace} if namespace else {})
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [],
+    }  # fmt: skip
+
+
+CLUSTER_ROLE = Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "all")
 WEB = Ref("apps/v1", "Deployment", "default", "web")
 
 
@@ -526,14 +534,29 @@ async def test_a_namespace_in_a_manifest_opens_no_way_around_the_namespaces(
     user: User, tmp_path: Path
 ) -> None:
     """An API server takes what lies in no namespace whatever namespace it names."""
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": []}
-    role["metadata"] = {"name": "all", "namespace": "default"}
     async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("default",))) as agent:
-        agent.want("role", role)
+        agent.want("role", cluster_role("default"))
         await agent.failed("role", "allows nothing outside of its namespaces")
+    assert await user.get(CLUSTER_ROLE) is None
+
+
+async def test_what_lies_in_no_namespace_may_name_none(user: User, tmp_path: Path) -> None:
+    """Its watch would tell of an object that is not the Work's. What replaces it is not taken for its leftover."""
     async with an_agent(user.kubeconfig, tmp_path) as agent:
-        agent.want("role", role)
+        agent.want("role", cluster_role("default"))
+        await agent.failed("role", "take metadata.namespace out")
+        assert await user.get(CLUSTER_ROLE) is None
+        agent.want("role", cluster_role())
         await agent.applied("role")
+        assert held(agent, "role").leftovers == ()
+        assert agent.writer.counters.deletes == 0
+        assert await user.get(CLUSTER_ROLE)
+        agent.want("role", cluster_role("default"))
+        await agent.failed("role", "take metadata.namespace out")
+        assert await user.get(CLUSTER_ROLE), "a slip takes nothing away"
+        agent.unwant("role")
+        await agent.removed("role")
+        assert await user.get(CLUSTER_ROLE) is None
 
 
 async def test_named_namespaces_are_watched_one_by_one(user: User, tmp_path: Path) -> None:

@@ -286,8 +286,6 @@ class Applier:
         stopped = self._is_stopped(row)
         if stopped:
             manifests = [(ref, execution.stopped(body)) for ref, body in manifests]
-        # What cannot be read may be what looks left out: then nothing is let go of.
-        readable = not problems
         applied = 0
         for ref, body in manifests:
             try:
@@ -302,7 +300,7 @@ class Applier:
                 applied += 1
                 self._applied(work, ref, outcome)
         cleared: list[Ref] = []
-        if readable:
+        if not any(problem.unclear for problem in problems):
             cleared, left = await self._let_go(work, row, owner)
             problems += left
         if self._is_stopped(row) != stopped:

@@ -65,6 +65,8 @@ class Problem:
 
     message: str
     lacks_base: bool = False
+    unclear: bool = False
+    """The manifest names no object that can be: it may mean one that looks left out, so nothing is let go of."""
     unreachable: bool = False
     """The member could not be asked."""
     retry_after_seconds: float = 0.0
@@ -113,8 +115,8 @@ class Writer:
             return Problem(f"the member has no {ref.kind} in {ref.api_version}; retrying", lacks_base=True)
         if refusal := self._allowance.refusal(ref, resource.plural, resource.namespaced):
             return Problem(refusal)
-        if resource.namespaced and not ref.namespace:
-            return Problem(f"{shown(ref)} has no namespace, which a {ref.kind} needs; set metadata.namespace")
+        if misplaced := _misplaced(resource, ref):
+            return Problem(misplaced, unclear=True)
         self._watcher.need(ref)
         body_hash = execution.body_hash(body)
         observed = await self._look(resource, ref, owner, applied)
@@ -148,7 +150,7 @@ class Writer:
         """Take one object out of the member, or let go of it; None: nothing of ours is left there. `was_applied`: this agent
         knows that it applied the object."""
         resource = await self._discovery.resource(ref.api_version, ref.kind)
-        if resource is None or (resource.namespaced and not ref.namespace):
+        if resource is None or _misplaced(resource, ref):
             return None  # the member answered that it serves no such thing: there is nothing to remove
         refusal = self._allowance.refusal(ref, resource.plural, resource.namespaced)
         record = self._watcher.record(ref)
@@ -265,6 +267,16 @@ class Writer:
         return observed.owner.namespace == owner.namespace and self._holds(observed.owner.name)
 
 
+def _misplaced(resource: Resource, ref: Ref) -> str:
+    """Why no object of the member can be `ref`; empty: one can. An API server would take what lies in no namespace
+    whatever namespace it names, and its watch would then tell of another object than the one that was meant."""
+    if resource.namespaced == bool(ref.namespace):
+        return ""
+    if resource.namespaced:
+        return f"{shown(ref)} has no namespace, which a {ref.kind} needs; set metadata.namespace"
+    return f"{shown(ref)} has a namespace, but in this cluster a {ref.kind} lies in none; take metadata.namespace out"
+
+
 def _overtaken(refused: Refused) -> bool:
     """The object is another one, or another version, than this apply was decided on. A resourceVersion that is not the
     live one is a conflict; a uid that is not counts as the change of an immutable field (422)."""
@@ -284,12 +296,12 @@ def parsed(row: HeldWork, owner: Owner) -> tuple[list[tuple[Ref, Object]], list[
             body = execution.prepared(obj, owner)
             ref = execution.ref_of(body)
         except (ValueError, AttributeError, TypeError):
-            bad.append(Problem(f"manifest {ordinal} is not an object"))
+            bad.append(Problem(f"manifest {ordinal} is not an object", unclear=True))
             continue
         if ref.api_version and ref.kind and ref.name:
             bodies.append((ref, body))
         else:
-            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name"))
+            bad.append(Problem(f"manifest {ordinal} lacks apiVersion, kind or metadata.name", unclear=True))
     bodies.sort(key=lambda pair: execution.rank(pair[0]))
     return bodies, bad
 
