@@ -77,7 +77,10 @@ class Hub:
         self.wire = Wire(store)
         self.cache = Cache(self.wire, KINDS)  # type: ignore[arg-type]
         mine = Peer((f"{name}:6443",), (f"{name}:7443",))
-        self.peers = Peers(self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock)
+        self.silent: list[str] = []
+        self.peers = Peers(
+            self.cache, name, mine, shared=True, dead_seconds=TTL, elapsed=clock, silent=lambda: self.silent
+        )
         self.began: list[float] = []
         self.does: list[str] = []
         self.leading, self.living = leases_of(
@@ -341,6 +344,21 @@ async def test_who_stops_in_order_is_gone_at_once_and_keeps_its_addresses() -> N
             await asyncio.sleep(660)
             assert a.peers.roll.addresses(lambda peer: peer.apis) == ("a:6443",)
             assert a.cache.get(Key(*PEERS, "", "b")) is None
+
+
+@turned
+async def test_a_hub_says_whom_it_does_not_hear_as_long_as_it_lives() -> None:
+    async with hubs("a", "b", leads=False) as (a, b):
+        await asyncio.sleep(TTL)
+        b.silent = ["m1", "m2"]
+        await asyncio.sleep(TTL / 2)
+        assert a.peers.silent() == {"m1", "m2"} and not b.peers.silent()
+        b.silent = ["m2"]
+        await asyncio.sleep(TTL / 2)
+        assert a.peers.silent() == {"m2"}
+        b.kill()
+        await asyncio.sleep(2 * TTL)
+        assert not a.peers.silent(), "its sessions are nobody's"
 
 
 @turned

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.decide.capacity import ClusterCapacity
@@ -124,6 +126,23 @@ async def test_the_leader_is_not_worried_by_the_silence_of_clusters_that_another
             await both.later(30)
         assert ready(both.a, M1)["status"] == ready(both.a, M2)["status"] == "True"
         assert both.a.fleet.audible(both.a.now()) >= {"m2"}
+
+
+@pytest.mark.parametrize("other_is_deaf", [True, False])
+async def test_the_leader_doubts_its_losses_when_another_hub_hears_nobody_either(other_is_deaf: bool) -> None:
+    """The other hub notices later, and holds its session still."""
+    async with pair() as both:
+        both.a.fleet.silent_elsewhere = lambda: both.b.fleet.silent(both.b.now())
+        for step in range(9):
+            if step < 4 or not other_is_deaf:
+                both.b.fleet.heard("m2", both.b.now())
+            if step == 6:
+                both.a.fleet.disconnected("m1", both.a.now())
+            await both.later(5)
+        assert ready(both.a, M1)["status"] == "Unknown"
+        assert ready(both.a, M2)["status"] == "True"
+        doubt = both.a.loop._world.doubt(both.a.now())
+        assert (doubt is not None and doubt.clusters == {"m1"}) == other_is_deaf
 
 
 async def test_the_clusters_of_a_hub_that_died_have_their_grace_from_then_on() -> None:

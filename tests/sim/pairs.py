@@ -62,6 +62,10 @@ class PairSimulation(Simulation):
 
     def _learn(self, hub: Hub) -> None:
         """What the rows say of sessions elsewhere."""
+        silent = frozenset(
+            name for other in self._hubs if other is not hub for name in other.fleet.silent(self.now)
+        )
+        hub.fleet.silent_elsewhere = lambda: silent
         for name in MEMBERS:
             holder = self.at.get(name)
             there = (

@@ -116,7 +116,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet = Fleet(time.time(), config.health)
         recorder = Recorder(cache, now=time.time, new_uid=_new_uid)
         turns = Turns[Key](config.evictions_a_second)
-        peers = _peers(config, me, cache)
+        peers = _peers(config, me, cache, fleet)
         world = World(cache, works, fleet, placing, keys.sign, lambda: trust.bundle_pem, turns)
         leading, living, controllers = _deciding(config, store, me, peers, world, recorder)
         metrics = Metrics()
@@ -296,7 +296,7 @@ async def _signing_keys(config: HubConfig, cache: Cache, stack: contextlib.Async
     return found
 
 
-def _peers(config: HubConfig, me: str, cache: Cache) -> Peers:
+def _peers(config: HubConfig, me: str, cache: Cache, fleet: Fleet) -> Peers:
     """The hubs on this hub's store; followed from now on."""
     hosts = addresses.advertised(config)
     apis, gateways = (
@@ -305,8 +305,9 @@ def _peers(config: HubConfig, me: str, cache: Cache) -> Peers:
     )
     peers = Peers(
         cache, me, Peer(apis, gateways), shared=_shares_its_store(config),
-        dead_seconds=config.lease_ttl_seconds, elapsed=time.monotonic,
+        dead_seconds=config.lease_ttl_seconds, elapsed=time.monotonic, silent=lambda: fleet.silent(time.time()),
     )  # fmt: skip
+    fleet.silent_elsewhere = peers.silent
     peers.start()
     return peers
 

@@ -31,14 +31,18 @@ _ADDRESSES_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One row. `apis` and `gateways` are HOST:PORT; `serves` is False once the hub has stopped in an orderly way."""
+    """One row. `apis` and `gateways` are HOST:PORT; `serves` is False once the hub has stopped in an orderly way. `silent` are clusters
+    whose session it holds without hearing of them: who leads must not take them for heard."""
 
     apis: tuple[str, ...]
     gateways: tuple[str, ...]
     serves: bool = True
+    silent: tuple[str, ...] = ()
 
     def row(self, name: str) -> bytes:
-        spec = asdict(self) | {"apis": list(self.apis), "gateways": list(self.gateways)}
+        spec = asdict(self) | {
+            "apis": list(self.apis), "gateways": list(self.gateways), "silent": list(self.silent)
+        }  # fmt: skip
         return encode(
             {"apiVersion": "towline.io/v1", "kind": "Peer", "metadata": {"name": name}, "spec": spec}
         )
@@ -99,10 +103,12 @@ class Roll:
 
 
 class Peers:
-    """The rows, followed from `start` on and written by `run` until `stop`. `shared`: other hubs can be on this store at all."""
+    """The rows, followed from `start` on and written by `run` until `stop`. `shared`: other hubs can be on this store at all; `silent`
+    answers which clusters this hub does not hear."""
 
     def __init__(
-        self, cache: Cache, me: str, mine: Peer, *, shared: bool, dead_seconds: float, elapsed: Callable[[], float]
+        self, cache: Cache, me: str, mine: Peer, *, shared: bool, dead_seconds: float, elapsed: Callable[[], float],
+        silent: Callable[[], Sequence[str]] = tuple,
     ) -> None:  # fmt: skip
         self._cache = cache
         self._me = me
@@ -110,6 +116,7 @@ class Peers:
         self._dead_seconds = dead_seconds
         self._period_seconds = dead_seconds / _RENEWALS
         self._elapsed = elapsed
+        self._silent = silent
         self._due = True
         self._written = self._proved = elapsed()
         """When its row was written last, or was to be; and when that came through."""
@@ -143,6 +150,10 @@ class Peers:
         """HOST:PORT of another hub's API; empty if it does not live."""
         peer = self.roll.living.get(hub)
         return peer.apis[0] if peer is not None and peer.apis else ""
+
+    def silent(self) -> frozenset[str]:
+        """The clusters that other hubs hold a session with, and do not hear."""
+        return frozenset(name for peer in self.roll.living.values() for name in peer.silent)
 
     def gateways(self) -> tuple[str, ...]:
         """HOST:PORT of the hubs' gateways, this one's first."""
@@ -185,7 +196,7 @@ class Peers:
         began = self._elapsed()
         try:
             async with asyncio.timeout(self._period_seconds):
-                await self._write(self.roll.mine)
+                await self._write(replace(self.roll.mine, silent=tuple(self._silent())))
             self._due, self._proved = False, began
         except Conflict:
             # An earlier write came through after all, and is not seen here yet.
@@ -256,4 +267,6 @@ def _all_addresses(peer: Peer) -> Sequence[str]:
 
 
 def _peer(spec: Mapping[str, Any]) -> Peer:
-    return Peer(tuple(spec["apis"]), tuple(spec["gateways"]), bool(spec["serves"]))
+    return Peer(
+        tuple(spec["apis"]), tuple(spec["gateways"]), bool(spec["serves"]), tuple(spec.get("silent") or ())
+    )

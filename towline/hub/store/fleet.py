@@ -6,7 +6,7 @@ session another hub holds it knows only that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from towline.hub.decide.capacity import ClusterCapacity
@@ -25,6 +25,8 @@ class Fleet:
         self.limits = limits
         self._contacts: dict[str, Contact] = {}
         self._elsewhere: set[str] = set()
+        self.silent_elsewhere: Callable[[], Collection[str]] = tuple
+        """What other hubs that live say of theirs, as `silent` answers here."""
         self._subscribers: dict[object, Subscriber] = {}
 
     def contact(self, cluster: str) -> Contact | None:
@@ -55,14 +57,22 @@ class Fleet:
         return unsubscribe
 
     def audible(self, now: float) -> frozenset[str]:
-        """The clusters that are connected and were heard of late: of any other nobody knows yet whether it is there."""
-        silence = self.limits.monitor_grace_seconds / 2
+        """The clusters that are connected, here or at another hub, and were heard of late: of any other nobody knows yet whether it is
+        there."""
         heard_here = (
             name
             for name, contact in self._contacts.items()
-            if contact.connected and now - contact.heard <= silence
+            if contact.connected and not self._is_silent(contact, now)
         )
-        return frozenset((*self._elsewhere, *heard_here))
+        return frozenset((*self._elsewhere.difference(self.silent_elsewhere()), *heard_here))
+
+    def silent(self, now: float) -> list[str]:
+        """The clusters whose session lasts here, and that were not heard of late."""
+        return sorted(
+            name
+            for name, contact in self._contacts.items()
+            if contact.connected and self._is_silent(contact, now)
+        )
 
     def whose(self, cluster: str) -> bool | None:
         """Whether this hub decides on what only sessions show of a cluster: True while it holds the session, False while another
@@ -137,6 +147,9 @@ class Fleet:
         """This hub could neither hear nor write until now: its own absence counts against nobody."""
         self.started = now
         self._contacts = {name: replace(contact, heard=now) for name, contact in self._contacts.items()}
+
+    def _is_silent(self, contact: Contact, now: float) -> bool:
+        return now - contact.heard > self.limits.monitor_grace_seconds / 2
 
     def _met(self, cluster: str, now: float) -> tuple[Contact, bool]:
         """The contact, now that a message came; and whether it may have been taken for lost before."""
