@@ -100,11 +100,13 @@ class _Agent:
         self._enrolment = enrolment
         self._desired = Desired(kept.works, kept.hub)
         self._cutoff = Cutoff(kept.heard_at, _steady(), time.time())
+        self._connection: Connection
+        self._exit: Exit
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                applier = await self._start(group, stop)
+                applier = self._start(group, stop)
                 await stop.wait()
                 log.info("stopping")
                 applier.stop()
@@ -116,66 +118,34 @@ class _Agent:
         except* _Stop:
             pass
 
-    async def _start(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> Applier:
-        config, member, disk, identity = self._config, self._member, self._disk, self._identity
+    def _start(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> Applier:
+        config, member, identity = self._config, self._member, self._identity
         log.info(
             "agent of cluster %s, hub %s, %d Works on disk",
             identity.cluster,
             identity.hub,
             len(self._desired),
         )
-        applier = Applier(
-            self._desired,
-            identity.cluster,
-            disk,
-            persist=disk.persist,
-            outbox=lambda: self._said(connection, exit_),
-            group=group,
-            now=time.monotonic,
-            jitter=random.random,
-            concurrency=config.write_concurrency,
-            stopped=lambda row: self._cutoff.stops(row, _steady()),
-        )
         allowance = Allowance(config.allow_namespaces, config.allow_kinds)
+        applier, watcher, writer = self._applying(group, allowance)
         capacity = Capacity()
         answering = Answering(capacity, lambda: census.estimates)
-        connection = Connection(
-            self._desired,
-            disk,
-            applier,
-            group,
-            lambda settings: census.settings(settings),
-            answering,
-            self._heard,
-            lambda trust: renewal.told(trust),
-            lambda detached: exit_.told(detached),
-            lambda gateways, reached: renewal.hubs_at(gateways, reached),
-            clock=_steady,
-            jitter=random.random,
-        )
+        connection = self._connection = Connection(
+            self._desired, self._disk, applier, group, lambda settings: census.settings(settings), answering,
+            self._heard, lambda trust: renewal.told(trust), lambda detached: exit_.told(detached),
+            lambda gateways, reached: renewal.hubs_at(gateways, reached), clock=_steady, jitter=random.random,
+        )  # fmt: skip
         home = _pods_namespace(config)
-        exit_ = Exit(
+        exit_ = self._exit = Exit(
             identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
             search=lambda remains: self._search(applier, remains),
             remove=lambda: remove_agent(member, home, allowance.named, asyncio.sleep),
         )  # fmt: skip
         renewal = Renewal(
-            identity, save=self._enrolment.save, renew=connection.renew,
-            changed=connection.rebuild, expired=lambda identity: self._ask_farewell(connection, identity), now=time.time, jitter=random.random,
+            identity, save=self._enrolment.save, renew=connection.renew, changed=connection.rebuild,
+            expired=self._ask_farewell, now=time.time, jitter=random.random,
         )  # fmt: skip
         census = Census(member, capacity, connection.room, random.random, ours=self._is_ours, now=time.time)
-        discovery = Discovery(member)
-        watcher = Watcher(member, discovery, applier, group, random.random, allowance.by_namespace)
-        writer = Writer(
-            member,
-            discovery,
-            watcher,
-            identity.cluster,
-            allowance,
-            DeletionBudget(config.deletions_per_minute, time.monotonic),
-            lambda name: self._desired.get(name) is not None,
-        )
-        applier.connect(writer, watcher)
 
         def answers_again() -> None:
             applier.retry_all()
@@ -183,12 +153,8 @@ class _Agent:
             census.resume()
 
         facts = Facts(member, config.facts_seconds, connection.say, answers_again)
-        if config.health_address:
-            from towline.agent.health import Health
-
-            group.create_task(Health(facts, connection, applier, writer).serve(config.health_address))
         works = {
-            "disk": disk.run(),
+            "disk": self._disk.run(),
             "facts": facts.run(),
             "census": census.run(),
             "answering": answering.run(),
@@ -198,32 +164,54 @@ class _Agent:
             "begin to enforce": self._enforce(applier),
             "renewal": renewal.run(),
             "another token": self._enrolment.follow(
-                lambda: renewal.identity, lambda new: self._become(new, renewal, exit_, stop)
+                lambda: renewal.identity, lambda new: self._become(new, renewal, stop)
             ),
             "exit": exit_.run(),
             "stop in time": self._stop_in_time(applier),
         }
+        if config.health_address:
+            from towline.agent.health import Health
+
+            works["health"] = Health(facts, connection, applier, writer).serve(config.health_address)
         for name, work in works.items():
             group.create_task(work, name=name)
         return applier
 
+    def _applying(self, group: asyncio.TaskGroup, allowance: Allowance) -> tuple[Applier, Watcher, Writer]:
+        """What brings the member to what the desired table says; it begins when `_enforce` lets it."""
+        config, cluster = self._config, self._identity.cluster
+        applier = Applier(
+            self._desired, cluster, self._disk, persist=self._disk.persist, outbox=self._said, group=group,
+            now=time.monotonic, jitter=random.random, concurrency=config.write_concurrency,
+            stopped=lambda row: self._cutoff.stops(row, _steady()),
+        )  # fmt: skip
+        discovery = Discovery(self._member)
+        watcher = Watcher(self._member, discovery, applier, group, random.random, allowance.by_namespace)
+        writer = Writer(
+            self._member, discovery, watcher, cluster, allowance,
+            DeletionBudget(config.deletions_per_minute, time.monotonic),
+            lambda name: self._desired.get(name) is not None,
+        )  # fmt: skip
+        applier.connect(writer, watcher)
+        return applier, watcher, writer
+
     def _is_ours(self, workload: Workload) -> bool:
         return self._desired.get(names.work_name(*workload, "Deployment")) is not None
 
-    def _said(self, connection: Connection, exit_: Exit) -> None:
+    def _said(self) -> None:
         """There is something new to say, or something less to do."""
-        connection.send_soon()
-        exit_.look()
+        self._connection.send_soon()
+        self._exit.look()
 
-    async def _become(self, identity: Identity, renewal: Renewal, exit_: Exit, stop: asyncio.Event) -> None:
+    async def _become(self, identity: Identity, renewal: Renewal, stop: asyncio.Event) -> None:
         """The agent was given another token, and enrolled with it."""
-        if exit_.said is None:
+        if self._exit.said is None:
             renewal.enrolled(identity)
         else:
             log.warning("cluster %s joins again: this agent ends, and starts as a new one", identity.cluster)
             stop.set()
 
-    async def _ask_farewell(self, connection: Connection, identity: Identity) -> None:
+    async def _ask_farewell(self, identity: Identity) -> None:
         """Whether the cluster was detached, asked by an agent that came back too late to be let in."""
         try:
             said = await identities.farewell(identity, self._desired.hub)
@@ -231,7 +219,7 @@ class _Agent:
             log.info("%s", error)
             return
         if said is not None:
-            connection.part(said)
+            self._connection.part(said)
 
     async def _search(self, applier: Applier, remains: int) -> None:
         """Find what is left in the member of Works that a lost disk knew."""
