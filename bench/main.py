@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from bench import agent, api, failover, full_fleet, scheduling, sessions
+from bench import agent, api, failover, full_fleet, pairs, scheduling, sessions
 from bench.tables import Row, quantile, show, shown
 from tests.e2e.harness import Api, Fleet, running_fleet
 from tests.e2e.objects import APPS, deployment, namespace, policy
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument(
         "--no-sessions",
         action="store_true",
-        help="leave out bench/sessions.py, bench/failover.py and bench/agent.py",
+        help="leave out bench/sessions.py, bench/failover.py, bench/pairs.py and bench/agent.py",
     )
     options = parser.parse_args()
     members = tuple(f"member{i + 1}" for i in range(options.members))
@@ -106,6 +106,8 @@ def main() -> None:
         sessions.bench()
         print()
         failover.bench()
+        print()
+        pairs.bench()
         print()
         agent.bench()
 
