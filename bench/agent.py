@@ -33,7 +33,7 @@ class Meter(Proxy):
 
     sent = 0
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:  # type: ignore[override]
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         upwards = sink.getpeername() == self.target
         with contextlib.suppress(OSError):
             while data := source.recv(65536):

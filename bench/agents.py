@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import grpc
@@ -98,6 +98,10 @@ class FakeAgent:
         if persist is not None:
             self.desired.durable(persist)
         self.connection.send_soon()
+
+    def reconcile_all(self, work_names: Iterable[str]) -> None:
+        for name in work_names:
+            self.reconcile(name)
 
     def ask(self, questions: tuple[fleet.Question, ...], say: Callable[[fleet.Answer], None]) -> None:
         for question in questions:

@@ -215,7 +215,7 @@ async def serve_floor(folder: Path, port: int) -> None:
         await asyncio.get_running_loop().create_future()
         return response
 
-    server = web.Server(handle, access_log=None, handler_cancellation=True, lingering_time=0)  # type: ignore[arg-type]
+    server = web.Server(handle, access_log=None, handler_cancellation=True, lingering_time=0)
     listener = await asyncio.get_running_loop().create_server(
         server, "127.0.0.1", port, ssl=tls, backlog=1024
     )

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def main() -> None:
 def measure(fleet: Fleet, objects: int, singles: int) -> list[Row]:
     fleet.apply(namespace("floor"), namespace("bench"), policy("all", "bench"))
     for member in fleet.members.values():
-        wait_for(lambda member=member: member.get("/api/v1/namespaces/bench"))
-        wait_for(lambda member=member: member.get("/api/v1/namespaces/floor"))
+        wait_for(partial(member.get, "/api/v1/namespaces/bench"))
+        wait_for(partial(member.get, "/api/v1/namespaces/floor"))
     rows: list[Row] = [("what", "floor", "towline", "ratio")]
     floor = Arrivals(fleet.members, "floor")
     bench = Arrivals(fleet.members, "bench")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -59,7 +60,7 @@ def _measure(pair: Pair, end: str) -> tuple[float, float, float, float]:
     ended = time.perf_counter()
     path = f"{APPS}/{SPACE}/deployments/{end.replace(' ', '-')}"
     pair.api(other).apply(path, deployment(path.rpartition("/")[2], SPACE))
-    waited = {
+    waited: dict[Callable[[], bool], float] = {
         lambda: pair.leads(other): 0.0,
         lambda: pair.sessions(other) == len(MEMBERS): 0.0,
         lambda: all(pair.fleet.members[member].get(path) for member in MEMBERS): 0.0,
@@ -73,7 +74,7 @@ def _measure(pair: Pair, end: str) -> tuple[float, float, float, float]:
     pair.process(leader).kill()
     pair.process(leader).start()
     pair.serves(leader)
-    return (*waited.values(), spent)  # type: ignore[return-value]
+    return (*waited.values(), spent)
 
 
 if __name__ == "__main__":

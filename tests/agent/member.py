@@ -139,7 +139,7 @@ class Agent:
     _revision: Any = field(default_factory=lambda: itertools.count(1))
 
     def want(
-        self, name: str, *manifests: dict[str, Any] | bytes, conflict: int = fleet.ABORT, preserve: bool = False,
+        self, name: str, *manifests: dict[str, Any] | bytes, conflict: fleet.Conflict.ValueType = fleet.ABORT, preserve: bool = False,
         uid: str = "uid",
     ) -> None:  # fmt: skip
         encoded = [m if isinstance(m, bytes) else orjson.dumps(m) for m in manifests]

@@ -37,8 +37,9 @@ from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase, WireWork
 from towline.hub.gateway import farewell
 from towline.hub.gateway.enrolment import Enrolment
-from towline.hub.gateway.entrance import CLUSTERS
-from towline.hub.gateway.server import Gateway, Surroundings
+from towline.hub.gateway.farewell import CLUSTERS
+from towline.hub.gateway.server import Gateway
+from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.store.answers import AnswerTable
 from towline.kube.objects import Key
 from towline.kube.wishes import Wish, of_replicas

@@ -562,7 +562,9 @@ async def test_what_lies_in_no_namespace_may_name_none(user: User, tmp_path: Pat
 async def test_named_namespaces_are_watched_one_by_one(user: User, tmp_path: Path) -> None:
     async with an_agent(user.kubeconfig, tmp_path, allowance=Allowance(namespaces=("default",))) as agent:
         agent.want(
-            "space", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}, conflict=2
+            "space",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}},
+            conflict=fleet.SHARE,
         )
         agent.want("front", config_map("front"))
         await agent.applied("space")

@@ -18,6 +18,8 @@ from towline.kube.objects import Object
 from towline.kube.packing import UNLIMITED
 from towline.kube.wishes import Wish, of_components, of_replicas
 
+EXTENDED: dict[str, Any] = {"nvidia.com/gpu": "1"}
+
 
 def node(name: str = "n1", *, taints: Any = (), unschedulable: bool = False, ready: bool = True, used: Mapping[str, int] | None = None, pods: int = 0, slots: int = 110, labels: Mapping[str, str] | None = None, **allocatable: int) -> NodeRoom:  # fmt: skip
     """A node of 4 cores and 8 GB unless told otherwise."""
@@ -171,7 +173,7 @@ HIGH = wish("1", priority="high")
         pytest.param(quota({"requests.cpu": "3500m"}, {"requests.cpu": "1"}), wish("1"), 2, id="what is used is taken"),
         pytest.param(quota({"limits.cpu": "3"}), wish("1"), 3, id="a limit is at least the request"),
         pytest.param(quota({"memory": "1Gi"}), wish("1", memory="500M"), 2, id="memory"),
-        pytest.param(quota({"requests.nvidia.com/gpu": "1"}), wish("1", **{"nvidia.com/gpu": "1"}), 1, id="extended resources"),
+        pytest.param(quota({"requests.nvidia.com/gpu": "1"}), wish("1", **EXTENDED), 1, id="extended resources"),
         pytest.param(quota({"pods": "5"}, {"pods": "3"}), wish("1"), 2, id="pods"),
         pytest.param(quota({"count/pods": "5"}), wish("1"), 5, id="count/pods"),
         pytest.param(quota({"cpu": "2"}, {"cpu": "3"}), wish("1"), 0, id="more is used than is left"),
@@ -199,7 +201,8 @@ HIGH = wish("1", priority="high")
     ],
 )  # fmt: skip
 def test_room_within_a_quota(found: Object, asked: Wish, wanted: int) -> None:
-    nodes = [node(cpu=10_000, gpu=10, **{"nvidia.com/gpu": 10})]
+    extended: dict[str, Any] = {"nvidia.com/gpu": 10}
+    nodes = [node(cpu=10_000, gpu=10, **extended)]
     assert room_for(nodes, [quota_of(found)], asked) == wanted
 
 

@@ -64,7 +64,7 @@ async def test_scopes_are_read() -> None:
     script = Script({**LISTS, QUOTAS: [page(3, quota(scopeSelector={"matchExpressions": [row]}))]})
     async with counting(script) as counted:
         [scope] = counted.capacity.quotas["shop"]["q"].scopes
-        assert (scope.name, scope.operator, scope.values) == ("PriorityClass", "In", {"high"})
+        assert (scope.name, scope.operator, scope.values) == ("PriorityClass", "In", frozenset({"high"}))
 
 
 async def test_an_agent_that_may_not_read_quotas_estimates_without_them(

@@ -377,7 +377,7 @@ def _seeded(count: int, seed: int) -> None:
 
 
 def _coverage_guided(arguments: list[str]) -> None:
-    import atheris  # type: ignore[import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-untyped,unused-ignore]
 
     def one(data: bytes) -> None:
         provider = atheris.FuzzedDataProvider(data)

@@ -228,7 +228,7 @@ async def test_forged_tokens(hub: Served) -> None:
     raw = await token(hub)
     header, body, signature = raw.split(".")
     claims = said(raw)
-    none = jwt.encode(claims, None, "none")
+    none = jwt.encode(claims, "", "none")
     hmac = jwt.encode(
         claims, key_pem(new_key()).hex(), "HS256", headers={"kid": KEYS.jwks()["keys"][0]["kid"]}
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from towline.cli import drain
 from towline.cli.client import Client, Refused
 from towline.cli.cordon import CORDONED, DRAINED
 from towline.cli.drain import Stay, stay_of
@@ -94,7 +94,7 @@ class Hub:
 
     def __init__(self, *rounds: list[dict[str, Any]]) -> None:
         self.rounds = list(rounds)
-        self.cluster = {
+        self.cluster: dict[str, Any] = {
             "metadata": {"name": "m1", "resourceVersion": "1"},
             "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
         }
@@ -173,7 +173,7 @@ def test_a_replacement_that_is_refused_is_told_at_once(monkeypatch: pytest.Monke
 
 
 def test_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain.time, "monotonic", iter(range(0, 100, 10)).__next__)
+    monkeypatch.setattr(time, "monotonic", iter(range(0, 100, 10)).__next__)
     result = Hub([binding(TARGET)]).run(monkeypatch, "drain", "m1", "--timeout", "5")
     assert result.exit_code == 1 and "0 cannot move, 1 are on their way" in result.stderr
 

@@ -325,8 +325,10 @@ def test_one_that_is_lost_already_is_lost_since_then() -> None:
 
 
 def test_a_taint_that_is_not_there_cannot_go() -> None:
+    edit = untainted("gone")
+    assert edit is not None
     with pytest.raises(Failure, match="Cluster m1 has no taint gone"):
-        untainted("gone")({"metadata": {"name": "m1"}})
+        edit({"metadata": {"name": "m1"}})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_done_means_everything_everywhere_and_told_back() -> None:
     assert progress.see("a", "Service", {}, 0.3) == ["a: Service arrived after 0.30 s"]
     assert progress.missing() == "the replicas in a (1 of 2 ready)"
     assert progress.see("a", "Deployment", deployment(2), 0.4) == ["a: 2/2 replicas ready after 0.40 s"]
-    assert progress.last_arrival_seconds is None
+    assert (progress.last_arrival_seconds, progress.done) == (None, False)
     progress.see("b", "Service", {}, 0.5)
     assert progress.missing() == "the Deployment in b"
     progress.see("b", "Deployment", deployment(2), 0.6)

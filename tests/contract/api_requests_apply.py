@@ -147,7 +147,7 @@ def apply_ownership() -> Scenario:
         return obj("v1", "ConfigMap", "c", data=data)
 
     def last(found: dict[str, Any]) -> dict[str, Any]:
-        annotated = json.loads(json.dumps(found))
+        annotated: dict[str, Any] = json.loads(json.dumps(found))
         annotated["metadata"].setdefault("annotations", {})[APPLIED] = json.dumps(found) + "\n"
         return annotated
 

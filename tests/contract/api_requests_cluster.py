@@ -269,18 +269,16 @@ def cluster() -> Scenario:
             title = f"{word.capitalize()}WebhookConfiguration"
             path = f"{admission}/{word}webhookconfigurations"
             yield from shown(word, path, kind("admissionregistration.k8s.io/v1", title, webhooks=[hook]))
-            bad = [
-                {**hook, **change}
-                for change in (
-                    {"name": "a"},
-                    {"sideEffects": None},
-                    {"timeoutSeconds": 31},
-                    {"admissionReviewVersions": ["v9"]},
-                    {"clientConfig": {}},
-                    {"clientConfig": {"url": "http://x"}},
-                    {"failurePolicy": "Maybe"},
-                )
-            ]
+            changes: tuple[dict[str, Any], ...] = (
+                {"name": "a"},
+                {"sideEffects": None},
+                {"timeoutSeconds": 31},
+                {"admissionReviewVersions": ["v9"]},
+                {"clientConfig": {}},
+                {"clientConfig": {"url": "http://x"}},
+                {"failurePolicy": "Maybe"},
+            )
+            bad = [{**hook, **change} for change in changes]
             yield from refused(
                 word,
                 path,

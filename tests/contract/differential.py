@@ -96,9 +96,8 @@ async def _send(target: Target, step: Step) -> tuple[int, Mapping[str, str], byt
     if step.body is not None:
         data = step.body if isinstance(step.body, str) else json.dumps(step.body)
         headers["Content-Type"] = step.type
-    extra = {"ssl": target.tls} if target.tls is not None else {}
     async with target.session.request(
-        step.method, target.url + step.path, data=data, headers=headers, **extra
+        step.method, target.url + step.path, data=data, headers=headers, ssl=target.tls or True
     ) as answer:
         told = dict(answer.headers)
         told["Warning"] = "\n".join(answer.headers.getall("Warning", []))

@@ -21,7 +21,7 @@ PREFIX = "/towline/core/configmaps/default/"
 
 class Acknowledged(NamedTuple):
     writer: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples
     revision: int
 
 

@@ -349,10 +349,10 @@ async def test_a_closed_watch_ends_and_a_cancelled_one_goes_on() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         await cache.commit([put(key("a"))])
         assert len(await anext(watch)) == 1
-        waiting = asyncio.ensure_future(anext(watch, None))
+        last = asyncio.ensure_future(anext(watch, None))
         await asyncio.sleep(0)
         watch.close()
-        assert await waiting is None
+        assert await last is None
 
 
 async def test_the_last_state_of_a_deleted_object_has_the_deletions_revision() -> None:
@@ -418,7 +418,8 @@ async def test_after_compaction_the_differences_come_as_events() -> None:
         one = await cache.commit([put(key(name)) for name in ("stays", "changes", "goes")])
         before = shown(cache)
         stays = cache.get(key("stays"))
-        caught_up, told = cache.watch(*CONFIGMAPS, one), []
+        caught_up = cache.watch(*CONFIGMAPS, one)
+        told: list[WatchEvent] = []
         cache.subscribe(lambda revision, events: told.extend(events))
         # The store forgets these before the cache has its turn to read them.
         two = await store.commit([put(key("changes"), one, "x"), Write(key("goes").path(), None, one)])
@@ -458,7 +459,7 @@ class Scripted(MemoryStore):
         self.broken.clear()
         await self.broken.wait()
         raise Compacted("as told")
-        yield [Change("", None, 0)]
+        yield [Change("", None, 0)]  # type: ignore[unreachable]  # makes it a generator
 
     def restore(self, revision: int, rows: Sequence[Row]) -> None:
         self._rows = {row.key: row for row in rows}

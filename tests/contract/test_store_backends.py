@@ -304,7 +304,11 @@ def issue(directory: Path) -> None:
     # The hub leaves grpc no cipher of TLS 1.2 for a server with an elliptic key (see towline.hub), and this old etcd
     # does not speak 1.3.
     server_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    keys = {"ca": ca_key, "server": server_key, "client": ec.generate_private_key(ec.SECP256R1())}
+    keys: dict[str, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {
+        "ca": ca_key,
+        "server": server_key,
+        "client": ec.generate_private_key(ec.SECP256R1()),
+    }
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
     for name in ("ca", "server", "client"):
         key = keys[name]

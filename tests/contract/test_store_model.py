@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,11 @@ class CommitsAreInOrder(RuleBasedStateMachine):
 
     def writes(self, commit: list[tuple[str, bytes | None, str]]) -> list[Write]:
         current = self.revisions()
-        expected = {"right": lambda key: current.get(key, 0), "absent": lambda key: 0, "older": lambda key: 1}
+        expected: dict[str, Callable[[str], int]] = {
+            "right": lambda key: current.get(key, 0),
+            "absent": lambda key: 0,
+            "older": lambda key: 1,
+        }
         writes = [Write(key, value, expected[guess](key)) for key, value, guess in commit]
         # A deletion must expect a row; one that expects a wrong one is a conflict.
         return [w if w.expected or w.value is not None else w._replace(expected=1) for w in writes]

@@ -83,6 +83,11 @@ def broken(text: str, code: int = 200) -> Any:
 ANY = ["*"]
 CREATED = ("POST", CONFIGMAPS, configmap())
 LABEL = {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}
+BAD_OPERATIONS: tuple[dict[str, Any], ...] = (
+    {"op": "remove", "path": "/nothing"},
+    {"op": "add", "path": "/data", "value": 1},
+    {"op": "replace", "path": "/metadata/namespace", "value": "default"},
+)
 CASES = (
     Case(
         "denied",
@@ -179,13 +184,7 @@ CASES = (
     ),
     *(
         Case(f"patch_{n}", {"/x": patching(operation)}, (CREATED,), mutating=(("/x", ("configmaps",), {}),))
-        for n, operation in enumerate(
-            (
-                {"op": "remove", "path": "/nothing"},
-                {"op": "add", "path": "/data", "value": 1},
-                {"op": "replace", "path": "/metadata/namespace", "value": "default"},
-            )
-        )
+        for n, operation in enumerate(BAD_OPERATIONS)
     ),
     Case(
         "condition_fails",
@@ -310,10 +309,9 @@ async def _send(
     headers = {"User-Agent": "tester/1.0", "Accept": differential.JSON}
     if body is not None:
         headers["Content-Type"] = media_type
-    extra = {"ssl": target.tls} if target.tls is not None else {}
     data = None if body is None else json.dumps(body)
     async with target.session.request(
-        method, target.url + path, data=data, headers=headers, **extra
+        method, target.url + path, data=data, headers=headers, ssl=target.tls or True
     ) as answer:
         raw = await answer.read()
         parsed = json.loads(raw) if raw.startswith(b"{") else raw.decode()

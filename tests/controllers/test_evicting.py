@@ -219,7 +219,7 @@ async def test_half_of_the_sessions_at_another_hub_are_no_loss_until_that_hub_is
             hub.fleet.at_another_hub(name, False, hub.now())
         await later(hub, 10, "m2")
         found = hub.world.doubt(hub.now())
-        assert found is not None and (found.lost, found.of, found.clusters) == (3, 4, {"m1"}), (
+        assert found is not None and (found.lost, found.of, found.clusters) == (3, 4, frozenset({"m1"})), (
             "they may be about to be lost"
         )
         await later(hub, 40, "m2")

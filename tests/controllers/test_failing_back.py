@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.controllers.hub import Hub, running
 from tests.controllers.test_evicting import SILENT_SECONDS, later, restart_at, targets, tasks
 from tests.decide.failing import ONE_OF_ALL
@@ -30,7 +32,9 @@ async def moved(hub: Hub, names: list[str], most: int = 5, urgent: str = "") -> 
         }
     )
     for name in names:
-        more = {"schedulePriority": {"priorityClassSource": "KubePriorityClass", "priorityClassName": "high"}}
+        more: dict[str, Any] = {
+            "schedulePriority": {"priorityClassSource": "KubePriorityClass", "priorityClassName": "high"}
+        }
         rule = policy(name, [selector(deployment(name), name=name)], ONE_OF_ALL, failover=failback(most), **(more if name == urgent else {}))  # fmt: skip
         await hub.put(rule, deployment(name))
     await hub.settle()

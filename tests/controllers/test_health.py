@@ -32,7 +32,7 @@ def taints(hub: Hub, name: str) -> list[str]:
 
 def says(hub: Hub, name: str, kind: str = "Ready") -> str | None:
     found = condition((hub.get(at(name)) or {}).get("status"), kind)
-    return found and str(found["status"])
+    return str(found["status"]) if found else None
 
 
 async def meet(hub: Hub, *names: str, facts: ClusterFacts = FACTS) -> None:

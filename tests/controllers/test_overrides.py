@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -210,7 +211,9 @@ async def test_works_show_what_was_applied() -> None:
 
 # --- a rule that cannot be carried out -----------------------------------------------------------------------
 
-BAD = {"overrideRules": [{"overriders": labels("new")}, {"targetCluster": FOR_M1, "overriders": BROKEN}]}
+BAD: dict[str, Any] = {
+    "overrideRules": [{"overriders": labels("new")}, {"targetCluster": FOR_M1, "overriders": BROKEN}]
+}
 WHY = "spec.overrideRules[1].overriders.plaintext[0]: cannot remove /spec/absent: the path does not exist"
 
 

@@ -84,7 +84,7 @@ def applied(hub: Hub) -> dict[str, Any]:
 
 
 def ready(hub: Hub, key: Key) -> Object:
-    return condition((hub.get(key) or {}).get("status"), "Ready") or {}
+    return dict(condition((hub.get(key) or {}).get("status"), "Ready") or {})
 
 
 async def test_only_the_leader_places_and_both_compute_the_same_works() -> None:

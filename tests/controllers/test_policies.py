@@ -39,7 +39,7 @@ def owner(hub: Hub) -> str | None:
 
 def blocked(hub: Hub) -> str | None:
     found = condition((hub.get(BINDING) or {}).get("status"), BLOCKED)
-    return found and str(found["reason"])
+    return str(found["reason"]) if found else None
 
 
 @pytest.mark.parametrize(

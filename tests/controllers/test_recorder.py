@@ -7,6 +7,7 @@ from tests.decide.world import cluster, deployment, namespace, policy, selector
 from towline.hub.controllers import recorder
 from towline.hub.decide.plan import EventNote
 from towline.hub.decide.wire import Phase, WorkReport
+from towline.hub.store.contract import COMMIT_WRITES_MAX
 from towline.kube import names
 from towline.kube.objects import Object
 
@@ -68,7 +69,7 @@ async def test_too_many_are_dropped_and_counted() -> None:
             hub.recorder.record(EventNote(deployment(f"d{at}"), "Normal", "Many", "x"))
         assert hub.recorder.dropped == 5
         await hub.recorder.flush()
-        assert len(events(hub)) == recorder.COMMIT_WRITES_MAX, "one commit at a time"
+        assert len(events(hub)) == COMMIT_WRITES_MAX, "one commit at a time"
 
 
 async def test_no_event_appears_in_a_namespace_that_is_being_emptied() -> None:

@@ -368,7 +368,8 @@ async def test_higher_priority_gets_the_room_first() -> None:
         value = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
         await hub.put(namespace("shop"), {**value, "metadata": {"name": "high"}, "value": 1000})
         wish = {"priorityClassSource": "KubePriorityClass", "priorityClassName": "high"}
-        for name, more in {"a": {}, "b": {"schedulePriority": wish}, "c": {}}.items():
+        wishes: dict[str, dict[str, Any]] = {"a": {}, "b": {"schedulePriority": wish}, "c": {}}
+        for name, more in wishes.items():
             obj = deployment(name)
             await hub.put(policy(name, [selector(obj, name=name)], ON_A | DIVIDED, **more), obj)
         order: list[str] = []

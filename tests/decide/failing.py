@@ -49,7 +49,7 @@ def propagate(world: World) -> None:
 def works(replicas: int, health: str = "Healthy", **status: Any) -> WorkReport:
     """An agent's report of a copy with so many ready replicas."""
     said = orjson.dumps({"readyReplicas": replicas, "replicas": replicas, **status})
-    row = ManifestStatus(0, "apps/v1", "Deployment", "deployments", "shop", "web", said, health)  # type: ignore[arg-type]
+    row = ManifestStatus(0, "apps/v1", "Deployment", "deployments", "shop", "web", said, health)
     return WorkReport("w", "u", b"", Phase.APPLIED, "", (row,))
 
 

@@ -50,7 +50,8 @@ def request(
     **fields: Any,
 ) -> Request:
     placement = {"spreadConstraints": list(constraints), "replicaScheduling": scheduling}
-    return Request(placement, replicas, **{"workload": True, "current": {}, "uid": "uid-0"} | fields)
+    given: dict[str, Any] = {"workload": True, "current": {}, "uid": "uid-0"}
+    return Request(placement, replicas, **given | fields)
 
 
 def names(selection: Selection) -> str:

@@ -31,7 +31,7 @@ def fleet(*states: tuple[str | None, float], held: str = "", released: str = "")
     return found
 
 
-def lost(*ago: float) -> list[tuple[str | None, float]]:
+def lost(*ago: float) -> list[tuple[str, float]]:
     return [("Unknown", -seconds) for seconds in ago]
 
 
@@ -206,7 +206,7 @@ def settle(world: World) -> list[tuple[str, str, str]]:
 
 def held(world: World, name: str) -> tuple[str, str] | None:
     found = condition(world.objects[at(name)]["status"], doubt.EVICTIONS_HELD)
-    return found and (found["status"], found["reason"])
+    return (found["status"], found["reason"]) if found else None
 
 
 def test_a_doubt_is_a_condition_and_ends_when_most_are_back_for_a_minute() -> None:

@@ -33,6 +33,7 @@ from tests.decide.world import World, cluster, cluster_role, configmap, deployme
 from towline.hub.decide import aggregation, bindings, eviction, lately, propagation
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.departures import Departure, by_cluster
+from towline.hub.decide.plan import NOTHING, Plan
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
 from towline.kube.names import TAINT_DRAIN, TAINT_UNREACHABLE
@@ -374,7 +375,7 @@ def test_a_cluster_where_dispatching_is_suspended_is_no_place() -> None:
 def test_a_hub_in_doubt_evicts_nothing_but_what_is_drained() -> None:
     world = shop(ONE_OF_ALL)
     lose(world, "m1")
-    later = eviction.Plan(requeue_after_seconds=eviction.DOUBT_SECONDS)
+    later = Plan(requeue_after_seconds=eviction.DOUBT_SECONDS)
     assert evict(world, 1000, doubted=lambda: {"m1"})[-1] == later
     taint(world, "m1", tainted())
     assert evict(world, doubted=lambda: {"m1"})[-1] == later
@@ -763,7 +764,7 @@ def test_the_end_of_a_binding_is_not_evictions_business() -> None:
     lose(world, "m1")
     world.delete(WEB)
     propagate(world)
-    assert evict(world, 300)[-1] == eviction.NOTHING
+    assert evict(world, 300)[-1] == NOTHING
     del world.objects[BINDING]
-    assert decide(world) == eviction.NOTHING
+    assert decide(world) == NOTHING
     assert aggregation.decide(world, BINDING, world.now, {}).writes == ()

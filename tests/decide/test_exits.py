@@ -80,7 +80,7 @@ def left(world: World) -> detached.Detached:
         "any value forces",
     ],
 )  # fmt: skip
-def test_how_long_an_exit_waits(ready: str, notes: dict[str, str], after: float, reason: str | None) -> None:
+def test_how_long_an_exit_waits(ready: str, notes: dict[str, Any], after: float, reason: str | None) -> None:
     world = leaving(ready, **notes)
     world.now += after
     plans = world.settle(clusters.decide, M1, 1)
@@ -170,7 +170,7 @@ def test_an_unreachable_cluster_that_holds_nothing_goes_at_once() -> None:
     [({}, False, False), ({"workloads": "Keep"}, True, False), ({"agent": "Remove"}, False, True)],
     ids=["remove by default", "keep workloads", "the agent goes too"],
 )
-def test_the_choice_outlives_the_cluster(notes: dict[str, str], keep: bool, remove_agent: bool) -> None:
+def test_the_choice_outlives_the_cluster(notes: dict[str, Any], keep: bool, remove_agent: bool) -> None:
     world = leaving("Unknown", force="true", **notes)
     uid = uid_of(world.objects[M1])
     world.put(

@@ -9,8 +9,8 @@ from tests.cases import cases
 from tests.decide import failing, returning
 from tests.decide.failing import ONE_OF_ALL, lose, shop, taint, targets
 from tests.decide.returning import remembered
-from tests.decide.test_eviction import DIVIDED
-from tests.decide.test_eviction_laws import NAMES, POLICY, TWO, WANTED
+from tests.decide.test_eviction import DIVIDED, TWO
+from tests.decide.test_eviction_laws import NAMES, POLICY, WANTED
 from tests.decide.test_eviction_laws import _do as happen
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.world import World

@@ -31,19 +31,17 @@ def without_deployments(obj: Object) -> Object:
 
 
 def decide(assigned: Assigned | None = None, clusters: list[Object] | None = None, **wish: Any) -> Outcome:
-    request = Request(
-        **{
-            "placement": {},
-            "replicas": 6,
-            "workload": True,
-            "current": {},
-            "uid": "u",
-            "api_version": "apps/v1",
-            "kind": "Deployment",
-            "namespace": "shop",
-        }
-        | wish
-    )
+    given: dict[str, Any] = {
+        "placement": {},
+        "replicas": 6,
+        "workload": True,
+        "current": {},
+        "uid": "u",
+        "api_version": "apps/v1",
+        "kind": "Deployment",
+        "namespace": "shop",
+    }
+    request = Request(**given | wish)
     view = View(Members.of(fleet() if clusters is None else clusters), assigned or Assigned())
     return scheduling.schedule(request, view)
 

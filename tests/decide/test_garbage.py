@@ -228,7 +228,7 @@ def test_it_ends_where_a_simple_model_ends(
                 break
         rest(world)
         for child in present:
-            refs = world.objects[key(child)]["metadata"].get("ownerReferences") or ()
+            refs = world.objects[key(child)]["metadata"].get("ownerReferences") or []
             assert {ref["name"] for ref in refs} == owners[child]
             assert all(uid_of(world.objects[key(ref["name"])]) == ref["uid"] for ref in refs)
     assert {at.name for at in world.objects} == present

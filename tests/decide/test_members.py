@@ -22,7 +22,7 @@ from towline.hub.decide.conditions import condition as find
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.wire import ManifestStatus, Phase, WorkReport
 from towline.kube import deletion, names
-from towline.kube.objects import Key
+from towline.kube.objects import Key, Object
 
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 
@@ -212,7 +212,12 @@ def test_a_namespace_goes_after_its_contents_and_its_copies() -> None:
 
 
 def test_a_namespace_says_what_it_waits_for() -> None:
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {},
+    }
     pod["metadata"]["finalizers"] = ["a.io/b"]
     safe = configmap("safe")
     safe["metadata"]["labels"] = {names.DELETION_PROTECTED: "Always"}

@@ -216,7 +216,7 @@ def test_the_order_in_the_store_does_not_matter_and_nothing_is_mutated(data: st.
         )
         for n in range(data.draw(st.integers(0, 4)))
     ]
-    results = []
+    results: list[tuple[str, Object | Blocked]] = []
     for seed in range(3):
         shuffled = list(policies)
         random.Random(seed).shuffle(shuffled)

@@ -31,7 +31,7 @@ from towline.hub.decide.plan import EventNote
 from towline.kube import names
 from towline.kube.objects import Key, Object
 
-ALWAYS = {"preemption": "Always"}
+ALWAYS: dict[str, Any] = {"preemption": "Always"}
 
 
 def events(world: World, key: Key = WEB) -> list[EventNote]:
@@ -40,7 +40,7 @@ def events(world: World, key: Key = WEB) -> list[EventNote]:
 
 def blocked(world: World) -> tuple[str, str] | None:
     found = condition(world.objects[BINDING].get("status"), BLOCKED)
-    return found and (found["reason"], found["message"])
+    return (found["reason"], found["message"]) if found else None
 
 
 def override(name: str, namespace: str | None = "shop") -> Object:

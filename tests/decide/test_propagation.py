@@ -141,7 +141,7 @@ def test_a_cluster_scoped_template_gets_a_cluster_binding() -> None:
 
 
 def test_policy_fields_are_copied() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "conflictResolution": "Overwrite",
         "preserveResourcesOnDeletion": True,
         "suspension": {"dispatchingOnClusters": {"clusterNames": ["m1"]}},
@@ -299,7 +299,7 @@ def test_dependent_overrides_must_exist_first() -> None:
 def test_what_is_scaled_to_zero_is_divided_still(division: str) -> None:
     """Pods that request nothing make no difference: neither do copies spread to clusters that had none, nor do any go."""
     weights = {"staticWeightList": [{"targetCluster": {"clusterNames": ["m1"]}, "weight": 1}]}
-    divided = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": division}
+    divided: Object = {"replicaSchedulingType": "Divided", "replicaDivisionPreference": division}
     if division == "Weighted":
         divided["weightPreference"] = weights
     world = a_world(deployment(replicas=2))

@@ -23,11 +23,8 @@ FLEET = [
 
 
 def request(placement: dict[str, Any], replicas: int = 6, **fields: Any) -> Request:
-    return Request(
-        **{"workload": True, "current": {}, "uid": "uid-0"}
-        | {"placement": placement, "replicas": replicas}
-        | fields
-    )
+    given: dict[str, Any] = {"workload": True, "current": {}, "uid": "uid-0"}
+    return Request(**given | {"placement": placement, "replicas": replicas} | fields)
 
 
 def schedule(wish: Request, clusters: Sequence[Any]) -> Outcome:

@@ -11,10 +11,11 @@ from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.taints import following_ready
 from towline.hub.decide.tolerance import LOST_SECONDS, leaves, troubles_of, welcomes
 from towline.kube.names import TAINT_DRAIN, TAINT_NOT_READY, TAINT_UNREACHABLE
+from towline.kube.objects import Object
 from towline.kube.taints import Taint
 
 T0 = 1_000_000.0
-ASKED = {"cluster": {}}
+ASKED: Object = {"cluster": {}}
 
 
 def tainted(key: str = "k", seconds: float = 0.0, **more: str) -> dict[str, str]:

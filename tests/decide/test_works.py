@@ -269,7 +269,7 @@ STATUS = {"z": 1, "a": {"deep": [1, 2.5, "ü"]}}
 def test_a_report_has_the_same_hash_once_it_is_stored(
     phase: Phase, message: str, status: Any, health: str | None
 ) -> None:
-    statuses = ()
+    statuses: tuple[ManifestStatus, ...] = ()
     if health is not None:
         text = orjson.dumps(status) if status is not None else b""
         statuses = (ManifestStatus(0, "apps/v1", "Deployment", "deployments", "shop", "web", text, health),)

@@ -5,6 +5,7 @@ For tables, properties and the simulation: no store, no cache, no time of its ow
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -144,7 +145,9 @@ class World:
             else:
                 self._store(write.key, self._filled(write))
 
-    def settle(self, decide: Callable[..., Plan], key: Key, *args: Any, limit: int = 10) -> list[Plan]:
+    def settle(
+        self, decide: Callable[..., Plan], key: Key, *args: Any, limit: int = 10
+    ) -> builtins.list[Plan]:
         """Decide and apply until a plan has no writes. Answers the plans; the last is the one at rest."""
         plans = []
         for _ in range(limit):

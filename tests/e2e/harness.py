@@ -129,22 +129,26 @@ class Api:
     def get(self, path: str) -> dict[str, Any] | None:
         """The object at `path`, or None when it does not exist."""
         try:
-            return self.request("GET", path)
+            found: dict[str, Any] = self.request("GET", path)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+        return found
 
     def items(self, path: str) -> list[dict[str, Any]]:
-        return self.request("GET", path)["items"]
+        found: list[dict[str, Any]] = self.request("GET", path)["items"]
+        return found
 
     def apply(self, path: str, obj: dict[str, Any], manager: str = "test") -> dict[str, Any]:
-        return self.request(
+        applied: dict[str, Any] = self.request(
             "PATCH", f"{path}?fieldManager={manager}&force=true", obj, "application/apply-patch+yaml"
         )
+        return applied
 
     def merge(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
-        return self.request("PATCH", path, patch, "application/merge-patch+json")
+        merged: dict[str, Any] = self.request("PATCH", path, patch, "application/merge-patch+json")
+        return merged
 
     def delete(self, path: str) -> None:
         with contextlib.suppress(ApiError):
@@ -264,11 +268,12 @@ class Fleet:
         for process in reversed(list(self.processes.values())):
             # kube-apiserver takes seconds to end in order, and nobody reads its data again.
             process.kill() if process.name.startswith(("apiserver-", "etcd-")) else process.stop()
-        for each in [
+        held: list[Api | Proxy] = [
             *self.members.values(),
             *([self._hub_api] if self._hub_api else []),
             *self.networks.values(),
-        ]:
+        ]
+        for each in held:
             each.close()
 
     def spawn(self, name: str, command: list[str], **environment: str) -> Process:

@@ -137,7 +137,7 @@ def test_tracking_the_same_object_changes_nothing(a: dict[str, Any], b: dict[str
 
 def _renamed(config: dict[str, Any]) -> dict[str, Any]:
     """The same shape with other keys everywhere."""
-    out = copy(config)
+    out: dict[str, Any] = copy(config)
     out["spec"] = {k: v for k, v in out["spec"].items() if k == "template"}
     for container in out["spec"].get("template", {}).get("spec", {}).get("containers", []):
         container["name"] = "other-" + container["name"]

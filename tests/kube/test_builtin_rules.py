@@ -138,7 +138,7 @@ def claim(phase: str = "Pending", **spec: Any) -> Object:
 
 
 def test_a_claim_is_completed_once_and_grows_when_bound() -> None:
-    bigger = {"resources": {"requests": {"storage": "2Gi"}}}
+    bigger: dict[str, Any] = {"resources": {"requests": {"storage": "2Gi"}}}
     assert wrong(claim(volumeName="v", storageClassName="s"), claim()) == {}
     assert "spec" in wrong(claim(volumeName="w"), claim(volumeName="v"))
     assert "spec" in wrong(claim(**bigger), claim())

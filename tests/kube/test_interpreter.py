@@ -68,7 +68,7 @@ def test_replicas(kind: str, spec: Object, expected: tuple[int, Object | None] |
 
 
 def test_requirements() -> None:
-    terms = {"nodeSelectorTerms": [{"matchExpressions": []}]}
+    terms: Object = {"nodeSelectorTerms": [{"matchExpressions": []}]}
     spec = pod(
         nodeSelector={"disk": "ssd"},
         tolerations=[{"operator": "Exists"}],

@@ -183,7 +183,8 @@ def test_command_and_args_overriders(
     field: str, present: list[str] | None, operator: str, value: list[str] | None, expected: list[str] | None
 ) -> None:
     change = {"containerName": "main", "operator": operator, **({} if value is None else {"value": value})}
-    after = over(deployment(**({field: present} if present else {})), **{f"{field}Overrider": [change]})
+    before: Object = {field: present} if present else {}
+    after = over(deployment(**before), **{f"{field}Overrider": [change]})
     assert main(after).get(field) == expected
     assert after["spec"]["template"]["spec"]["containers"][1] == {"name": "side"}
     elsewhere = {**change, "containerName": "nobody"}
@@ -331,7 +332,7 @@ def test_overriders_are_carried_out_in_karmadas_order_whatever_the_order_of_fiel
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_says_where_and_why(field: str, change: Object, why: str) -> None:
-    fine = {"labelsOverrider": [], "plaintext": []}
+    fine: Object = {"labelsOverrider": [], "plaintext": []}
     error = refusal(deployment(), **{**fine, field: [change]})
     assert error.path == f"spec.overriders.{field}[0]" and why in error.why
 

@@ -27,7 +27,7 @@ laws = cases(300)
 
 # --- JSON patch ---------------------------------------------------------------------------------------------
 
-DOC = {"a": {"b": [1, 2, 3], "c~d": 1, "e/f": 2}, "n": None}
+DOC: dict[str, Any] = {"a": {"b": [1, 2, 3], "c~d": 1, "e/f": 2}, "n": None}
 
 OPERATIONS: list[tuple[str, list[dict[str, Any]], Any]] = [
     ("add", [{"op": "add", "path": "/x", "value": 1}], {**DOC, "x": 1}),

@@ -233,7 +233,7 @@ def test_the_permanent_id_never_changes(kind: str, label: str) -> None:
 
 
 def test_a_policy_selects_in_its_own_namespace_and_a_cluster_policy_in_any() -> None:
-    elsewhere = {"resourceSelectors": [{**POD, "namespace": "other"}]}
+    elsewhere: dict[str, Any] = {"resourceSelectors": [{**POD, "namespace": "other"}]}
     assert list(wrong(policy(**elsewhere))) == ["spec.resourceSelectors[0].namespace"]
     assert wrong(policy("ClusterPropagationPolicy", **elsewhere)) == {}
 

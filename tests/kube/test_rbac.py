@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.kube import rbac
+from towline.kube.objects import Object
 from towline.kube.rbac import Rule
 
 
@@ -63,7 +64,7 @@ def test_aggregation_takes_each_selected_rule_once() -> None:
         "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]},
         "rules": [{"verbs": ["delete"], "apiGroups": [""], "resources": ["pods"]}],
     }
-    others = [
+    others: list[Object] = [
         role,
         {"metadata": {"name": "b", "labels": {"to": "all"}}, "rules": [pods]},
         {"metadata": {"name": "a", "labels": {"to": "all"}}, "rules": [pods]},
@@ -103,7 +104,10 @@ def test_missing_permissions_are_told_by_resource() -> None:
     ]
 
 
-_some = lambda *values: st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True).map(tuple)  # noqa: E731
+def _some(*values: str) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True).map(tuple)
+
+
 RESOURCE_RULES = st.builds(
     Rule,
     _some("get", "list", "*"),

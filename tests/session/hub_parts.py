@@ -13,7 +13,7 @@ from towline.certs.rotation import Authorities
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.wire import WireWork, WorkReport
 from towline.hub.gateway.enrolment import CLUSTER_API_VERSION
-from towline.hub.gateway.entrance import CLUSTERS
+from towline.hub.gateway.farewell import CLUSTERS
 from towline.hub.store.contract import Conflict, Write
 from towline.kube.objects import Key, Object, decode, name_of, parse_path, with_metadata
 from towline.proto import fleet_pb2 as fleet

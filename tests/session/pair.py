@@ -42,17 +42,23 @@ def work(
     **data: str,
 ) -> WireWork:
     bodies = tuple(manifests) if manifests is not None else (manifest(name, kind, **data),)
-    refs = tuple(ObjectRef(*held.ref_of(body)) for body in bodies)
+    refs = tuple(map(ref_of, bodies))
     return WireWork(
         name, uid or f"uid-{name}", revision, work_hash(bodies, int(conflict), preserve), tuple((b,) for b in bodies),
         conflict, preserve, suspended, False, refs, report_hash,
     )  # fmt: skip
 
 
+def ref_of(body: bytes) -> ObjectRef:
+    found = held.ref_of(body)
+    assert found is not None
+    return ObjectRef(*found)
+
+
 def tombstone(
     name: str, *, revision: int = 20, uid: str = "", kind: str = "ConfigMap", preserve: bool = False
 ) -> WireWork:
-    ref = ObjectRef(*held.ref_of(manifest(name, kind)))
+    ref = ref_of(manifest(name, kind))
     return WireWork(
         name, uid or f"uid-{name}", revision, bytes(16), (), preserve=preserve, removing=True, refs=(ref,)
     )  # fmt: skip

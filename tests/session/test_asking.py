@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import Any
 
 from tests.session.test_gateway import SESSION, Agent, Hub, agent_of, channel_of, hub, until
 from towline.agent.session import Estimate
@@ -49,7 +51,7 @@ async def test_each_agent_is_asked_for_itself(hub: Hub) -> None:
         await until(lambda: hub.answers.able == {"member1", "member2"})
         waiting = Waiting(hub, ONE, "member1", "member2")
         for agent, room in ((first, 3), (second, 0)):
-            await until(lambda agent=agent: questions(agent))
+            await until(partial(questions, agent))
             agent.session.answer(fleet.Answer(id=questions(agent)[0].id, room=room))
             await agent.send()
         await until(lambda: waiting.woken)
@@ -91,7 +93,7 @@ async def test_an_agent_that_opens_a_newer_session_is_asked_there(hub: Hub) -> N
 
 async def test_an_agent_that_does_not_say_that_it_estimates_is_never_asked(hub: Hub) -> None:
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         hello = fleet.Hello(protocol_version=1, cluster="member1", cluster_uid="uid-1")
         await call.write(
             fleet.AgentBatch(sequence=1, frames=[fleet.AgentFrame(hello=hello)]).SerializeToString()

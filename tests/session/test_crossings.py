@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.message import DecodeError
 
@@ -26,12 +27,13 @@ from towline.agent.desired import HeldWork
 from towline.certs import authority, tokens
 from towline.certs.authority import AGENT_PREFIX, AGENTS_ORGANIZATION, AgentIdentity, CertificateError
 from towline.certs.rotation import Authorities
-from towline.hub.decide.wire import WireWork
+from towline.hub.decide.wire import Phase, WireWork
 from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import Breaker
 from towline.hub.gateway.enrolment import Enrolment
-from towline.hub.gateway.server import Gateway, Surroundings
+from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.session import HubSession
+from towline.hub.gateway.surroundings import Surroundings
 from towline.kube import names
 from towline.kube.objects import uid_of
 from towline.proto import fleet_pb2 as fleet
@@ -147,7 +149,7 @@ class Rules:
                 return fleet.AgentFrame(answers=fleet.Answers(answers=answers))
             case _:
                 report = fleet.Report(
-                    name=theirs.name, uid=theirs.uid, work_hash=theirs.hash, phase=self.random.choice((1, 2, 3)),
+                    name=theirs.name, uid=theirs.uid, work_hash=theirs.hash, phase=self.random.choice((fleet.APPLIED, fleet.FAILED, fleet.REMOVED)),
                     hash=b"", revision=99,
                 )  # fmt: skip
                 report.hash = REPORT_HASHES[report.phase]
@@ -398,7 +400,7 @@ def test_ten_thousand_spoiled_requests_give_no_strangers_key() -> None:
     """A spoiled request is refused, or (where what was spoiled does not count) gives the very key that signed it."""
     chosen, key = random.Random(4), authority.new_key()
     pem = authority.request_pem(key)
-    der = x509.load_pem_x509_csr(pem).public_bytes(authority.serialization.Encoding.DER)
+    der = x509.load_pem_x509_csr(pem).public_bytes(serialization.Encoding.DER)
     mine, refused = key.public_key(), 0
     for i in range(10_000 * TIMES):
         body = spoiled(chosen, pem) if i % 2 else _as_pem(spoiled(chosen, der))
@@ -486,7 +488,7 @@ def test_frames_of_an_old_session_change_nothing_that_lasts() -> None:
     pair.finish_removals()
     pair.settle()
     recorded = list(pair.to_hub)
-    assert [report.phase for report in pair.reports] == [fleet.APPLIED, fleet.REMOVED]
+    assert [report.phase for report in pair.reports] == [Phase.APPLIED, Phase.REMOVED]
     pair.put(work("a", uid="second", revision=30))
     pair.settle()
     pair.report(applied(held_by(pair, "a"), {"now": 2}))

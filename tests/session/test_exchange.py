@@ -96,7 +96,7 @@ def test_a_table_that_is_not_loaded_concludes_nothing() -> None:
     pair.loaded = False
     pair.connect()
     pair.settle()
-    assert kinds(pair.to_agent) == ["welcome"] and not pair.agent.synced
+    assert (kinds(pair.to_agent), pair.agent.synced) == (["welcome"], False)
     pair.loaded = True
     pair.put(work("a"), work("b"))
     pair.settle()

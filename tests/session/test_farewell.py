@@ -10,13 +10,13 @@ import pytest
 from tests.session.pair import HUB, Pair, manifest, removed, tombstone, work
 from tests.session.test_gateway import (
     DENIED,
-    RENEW,
     SESSION,
     Hub,
     agent_of,
     channel_of,
     code_of,
     hub,
+    renew,
     until,
 )
 from towline.agent import session as agent_session
@@ -26,7 +26,7 @@ from towline.certs.authority import AgentIdentity
 from towline.hub.decide.detached import Detached, key_of
 from towline.hub.decide.wire import Conflict
 from towline.hub.gateway import farewell
-from towline.hub.gateway.entrance import CLUSTERS
+from towline.hub.gateway.farewell import CLUSTERS
 from towline.kube.objects import Key, Object, with_metadata
 from towline.proto import fleet_pb2 as fleet
 
@@ -175,14 +175,14 @@ async def test_its_certificate_is_not_renewed(hub: Hub) -> None:
     hub.rows.put(key_of(UID), row_of(LEFT))
     hub.rows.delete(Key(*CLUSTERS, "", "member1"))
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        assert (await code_of(channel.unary_unary(RENEW)(b"")))[0] == DENIED
+        assert (await code_of(renew(channel, b"")))[0] == DENIED
 
 
 async def test_who_says_no_hello_but_something_else_is_told_nothing(hub: Hub) -> None:
     hub.rows.put(key_of(UID), row_of(LEFT))
     hub.rows.delete(Key(*CLUSTERS, "", "member1"))
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         await call.write(b"\xff\xff nonsense")
         said = fleet.HubBatch.FromString(await call.read())
         assert not said.frames[0].go_away.HasField("detached")

@@ -22,11 +22,12 @@ from towline.certs import authority, rotation
 from towline.certs.authority import AgentIdentity, Authority, Leaf
 from towline.certs.rotation import Authorities, Stage
 from towline.hub.decide.capacity import ClusterCapacity
-from towline.hub.gateway.entrance import CLUSTERS
+from towline.hub.gateway.farewell import CLUSTERS
 from towline.hub.gateway.live import Live
 from towline.hub.gateway.questions import ANSWER_SECONDS_MAX
 from towline.hub.gateway.revocation import revoked
-from towline.hub.gateway.server import MESSAGE_BYTES_MAX, Gateway, Surroundings
+from towline.hub.gateway.server import MESSAGE_BYTES_MAX, Gateway
+from towline.hub.gateway.surroundings import Surroundings
 from towline.hub.store.answers import AnswerTable
 from towline.kube.names import RELEASE_DELETIONS
 from towline.kube.objects import Key, with_annotations
@@ -182,6 +183,11 @@ async def quiet(work: Any) -> None:
         pass
 
 
+def renew(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(RENEW)
+    return call(request)
+
+
 async def code_of(call: Any) -> tuple[grpc.StatusCode, str]:
     async with asyncio.timeout(10):
         return await call.code(), await call.details()
@@ -224,7 +230,7 @@ async def test_a_reader_that_stalls_delays_nobody(hub: Hub) -> None:
     """One agent connects and reads nothing while 20 MB wait for it."""
     hub.table.put("member1", *(work(f"w{i}", text="x" * 400_000) for i in range(50)))
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         hello = fleet.Hello(protocol_version=1, cluster="member1", cluster_uid="uid-1")
         digests = fleet.Inventory(digests=bytes(4096))
         listing = fleet.Inventory(buckets=range(256))
@@ -282,7 +288,7 @@ async def test_the_handshake_refuses(hub: Hub, who: str) -> None:
         "expired": hub.agent_leaf("member1", now=time.time() - 8 * 86_400),
     }
     async with channel_of(hub, leaves[who]) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         code, _ = await code_of(call)
         assert code == grpc.StatusCode.UNAVAILABLE
     assert hub.told.log == [] and hub.table.reports == []
@@ -348,7 +354,7 @@ async def test_a_cluster_that_is_not_joined_is_refused(hub: Hub, who: str) -> No
     async with channel_of(hub, leaf) as channel:
         code, details = await code_of(channel.stream_stream(SESSION)())
         assert code == DENIED and "not joined" in details
-        code, _ = await code_of(channel.unary_unary(RENEW)(b""))
+        code, _ = await code_of(renew(channel, b""))
         assert code == DENIED
     assert len(hub.audited) == 2 and hub.told.log == []
 
@@ -392,7 +398,7 @@ async def test_the_right_certificate_in_another_member(hub: Hub) -> None:
 )
 async def test_garbage_ends_the_session(hub: Hub, message: bytes) -> None:
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         await call.write(message)
         answer = fleet.HubBatch.FromString(await call.read())
         assert not answer.frames[0].go_away.reconnect
@@ -402,7 +408,7 @@ async def test_garbage_ends_the_session(hub: Hub, message: bytes) -> None:
 
 async def test_a_message_that_is_too_large_ends_the_session(hub: Hub) -> None:
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        call = channel.stream_stream(SESSION)()
+        call: Any = channel.stream_stream(SESSION)()
         await call.write(bytes(MESSAGE_BYTES_MAX + 1))
         answer = fleet.HubBatch.FromString(await call.read())
         assert "too large" in answer.frames[0].go_away.reason
@@ -435,9 +441,9 @@ async def test_revocation_closes_the_live_session(hub: Hub, caplog: pytest.LogCa
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
         assert (await code_of(channel.stream_stream(SESSION)()))[0] == DENIED
         csr = fleet.RenewRequest(csr_pem=authority.request_pem(authority.new_key()))
-        assert (await code_of(channel.unary_unary(RENEW)(csr.SerializeToString())))[0] == DENIED
+        assert (await code_of(renew(channel, csr.SerializeToString())))[0] == DENIED
     async with channel_of(hub, hub.agent_leaf("member1", generation=1)) as channel:
-        renewed = fleet.RenewResponse.FromString(await channel.unary_unary(RENEW)(csr.SerializeToString()))
+        renewed = fleet.RenewResponse.FromString(await renew(channel, csr.SerializeToString()))
     assert authority.agent_identity(renewed.certificate_pem).generation == 1
 
 
@@ -545,13 +551,14 @@ async def test_an_address_that_is_taken(hub: Hub) -> None:
 async def test_renewal_gives_the_same_identity_a_new_leaf(hub: Hub) -> None:
     key = authority.new_key()
     async with channel_of(hub, hub.agent_leaf("member1")) as channel:
-        renew = channel.unary_unary(RENEW)
-        answer = await renew(fleet.RenewRequest(csr_pem=authority.request_pem(key)).SerializeToString())
+        answer = await renew(
+            channel, fleet.RenewRequest(csr_pem=authority.request_pem(key)).SerializeToString()
+        )
         renewed = fleet.RenewResponse.FromString(answer)
         assert authority.agent_identity(renewed.certificate_pem) == AgentIdentity("member1", "object-member1")
         assert renewed.ca_bundle_pem == CA.bundle_pem
         for bad in (b"\xff\xff", fleet.RenewRequest(csr_pem=b"garbage").SerializeToString()):
-            assert (await code_of(renew(bad)))[0] == grpc.StatusCode.INVALID_ARGUMENT
+            assert (await code_of(renew(channel, bad)))[0] == grpc.StatusCode.INVALID_ARGUMENT
     async with channel_of(hub, Leaf(renewed.certificate_pem, authority.key_pem(key))) as channel:
         agent = Agent(channel.stream_stream(SESSION)(), "member1", "uid-1")
         async with asyncio.TaskGroup() as group:

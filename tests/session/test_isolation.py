@@ -146,7 +146,7 @@ def credit_is_spent(hub: Hub, agent: Listener) -> bool:
 
 
 def bytes_sent(hub: Hub) -> float:
-    return hub.gateway._metrics.bytes.labels("out")._value.get()
+    return float(hub.gateway._metrics.bytes.labels("out")._value.get())
 
 
 @asynccontextmanager

@@ -53,7 +53,8 @@ class Agent:
         self.object_uid = ""
         """Of the Cluster object that its certificate is for."""
         self.unwelcome = False
-        self._rng, self._now, self._die = rng, lambda: now() * self.clock_rate, die
+        self._rng, self._die = rng, die
+        self._now: Callable[[], float] = lambda: now() * self.clock_rate
         self.connection: Connection | None = None
         self.session: AgentSession | None = None
         self.start()
@@ -98,6 +99,10 @@ class Agent:
         self._say_up()
         self.said = None
 
+    @property
+    def hung_up(self) -> bool:
+        return self.session is None
+
     def hang_up(self) -> None:
         if self.connection is not None:
             self.connection.open = False
@@ -117,7 +122,7 @@ class Agent:
             if batch is None:
                 break
             self._carry_out(self.session.receive(batch, self._now()))
-            if self.session is None:
+            if self.hung_up:
                 return
         self._carry_out(self.session.tick(self._now()))
         self._say_up()
@@ -157,7 +162,7 @@ class Agent:
         for ref, owner in self.member.managed().items():
             preserve = said.remains != fleet.REMOVE or ref.kind == "Namespace"
             self.desired.adopt(owner.name, [ref], preserve, changed)
-        effects = [changed.persist(), *map(Reconcile, changed.names)]
+        effects: list[Effect] = [changed.persist(), *map(Reconcile, changed.names)]
         self.unwritten += [(effect, None) for effect in effects]
 
     def _count(self) -> None:

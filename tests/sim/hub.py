@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -250,7 +250,7 @@ class Hub:
         else:
             session.questions.ask(wish, self._now())
 
-    def _works_changed(self, cluster: str, changed: set[str]) -> None:
+    def _works_changed(self, cluster: str, changed: Collection[str]) -> None:
         if cluster in self.sessions:
             self.sessions[cluster][0].works_changed(changed)
 

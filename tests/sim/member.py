@@ -83,7 +83,8 @@ class Member:
             k: body["metadata"][k] for k in ("labels", "annotations") if k in body["metadata"]
         }
         self._store(ref, _merged(live, applied, ref))
-        return copy(self.objects[ref])
+        stored: Object = copy(self.objects[ref])
+        return stored
 
     def delete(self, ref: Ref, uid: str, owner: Owner) -> None:
         self._answer()
@@ -234,7 +235,7 @@ class Member:
 
 def _merged(live: Object | None, applied: Object, ref: Ref) -> Object:
     """`live` after an apply of `applied`: its fields are ours, what we owned and no longer set goes."""
-    merged = copy(live) if live is not None else {
+    merged: Object = copy(live) if live is not None else {
         "apiVersion": ref.api_version, "kind": ref.kind,
         "metadata": {"name": ref.name, **({"namespace": ref.namespace} if ref.namespace else {})},
     }  # fmt: skip

@@ -325,7 +325,7 @@ class Simulation:
     # --- users ---------------------------------------------------------------------------------------------------
 
     async def _create(self, name: str, template: Object, clusters: set[str], **spec: Any) -> None:
-        placement = {"clusterAffinity": {"clusterNames": sorted(clusters)}}
+        placement: Object = {"clusterAffinity": {"clusterNames": sorted(clusters)}}
         if spec.pop("divided", False):
             placement["replicaScheduling"] = {
                 "replicaSchedulingType": "Divided", "replicaDivisionPreference": "Weighted",

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ async def running(**pace: float) -> AsyncIterator[Cluster]:
         await started.wait()
         cluster = Cluster(cache, kinds)
         await cluster.apply(NAMESPACE)
-        amounts = {"cpu": "64", "memory": "256Gi", "pods": 1000, "version": "v1.32.0"}
+        amounts: dict[str, Any] = {"cpu": "64", "memory": "256Gi", "pods": 1000, "version": "v1.32.0"}
         stamp = "2023-11-14T22:13:20Z"
         await cluster.apply(*(node(i, stamp, region="", zones=(), **amounts) for i in range(3)))
         loop = WorkloadLoop(cache, now=time.time, new_uid=lambda: str(uuid.uuid4()), pace=Pace(**pace))
