@@ -50,7 +50,7 @@ def bench() -> None:
     show(rows)
 
 
-def _measure(pair: Pair, end: str) -> tuple[float, float, float, float]:
+def _measure(pair: Pair, end: str) -> tuple[float, ...]:
     """Seconds from the end on, and of the processor."""
     leader, other = leader_of(pair)
     eventually(lambda: pair.sessions("a") + pair.sessions("b") == len(MEMBERS), 60)

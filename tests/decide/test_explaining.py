@@ -270,7 +270,8 @@ def test_what_only_agents_can_know_is_not_foretold() -> None:
     for name in ("m1", "m2"):
         summary = {"allocatable": {"cpu": "40", "pods": "30"}}
         world.edit(
-            member(name), lambda found, summary=summary: found["status"].update(resourceSummary=summary)
+            member(name),
+            lambda found, summary=summary: found["status"].update(resourceSummary=summary),  # type: ignore[misc]
         )
     assert explained(world, recorded)["summary"].startswith("Deployment web is about to go to ")
     told = explain(world, WEB, replace(View.of(world, world.now), answers=Agents()), world.now, recorded)

@@ -55,8 +55,8 @@ def test_laws(placement: Object, failover: Object, steps: list[tuple[str, str]])
             mode = step.capitalize()
             world.edit(
                 POLICY,
-                lambda obj, mode=mode: obj["spec"]["failover"]["cluster"]["failback"].update(mode=mode),
-            )  # type: ignore[misc]
+                lambda obj, mode=mode: obj["spec"]["failover"]["cluster"]["failback"].update(mode=mode),  # type: ignore[misc]
+            )
             world.settle(propagation.decide, WEB)
         else:
             happen(world, step, value)

@@ -305,12 +305,12 @@ def test_what_is_scaled_to_zero_is_divided_still(division: str) -> None:
     world = a_world(deployment(replicas=2))
     for name in ("m1", "m2"):
         summary = {"allocatable": {"pods": "30" if name == "m1" else "20"}}
-        world.edit(Key("cluster.karmada.io", "clusters", "", name), lambda c, s=summary: c["status"].update(resourceSummary=s))  # fmt: skip
+        world.edit(Key("cluster.karmada.io", "clusters", "", name), lambda c, s=summary: c["status"].update(resourceSummary=s))  # type: ignore[misc]  # fmt: skip
     world.put(policy("web", [selector(deployment())], {"replicaScheduling": divided}))
     propagate(world)
     assert clusters_of(world) == {"m1": 2}
     for replicas in (0, 1, 0):
-        world.edit(WEB, lambda web, r=replicas: web["spec"].update(replicas=r))
+        world.edit(WEB, lambda web, r=replicas: web["spec"].update(replicas=r))  # type: ignore[misc]
         propagate(world)
         assert clusters_of(world) == {"m1": replicas}
     assert world.objects[BINDING]["spec"]["replicas"] == 0

@@ -56,7 +56,9 @@ def eventually(check: Callable[[], Any], timeout_seconds: float = 30.0, what: st
             last = error
         waited = time.monotonic() - begun
         if waited > timeout_seconds:
-            raise AssertionError(f"not within {timeout_seconds} s: {what or check.__name__}; last: {last!r}")
+            raise AssertionError(
+                f"not within {timeout_seconds} s: {what or getattr(check, '__name__', check)}; last: {last!r}"
+            )
         time.sleep(
             min(max(0.02, waited / 10), 0.2)
         )  # who looks often takes the processor from those it looks at

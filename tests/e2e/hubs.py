@@ -87,7 +87,7 @@ class Pair:
     def serves(self, hub: str) -> None:
         def ready() -> bool:
             assert self.process(hub).alive(), self.process(hub).tail()
-            return self.api(hub).request("GET", "/readyz", raw=True)[0] == 200
+            return bool(self.api(hub).request("GET", "/readyz", raw=True)[0] == 200)
 
         eventually((self.data[hub] / "admin.kubeconfig").exists, 30)
         eventually(ready, 30, f"hub {hub} is ready")

@@ -26,7 +26,7 @@ def created(body: kopf.Body, spec: kopf.Spec, patch: kopf.Patch, **_: Any) -> di
 
 
 @kopf.on.update(*KIND, field="spec.size")
-def resized(new: int, patch: kopf.Patch, **_: Any) -> None:
+def resized(new: Any, patch: kopf.Patch, **_: Any) -> None:
     patch.status["size"] = new
 
 

@@ -74,7 +74,7 @@ def test_a_killed_hub_goes_on_where_it_was(hub: Fleet) -> None:
     hub.await_hub()
     for at in ("grandchild", "child"):
         assert present(hub, "killed") >= {"owner", "child"}
-        eventually(lambda at=at: is_deleting(hub.hub.get(f"{CONFIGMAPS}/killed-{at}") or {}))
+        eventually(lambda at=at: is_deleting(hub.hub.get(f"{CONFIGMAPS}/killed-{at}") or {}))  # type: ignore[misc]
         hub.kubectl("patch", "cm", f"killed-{at}", "-n", "shop", "--type=json", "-p", LET_GO)
     eventually(lambda: not present(hub, "killed"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_quota_in_the_member_bounds_what_it_gets(fleet: Fleet, space: str) -> 
     eventually(lambda: counted(fleet))
     for name, cores in (("member1", 2), ("member2", 0), ("member3", 2)):
         member = fleet.members[name]
-        eventually(lambda member=member: member.get(f"/api/v1/namespaces/{space}"))
+        eventually(partial(member.get, f"/api/v1/namespaces/{space}"))
         quota = {
             "apiVersion": "v1",
             "kind": "ResourceQuota",

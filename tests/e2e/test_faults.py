@@ -158,10 +158,11 @@ def test_agents_enforce_without_the_hub(fleet: Fleet, space: str) -> None:
         fleet.members[name].merge(f"{path}/conf-2", {"data": {"i": "changed"}})
     for name in ("member1", "member2"):
         eventually(
-            lambda name=name: names(fleet, space, name) == wanted, what=f"{name} put the deleted one back"
+            lambda name=name: names(fleet, space, name) == wanted,  # type: ignore[misc]
+            what=f"{name} put the deleted one back",
         )
         eventually(
-            lambda name=name: (
+            lambda name=name: (  # type: ignore[misc]
                 (fleet.members[name].get(f"/api/v1/namespaces/{space}/configmaps/conf-2") or {})["data"]
                 == {"i": "2"}
             ),

@@ -138,7 +138,7 @@ def test_taints_as_kubectl_writes_them(hub: Fleet) -> None:
     """The same words to kubectl about a member's node and to towline about its cluster get the same answers. (Not compared: taints named
     twice, which kubectl tells as Go structures.)"""
     fleet = hub
-    node = fleet.members["m1"].get("/api/v1/nodes")["items"][0]["metadata"]["name"]
+    node = fleet.members["m1"].items("/api/v1/nodes")[0]["metadata"]["name"]
     for words in (
         ["gpu=a:NoSchedule"],
         ["gpu=b:NoSchedule"],

@@ -330,7 +330,7 @@ def test_a_users_own_work_travels(fleet: Fleet, space: str) -> None:
     fleet.apply(work)
     for name in ("own-a", "own-b"):
         eventually(
-            lambda name=name: (
+            lambda name=name: (  # type: ignore[misc]
                 holders(fleet, f"/api/v1/namespaces/{space}/configmaps/{name}").keys() == {"member1"}
             )
         )

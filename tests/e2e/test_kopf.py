@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_an_operator(fleet: Fleet) -> None:
     rounds = 0
     while rounds == 0 or time.monotonic() < ends:
         create(fleet, f"round-{rounds}")
-        eventually(lambda rounds=rounds: handled(fleet, f"round-{rounds}"))
+        eventually(partial(handled, fleet, f"round-{rounds}"))
         resize_and_remove(fleet, f"round-{rounds}")
         rounds += 1
     assert fleet.processes["kopf"].alive() and not faults(fleet)

@@ -154,7 +154,7 @@ def test_overrides_show_in_the_members(fleet: Fleet, space: str) -> None:
     plain = (2, "nginx:1.27", None, None)
     eventually(lambda: seen(fleet, space) == dict.fromkeys(MEMBERS, plain))
     apply(fleet, space, IMAGES)
-    changed = {
+    changed: dict[str, tuple[Any, ...]] = {
         "member1": (2, "registry.eu.example/nginx:1.27-alpine", ["--verbose", "--zone=eu"], None),
         "member2": (5, "mirror/nginx:1.27", None, None),
         "member3": plain,
@@ -188,7 +188,7 @@ def test_overrides_show_in_the_members(fleet: Fleet, space: str) -> None:
 
 
 def _is_of(work: dict[str, Any], space: str) -> bool:
-    return work["metadata"]["annotations"].get("resourcebinding.karmada.io/namespace") == space
+    return bool(work["metadata"]["annotations"].get("resourcebinding.karmada.io/namespace") == space)
 
 
 @ON_ANY_STORE

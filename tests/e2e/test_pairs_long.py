@@ -54,7 +54,7 @@ def turned(pair: Pair, cluster: str) -> str:
     """When Ready turned last."""
     found = pair.api(leader_of(pair)[0]).get(f"{CLUSTERS}/{cluster}")
     assert found is not None and condition(found, "Ready") == "True"
-    return next(c["lastTransitionTime"] for c in found["status"]["conditions"] if c["type"] == "Ready")
+    return next(str(c["lastTransitionTime"]) for c in found["status"]["conditions"] if c["type"] == "Ready")
 
 
 def led_by(pair: Pair, hub: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -152,7 +153,7 @@ def test_suspension(fleet: Fleet, space: str) -> None:
 @pytest.mark.parametrize("name", ["workload-affinity", "workload-anti-affinity"])
 def test_groups_of_workloads(fleet: Fleet, space: str, name: str) -> None:
     apply(fleet, space, propagation(name))
-    front, back = (eventually(lambda d=d: running(fleet, space, d)).keys() for d in ("front", "back"))
+    front, back = (eventually(partial(running, fleet, space, d)).keys() for d in ("front", "back"))
     assert len(front) == len(back) == 1
     assert (front == back) == (name == "workload-affinity")
 
@@ -263,7 +264,7 @@ def test_scaling_moves_nothing(fleet: Fleet, space: str) -> None:
     before = placed(fleet, space, PLACED["dynamic-weights"])
     for replicas in (11, 12, 7, 1, 0, 3):
         scale(fleet, space, replicas)
-        eventually(lambda r=replicas: sum(targets(fleet, space).values()) == r, what=f"{replicas} in all")
+        eventually(lambda r=replicas: sum(targets(fleet, space).values()) == r, what=f"{replicas} in all")  # type: ignore[misc]
         after = targets(fleet, space)
         up = replicas > sum(before.values())
         assert up or after.keys() <= before.keys(), f"{before} -> {after}"

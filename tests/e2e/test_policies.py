@@ -26,7 +26,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def space(hub: Fleet, request: pytest.FixtureRequest) -> str:
-    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:30].strip("-")
+    name: str = request.node.originalname.removeprefix("test_").replace("_", "-")[:30].strip("-")
     hub.apply(namespace(name))
     return name
 

@@ -174,7 +174,7 @@ def test_join_tokens_are_single_use_and_bound_to_their_name(tmp_path: Path) -> N
         for name, bad in attempts.items():
             process = agent(fleet, name, bad, tmp_path)
             try:
-                eventually(lambda process=process: not process.alive(), 20, f"{name} gives up")
+                eventually(lambda process=process: not process.alive(), 20, f"{name} gives up")  # type: ignore[misc]
             finally:
                 process.kill()
             assert process.running is not None and process.running.returncode != 0

@@ -5,6 +5,7 @@ Between the copy and the loss it was started once: the restored hub's epoch woul
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_restored_from_an_old_copy(tmp_path: Path) -> None:
         fleet.await_hub()
         assert len(fleet.hub.items(CONFIGMAPS)) == OLD
         for name in MEMBERS:
-            eventually(lambda name=name: held(fleet, name), 60, "the breaker says what it holds back")
+            eventually(partial(held, fleet, name), 60, "the breaker says what it holds back")
             row = held(fleet, name)
             assert row["reason"] == "EpochRegression" and str(NEW - OLD) in row["message"], row
             assert "towline release" in row["message"]
@@ -56,7 +57,7 @@ def test_restored_from_an_old_copy(tmp_path: Path) -> None:
         fleet.towline("release", *MEMBERS, *admin)
         everywhere(fleet, OLD)
         for name in MEMBERS:
-            eventually(lambda name=name: let_go(fleet, name), 60, "nothing is held back any more")
+            eventually(partial(let_go, fleet, name), 60, "nothing is held back any more")
         eventually(lambda: all(fleet.cluster_ready(name) for name in MEMBERS), 60)
 
 

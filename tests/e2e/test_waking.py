@@ -60,7 +60,7 @@ def test_the_more_important_gets_the_room_and_what_it_gives_up_goes_to_the_other
         rule = policy(name, space, placement={**AGGREGATED, **where(space)}, **more)
         rule["spec"]["resourceSelectors"] = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}]
         fleet.apply(rule, asking(name, space, 40, nodeSelector={"site": space}))
-        eventually(lambda name=name: condition(binding(fleet, space, name), "Scheduled") == "False")
+        eventually(lambda name=name: condition(binding(fleet, space, name), "Scheduled") == "False")  # type: ignore[misc]
     try:
         fleet.kubectl("label", "cluster", "member1", f"site={space}")
         eventually(lambda: targets(fleet, space, "high") == {"member1": 40})
