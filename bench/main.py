@@ -57,8 +57,9 @@ class Arrivals:
     def _watch(self, member: str, api: Api, space: str) -> None:
         listed = api.request("GET", f"{APPS}/{space}/deployments")
         version = listed["metadata"]["resourceVersion"]
-        api.connection.request("GET", f"{APPS}/{space}/deployments?watch=1&resourceVersion={version}")  # type: ignore[union-attr]
-        answer = api.connection.getresponse()  # type: ignore[union-attr]
+        assert api.connection is not None
+        api.connection.request("GET", f"{APPS}/{space}/deployments?watch=1&resourceVersion={version}")
+        answer = api.connection.getresponse()
         self.ready.wait(20)
         while line := answer.readline():
             now = time.perf_counter()

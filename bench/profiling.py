@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from bench.tables import Row
 from towline.cli.main import main as towline
@@ -32,7 +33,8 @@ _PARTS = (
 def parts(path: Path) -> list[Row]:
     """Time of the event loop's thread, by part. C code counts for its caller; TLS, which uvloop does unseen, for TLS and HTTP."""
     spent: Counter[str] = Counter()
-    for function, (_, _, own, _, callers) in pstats.Stats(str(path)).stats.items():  # type: ignore[attr-defined]
+    stats: Any = pstats.Stats(str(path))  # whose stub lacks `stats`
+    for function, (_, _, own, _, callers) in stats.stats.items():
         if function[0] != "~" or not callers:
             spent[_part(function[0], function[2])] += own
             continue

@@ -330,10 +330,11 @@ class ReadyClusters:
         self._count = count
         self._api = Api(kubeconfig)
         listed = self._api.request("GET", f"{CLUSTERS}?limit=1")
-        self._api.connection.request(  # type: ignore[union-attr]
+        assert self._api.connection is not None
+        self._api.connection.request(
             "GET", f"{CLUSTERS}?watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
         )
-        self._answer: http.client.HTTPResponse = self._api.connection.getresponse()  # type: ignore[union-attr]
+        self._answer: http.client.HTTPResponse = self._api.connection.getresponse()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 

@@ -9,7 +9,9 @@ import signal
 import sqlite3
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +22,12 @@ from towline.agent.execution import Applied
 REF = Ref("v1", "ConfigMap", "shop", "front")
 
 
-def work(name: str, text: str = "a", **more: object) -> HeldWork:
+def work(name: str, text: str = "a", **more: Any) -> HeldWork:
     manifest = (
         b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"shop","name":"%b"}}' % text.encode()
     )
     row = HeldWork(name, "uid", 7, 3, "store", b"h" * 16, (manifest,), 1, True)
-    return replace(row, **more)  # type: ignore[arg-type]
+    return replace(row, **more)
 
 
 async def reopen(path: Path) -> Kept:
@@ -99,7 +101,7 @@ async def test_callbacks_come_in_order_and_after_the_write(tmp_path: Path) -> No
         writer = group.create_task(disk.run())
         done = asyncio.Event()
         for number in range(20):
-            disk.persist(Persist((work(f"w{number}"),)), lambda n=number: order.append(n))  # type: ignore[misc]
+            disk.persist(Persist((work(f"w{number}"),)), partial(order.append, number))
         disk.persist(Persist(), done.set)
         async with asyncio.timeout(10):
             await done.wait()

@@ -303,7 +303,7 @@ def test_only_what_is_seen_to_be_ours_is_removed(observed: Observation, preserve
     if isinstance(action, Delete | Release | Wait):
         assert isinstance(observed, Seen) and observed.owner == owner
     if isinstance(action, Delete):
-        assert not preserve and action.uid == observed.uid  # type: ignore[union-attr]
+        assert not preserve and isinstance(observed, Seen) and action.uid == observed.uid
     if observed is UNKNOWN:
         assert isinstance(action, Read)
 

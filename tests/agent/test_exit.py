@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from towline.agent import exit as exits
+from towline.agent.desired import Ref
 from towline.agent.exit import Exit
 from towline.agent.kubernetes import MemberUnreachable, Refused
 from towline.agent.leftovers import Leftover, find
@@ -199,9 +200,9 @@ async def test_what_carries_our_marks_is_found() -> None:
     found = await find(member, "m1")  # type: ignore[arg-type]
     assert found == {
         "w-a": Leftover(
-            [("apps/v1", "Deployment", "shop", "web"), ("v1", "ConfigMap", "shop", "a")],  # type: ignore[list-item]
+            [Ref("apps/v1", "Deployment", "shop", "web"), Ref("v1", "ConfigMap", "shop", "a")],
             False,
         ),
-        "w-kept": Leftover([("v1", "ConfigMap", "shop", "kept")], True),  # type: ignore[list-item]
-        "w-space": Leftover([("v1", "Namespace", "", "shop")], True),  # type: ignore[list-item]
+        "w-kept": Leftover([Ref("v1", "ConfigMap", "shop", "kept")], True),
+        "w-space": Leftover([Ref("v1", "Namespace", "", "shop")], True),
     }

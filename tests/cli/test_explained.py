@@ -113,7 +113,7 @@ Policy      none
             policy(shop/web) selects no v1 ConfigMap
 Withheld    policy: needs list on clusterpropagationpolicies.policy.karmada.io
 """
-TERMS = {
+TERMS: dict[str, Any] = {
     "summary": "ConfigMap c goes to m2; 1 of 2 clusters can take it.",
     "binding": {"targets": [{"name": "m2", "replicas": 0}], "placedAt": "2026-01-01T00:00:00Z"},
     "decision": {
@@ -159,7 +159,7 @@ def test_an_explanation_is_read_from_top_to_bottom(status: dict[str, Any], text:
 
 def test_a_big_fleet_is_cut_off_for_people() -> None:
     clusters = {f"m{n:03}": {"score": 0} for n in range(100)}
-    decision = {**TERMS["decision"], "terms": [{"clusters": clusters}]}  # type: ignore[dict-item]
+    decision = {**TERMS["decision"], "terms": [{"clusters": clusters}]}
     text = explanation({"summary": "s", "decision": decision})
     assert f"and {100 - ROWS_MAX} more: -o json shows all" in text and text.count("not chosen") == ROWS_MAX
 

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -124,7 +123,7 @@ def start(members: list[EtcdServer]) -> None:
         member.wait()
 
 
-async def check(store: Store, acknowledged: Mapping[int, Acknowledged]) -> None:
+async def check(store: Store, acknowledged: dict[int, Acknowledged]) -> None:
     revision, loaded = await load(store)
     rows = {row.key: row for row in loaded}
     for writer in range(WRITERS):
@@ -140,7 +139,7 @@ async def check(store: Store, acknowledged: Mapping[int, Acknowledged]) -> None:
         assert marks == [mark(writer, n) for n in range(1, count + 1)]
         acknowledged_now = Acknowledged(writer, count, counter.revision if counter else 0)
         assert acknowledged_now.revision <= revision
-        acknowledged[writer] = acknowledged_now  # type: ignore[index]
+        acknowledged[writer] = acknowledged_now
 
 
 async def follow(store: Store, start: int, told: list[Change]) -> None:

@@ -12,7 +12,7 @@ from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.controllers.loop import Loop
 from towline.hub.controllers.table import CAPACITY_SECONDS, CONTROLLERS
-from towline.hub.controllers.world import Controller
+from towline.hub.controllers.world import Controller, World
 from towline.hub.decide import policies
 from towline.hub.decide.capacity import ClusterCapacity
 from towline.hub.decide.plan import Plan, Put
@@ -322,10 +322,10 @@ async def test_a_decision_that_raises_hurts_only_its_key(caplog: pytest.LogCaptu
     async with running() as hub:
         real = CONTROLLERS[0]
 
-        def broken(world: object, key: Key, now: float) -> Plan:
+        def broken(world: World, key: Key, now: float) -> Plan:
             if key.name == "bad":
                 raise ZeroDivisionError("oh")
-            return real.decide(world, key, now)  # type: ignore[arg-type]
+            return real.decide(world, key, now)
 
         row = Controller("propagation", broken, real.initial, real.on_change)
         loop = Loop(hub.loop._world, hub.recorder, now=hub.now, new_uid=hub.users.new_uid, controllers=[row])

@@ -12,6 +12,7 @@ from tests.controllers.hub import Hub, running
 from tests.decide.world import cluster, configmap, deployment, namespace, policy, selector
 from towline.hub.decide.wire import Phase, WorkReport
 from towline.hub.store.cache import Gone
+from towline.hub.store.works import NamespaceSync
 from towline.kube import names
 from towline.kube.objects import Key, Object, copy
 
@@ -130,8 +131,9 @@ async def test_the_latest_report_counts_and_an_old_one_returning_is_news() -> No
 
 
 async def test_namespaces_everywhere_or_where_needed() -> None:
-    for sync, expected in (("all", True), ("needed", False)):
-        async with running(namespace_sync=sync) as hub:  # type: ignore[arg-type]
+    both: tuple[tuple[NamespaceSync, bool], ...] = (("all", True), ("needed", False))
+    for sync, expected in both:
+        async with running(namespace_sync=sync) as hub:
             await hub.put(namespace("shop"), cluster("m1"), cluster("m2"))
             await hub.settle()
             assert (hub.works.get("m1", SPACE) is not None) is expected

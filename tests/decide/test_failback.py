@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.decide.failing import (
@@ -33,9 +35,9 @@ from towline.kube.objects import Key, Object
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
 
 
-def moved(placement: Object = ONE_OF_ALL, failover: Object = RETURN, **options: object) -> World:
+def moved(placement: Object = ONE_OF_ALL, failover: Object = RETURN, **options: Any) -> World:
     """A Deployment that failed over from m1, and works elsewhere."""
-    world = shop(placement, failover=failover, **options)  # type: ignore[arg-type]
+    world = shop(placement, failover=failover, **options)
     lose(world, "m1")
     evict(world, 300)
     all_healthy(world)

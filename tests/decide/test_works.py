@@ -226,7 +226,7 @@ def test_a_namespace_may_exist_already() -> None:
 
 
 def test_a_stored_work_travels_alike() -> None:
-    stored = {
+    stored: Object = {
         "apiVersion": "work.karmada.io/v1alpha1",
         "kind": "Work",
         "metadata": {
@@ -248,7 +248,7 @@ def test_a_stored_work_travels_alike() -> None:
     assert first["metadata"]["annotations"][names.WORK_NAMESPACE_ANNOTATION] == "karmada-es-m1"
     assert first["metadata"]["annotations"][names.WORK_NAME_ANNOTATION] == "mine"
     assert [ref.name for ref in work.refs] == ["a", "b"]
-    stored["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+    stored["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert works.of_stored(stored, 5).removing
 
 

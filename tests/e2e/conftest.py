@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,14 @@ from tests.e2e.harness import Fleet, running_fleet
 from tests.e2e.objects import namespace
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what the programs of its fleet said last."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = yield
     fleet = getattr(item, "funcargs", {}).get("fleet")
     if report.when == "call" and report.failed and isinstance(fleet, Fleet):
         report.sections.append(("fleet", fleet.logs()))
+    return report
 
 
 @pytest.fixture(scope="module", autouse=True)

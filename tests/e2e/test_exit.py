@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def targets(fleet: Fleet) -> set[str]:
     return {each["name"] for each in binding["spec"]["clusters"]} | {each["clusterName"] for each in observed}
 
 
-def unjoin(fleet: Fleet, name: str, *flags: str, check: bool = True):  # type: ignore[no-untyped-def]
+def unjoin(fleet: Fleet, name: str, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return fleet.towline(
         "unjoin", name, "--kubeconfig", str(fleet.hub_data / "admin.kubeconfig"), *flags, check=check
     )

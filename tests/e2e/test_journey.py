@@ -128,10 +128,10 @@ def test_drift_is_put_back(fleet: Fleet, space: str) -> None:
     fleet.kubectl("scale", "deployment/web", "-n", space, "--replicas=7", member="member1")
     eventually(lambda: replicas(fleet, web(space)) == {"member1": 2}, what="an edit is put back")
     member.merge(web(space), {"metadata": {"annotations": {"local/note": "mine"}}})
-    first = member.get(web(space))
+    first = member.get(web(space)) or {}
     member.delete(web(space))
     again = eventually(
-        lambda: (o := member.get(web(space))) and o["metadata"]["uid"] != first["metadata"]["uid"] and o,  # type: ignore[index]
+        lambda: (o := member.get(web(space))) and o["metadata"]["uid"] != first["metadata"]["uid"] and o,
         what="a deletion is put back",
     )
     assert again["spec"]["replicas"] == 2

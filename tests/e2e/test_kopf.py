@@ -96,7 +96,7 @@ def resize_and_remove(fleet: Fleet, name: str) -> None:
     path = f"{GADGETS}/{name}"
     fleet.hub.merge(path, {"spec": {"size": 2}})
     eventually(lambda: status(fleet, name)["size"] == 2, what="the update handler ran")
-    assert fleet.hub.get(path)["metadata"]["finalizers"]  # type: ignore[index]
+    assert (fleet.hub.get(path) or {})["metadata"]["finalizers"]
     fleet.hub.delete(path)
     eventually(lambda: fleet.hub.get(path) is None, what="the delete handler let it go")
 

@@ -50,7 +50,7 @@ def test_both_serve_the_same_and_one_leads(pair: Pair) -> None:
         status = pair.api(hub).get(f"{BINDINGS}/through-the-other-configmap")
 
         def all_applied(hub: str = hub) -> bool:
-            status = pair.api(hub).get(f"{BINDINGS}/through-the-other-configmap")["status"]  # type: ignore[index]
+            status = (pair.api(hub).get(f"{BINDINGS}/through-the-other-configmap") or {})["status"]
             return [e.get("applied") for e in status["aggregatedStatus"]] == [True] * 3
 
         eventually(all_applied, 20, f"hub {hub} shows reports of all members; {status}")

@@ -570,7 +570,9 @@ def test_models_are_closed_on_both_sides(given: list[Object], written: list[Obje
 
 def test_models_taken_away_later_stay_away() -> None:
     before = admitted(cluster())
-    after = row("Cluster").strategy.default(cluster(), before, NOW, UID)  # type: ignore[misc]
+    default = row("Cluster").strategy.default
+    assert default is not None
+    after = default(cluster(), before, NOW, UID)
     assert not after["spec"].get("resourceModels")
 
 

@@ -124,13 +124,13 @@ async def test_a_used_token_is_refused(hub: Hub) -> None:
 async def test_a_wrong_token_is_refused(hub: Hub, attempt: str) -> None:
     secret = await hub.token() if attempt != "no token" else "x"
     revision = hub.rows.revision
-    attempts = {
+    attempts: dict[str, dict[str, Any]] = {
         "secret": {"secret": secret + "x"},
         "name": {"secret": secret, "name": "member2"},
         "garbage": {"secret": "x", "name": "../../x"},
         "no token": {"secret": "x"},
     }
-    answer = await hub.enroll(**attempts[attempt])  # type: ignore[arg-type]
+    answer = await hub.enroll(**attempts[attempt])
     await refused(hub, answer, revision, 401, "Unauthorized", "not valid")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from tests.session.pair import HUB, Pair, applied, known, tombstone, work
 from towline.agent.desired import Desired, HeldWork, HubSeen, Persist
 from towline.agent.session import Closed
 from towline.agent.session import Synced as AgentSynced
+from towline.hub.decide.wire import WireWork
 from towline.hub.gateway import effects
 from towline.hub.gateway.delivery import EXCHANGE_SECONDS_MAX
 from towline.proto import fleet_pb2 as fleet
@@ -321,7 +323,7 @@ def test_reports_survive_a_restart_of_the_agent() -> None:
         pytest.param({"phase": 77}, id="unknown phase"),
     ],
 )
-def test_a_report_that_no_agent_makes_ends_the_session(change: dict[str, object]) -> None:
+def test_a_report_that_no_agent_makes_ends_the_session(change: dict[str, Any]) -> None:
     pair = Pair({"a": work("a")})
     pair.settle()
     row = pair.desired.get("a")
@@ -329,7 +331,7 @@ def test_a_report_that_no_agent_makes_ends_the_session(change: dict[str, object]
     report = applied(row)
     pair.report(report)
     if "status" in change:
-        report.statuses[0].status = change.pop("status")  # type: ignore[assignment]
+        report.statuses[0].status = change.pop("status")
     for name, value in change.items():
         setattr(report, name, value)
     pair.hub_gets(
@@ -444,11 +446,11 @@ wire_works = st.builds(
 
 
 @given(st.lists(held_works, max_size=25), st.lists(wire_works, max_size=25))
-def test_one_exchange_repairs_any_difference(held: list[HeldWork], wanted: list[object]) -> None:
+def test_one_exchange_repairs_any_difference(held: list[HeldWork], wanted: list[WireWork]) -> None:
     desired = Desired(held, HubSeen("store-1", 5))
     before = {row.name: row for row in desired}
-    table = {w.name: w for w in wanted}  # type: ignore[attr-defined]
-    pair = Pair(table, desired)  # type: ignore[arg-type]
+    table = {w.name: w for w in wanted}
+    pair = Pair(table, desired)
     pair.breaker.released = True
     pair.settle()
     for name, wire in pair.table.items():

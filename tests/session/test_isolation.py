@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -113,6 +114,10 @@ def fall_silent(hub: Hub, deaf: Sequence[Listener]) -> None:
         hub.table.put(agent.cluster, *large)
 
 
+def _all_have(agents: Sequence[Listener], word: bytes) -> bool:
+    return all(word in agent.came for agent in agents)
+
+
 async def delivery_p99s(hub: Hub, agents: Sequence[Listener], phase: str) -> list[float]:
     """Seconds from a change until it is with 99 % of `agents`, in each of some rounds."""
     rounds = []
@@ -121,7 +126,7 @@ async def delivery_p99s(hub: Hub, agents: Sequence[Listener], phase: str) -> lis
         began = time.perf_counter()
         for agent in agents:
             hub.table.put(agent.cluster, word)
-        await until(lambda word=word: all(word.hash in agent.came for agent in agents))  # type: ignore[misc]
+        await until(partial(_all_have, agents, word.hash))
         taken = [agent.came[word.hash] - began for agent in agents]
         rounds.append(statistics.quantiles(taken, n=100)[-1])
     return rounds
