@@ -44,8 +44,7 @@ def hub(tmp_path: Path) -> Iterator[Fleet]:
 
 def test_typed_objects(api: sync.client.ApiClient) -> None:
     """What is written typed is read back typed and equal, through every verb."""
-    core: Any = sync.client.CoreV1Api(api)
-    apps: Any = sync.client.AppsV1Api(api)
+    core, apps = sync.client.CoreV1Api(api), sync.client.AppsV1Api(api)
     meta = sync.client.V1ObjectMeta
     config = sync.client.V1ConfigMap(metadata=meta(generate_name="typed-"), data={"a": "1"})
     made = core.create_namespaced_config_map(SPACE, config)
@@ -55,7 +54,7 @@ def test_typed_objects(api: sync.client.ApiClient) -> None:
     replaced = core.replace_namespaced_config_map(name, SPACE, made)
     with pytest.raises(sync.client.ApiException) as stale:
         core.replace_namespaced_config_map(name, SPACE, made)
-    assert stale.value.status == 409 and "the object has been modified" in str(stale.value.body)
+    assert stale.value.status == 409 and "the object has been modified" in stale.value.body
     patched = core.patch_namespaced_config_map(name, SPACE, {"data": {"a": None}})
     assert (replaced.data, patched.data) == ({"a": "1", "b": "2"}, {"b": "2"})
     patched = core.patch_namespaced_config_map(name, SPACE, [{"op": "add", "path": "/data/c", "value": "3"}])
@@ -87,7 +86,7 @@ def test_typed_objects(api: sync.client.ApiClient) -> None:
 
 
 def test_pages_and_collections(api: sync.client.ApiClient) -> None:
-    core: Any = sync.client.CoreV1Api(api)
+    core = sync.client.CoreV1Api(api)
     for i in range(5):
         core.create_namespaced_config_map(SPACE, configmap(f"page-{i}", SPACE) | {"metadata": {"name": f"page-{i}", "labels": {"page": "y"}}})  # fmt: skip
     found, token, pages = [], None, 0
@@ -101,8 +100,7 @@ def test_pages_and_collections(api: sync.client.ApiClient) -> None:
 
 
 def test_a_watch_ends_and_resumes(api: sync.client.ApiClient) -> None:
-    core: Any = sync.client.CoreV1Api(api)
-    watch = sync.watch.Watch()
+    core, watch = sync.client.CoreV1Api(api), sync.watch.Watch()
     start = core.list_namespaced_config_map(SPACE).metadata.resource_version
     core.create_namespaced_config_map(SPACE, configmap("watched", SPACE))
     list_them = core.list_namespaced_config_map
@@ -128,7 +126,7 @@ def test_dynamic_client(api: sync.client.ApiClient) -> None:
     assert made.metadata.managedFields[0].operation == "Apply"
     with pytest.raises(sync.dynamic.exceptions.ConflictError) as conflict:
         deployments.server_side_apply(deployment("dynamic", SPACE, 5), namespace=SPACE, field_manager="two")
-    assert 'conflict with \\"one\\"' in str(conflict.value.body)
+    assert 'conflict with \\"one\\"' in conflict.value.body
     forced = deployments.server_side_apply(
         deployment("dynamic", SPACE, 5), namespace=SPACE, field_manager="two", force_conflicts=True
     )
@@ -208,7 +206,7 @@ def test_informer_of_kubernetes(hub: Fleet, caplog: pytest.LogCaptureFixture) ->
 def test_a_forgotten_revision_is_gone(hub: Fleet) -> None:
     """Every client that resumes too late hears 410, as a status or as the first event, and lists again."""
     with sync.config.new_client_from_config(str(hub.hub_data / "admin.kubeconfig")) as client:
-        core: Any = sync.client.CoreV1Api(client)
+        core = sync.client.CoreV1Api(client)
         before = core.list_namespaced_config_map(SPACE).metadata.resource_version
         change(hub, 0, 20)
         with pytest.raises(sync.client.ApiException) as gone:
