@@ -141,7 +141,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet_now = partial(fleet_of, cache, fleet, agents, trust)
         api = Front(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            world.holds, lambda body: gateway.left(body),
+            world.holds, lambda name: fleet.whose(name) is not None, lambda body: gateway.left(body),
             lambda body: asking.answered(body, placing.answers, lambda: gateway.connected, time.time),
             now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
         )  # fmt: skip
