@@ -116,6 +116,7 @@ def test_only_agents_certificates_are_agents(ca: Authority) -> None:
     key = authority.new_key().public_key()
     others = [
         ca.issue_admin(NOW).certificate_pem,
+        ca.issue_hub("a", NOW).certificate_pem,
         ca.issue_server(["system:towline:agent:a"], NOW).certificate_pem,
         ca.issue_client("system:towline:agent:a", (authority.AGENTS_ORGANIZATION,), key, NOW, 1),
         ca.bundle_pem,

@@ -86,8 +86,8 @@ def test_a_token_of_one_hub_is_good_at_the_other(pair: Pair) -> None:
 
 def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> None:
     """A node of one member there is fast, and none of the fleet is slow: no sum shows it."""
-    _, other = leader_of(pair)
-    there = (pair.data[other] / "hub-id").read_text().strip()
+    leader, other = leader_of(pair)
+    there, here = ((pair.data[hub] / "hub-id").read_text().strip() for hub in (other, leader))
     rows = pair.api(other).request("GET", "/towline/v1/clusters")["items"]
     member = next(row["name"] for row in rows if row["hub"] == there)
 
@@ -110,6 +110,10 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
 
     assert placed("fast") == [{"name": member, "replicas": 5}]
     assert not placed("slow")
+    lines = map(json.loads, (pair.data[other] / "audit.log").read_text().splitlines())
+    assert {line["user"] for line in lines if line.get("path") == "/towline/v1/questions"} == {
+        f"system:towline:hub:{here}"
+    }
     # What waits for such a node goes there when that one becomes one.
     pair.fleet.members[member].merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"disk": "slow"}}})
     path = f"{BINDINGS}/slow-deployment"

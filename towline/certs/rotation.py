@@ -81,6 +81,9 @@ class Authorities:
     def issue_admin(self, now: float, days: int) -> Leaf:
         return self.issuing.issue_admin(now, days)
 
+    def issue_hub(self, hub: str, now: float) -> Leaf:
+        return self.issuing.issue_hub(hub, now)
+
     def issue_agent(
         self,
         identity: AgentIdentity,

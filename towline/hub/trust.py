@@ -130,6 +130,9 @@ class Trust:
     def issue_admin(self) -> Leaf:
         return self.authorities.issue_admin(self._now(), self._client_days)
 
+    def issue_hub(self, hub: str) -> Leaf:
+        return self.authorities.issue_hub(hub, self._now())
+
     # --- what administrators ask -----------------------------------------------------------------------------------
 
     def status(self, refused: str) -> Answer:
