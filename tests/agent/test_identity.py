@@ -14,6 +14,7 @@ from aiohttp import web
 from towline.agent import identity as identities
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.certs import authority, tokens
+from towline.certs.rotation import Authorities
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.store.contract import Conflict, Write
 from towline.kube.objects import Key, Object, decode, name_of, parse_path
@@ -83,7 +84,13 @@ class Hub:
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     ca = authority.create(NOW)
     enrolment = Enrolment(
-        ca, Rows(), Clusters(), lambda: ["hub:1"], lambda: ["gateway:7443"], lambda event: None, lambda: NOW
+        Authorities(ca),
+        Rows(),
+        Clusters(),
+        lambda: ["hub:1"],
+        lambda: ["gateway:7443"],
+        lambda event: None,
+        lambda: NOW,
     )
     hub = Hub(enrolment, ca=ca)
 
@@ -179,6 +186,12 @@ async def test_a_hub_with_another_ca_never_gets_the_secret(hub: Hub) -> None:
     with pytest.raises(Unenrollable, match="its CA is another"):
         await enrolled(hub, token)
     assert hub.seen == [("ca", False)]
+
+
+async def test_a_token_of_a_rotation_outlives_it(hub: Hub) -> None:
+    assert hub.ca is not None
+    both = f"{'0' * 64},{hub.ca.fingerprint}"
+    assert (await enrolled(hub, replace(await hub.token(), ca=both))).certificate_pem
 
 
 async def test_a_server_that_only_shows_the_right_ca_never_gets_the_secret(hub: Hub) -> None:

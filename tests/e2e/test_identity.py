@@ -171,7 +171,7 @@ def test_two_hubs_on_one_etcd_are_one_authority(tmp_path: Path) -> None:
         assert there("ca", "status") == admin(fleet, "ca", "status")
         assert "It is being replaced" in there("ca", "rotate")
         eventually(lambda: "The new one signs" in admin(fleet, "ca", "status"), 30)
-        eventually(lambda: "No agent keeps it waiting" in there("ca", "status"), 30)
+        eventually(lambda: "Nobody keeps it waiting" in there("ca", "status"), 30)
         assert "Authority" in admin(fleet, "ca", "rotate", "--finish")
         eventually(
             lambda: "being replaced" not in there("ca", "status"),

@@ -11,6 +11,7 @@ import pytest
 from tests.session.hub_parts import ClusterObjects, Rows
 from towline.certs import authority, tokens
 from towline.certs.authority import AgentIdentity
+from towline.certs.rotation import Authorities
 from towline.hub.gateway import enrolment
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.store.contract import Unavailable
@@ -26,7 +27,7 @@ class Hub:
         self.clusters = ClusterObjects(self.rows)
         self.audited: list[dict[str, Any]] = []
         self.enrolment = Enrolment(
-            CA,
+            Authorities(CA),
             self.rows,
             self.clusters,
             lambda: ["hub:6443"],

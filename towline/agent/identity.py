@@ -238,12 +238,13 @@ async def _trusted_ca(token: tokens.JoinToken) -> str:
         told = authority.bundle_of(str(orjson.loads(body)["ca"]).encode())
     except (ValueError, KeyError, TypeError, authority.CertificateError):
         raise HubUnreachable(f"{token.hub} does not answer like a hub (no CA at {_CA_PATH})") from None
-    if token.ca not in told:
+    trusted = [told[each].decode() for each in token.ca.split(",") if each in told]
+    if not trusted:
         raise Unenrollable(
             f"the hub at {token.hub} is not the one that made this join token: its CA is another",
             _NEW_TOKEN.format(token.name),
         )
-    return told[token.ca].decode()
+    return "".join(trusted)
 
 
 async def _request(

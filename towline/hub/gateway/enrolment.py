@@ -63,7 +63,7 @@ class Issuer(Protocol):
     def bundle_pem(self) -> bytes: ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprints(self) -> Sequence[str]: ...
 
     def issue_agent(self, identity: AgentIdentity, public_key: Any, now: float) -> bytes: ...
 
@@ -204,13 +204,16 @@ class Enrolment:
             raise Refusal(422, "Invalid", f"ttlSeconds: must be from 1 to {TTL_SECONDS_MAX}", "ttlSeconds")
         secret = self.new_secret()
         expires = self.now() + ttl_seconds
-        spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
+        trusts = list(self.authority.fingerprints)
+        spec = {
+            "hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body), "authorities": trusts,
+        }  # fmt: skip
         row = self.store.get(_token_key(name))
         await self._write_token(name, spec, row.revision if row is not None else 0, self._forgotten(name))
         hubs = list(self.apis())
-        token = tokens.JoinToken(",".join(hubs), self.authority.fingerprint, name, secret)
+        token = tokens.JoinToken(",".join(hubs), ",".join(trusts), name, secret)
         told = {
-            "replaced": row is not None and self._is_unused(row.object["spec"]),
+            "replaced": row is not None and is_unused(row.object["spec"], self.now()),
             "joined": bool(_member_uid(self.clusters.get(name) or {})),
         }
         return Answer(201, {"token": token.encode(), "name": name, "expires": expires, "hubs": hubs, **told})
@@ -238,9 +241,6 @@ class Enrolment:
             writes.append(Write(_token_key(name).path(), None, token.revision))
         await self._commit(writes, f"the certificates of {name}")
         return Answer(201, {"name": name, "generation": generation_of(self.store, cluster)})
-
-    def _is_unused(self, spec: Mapping[str, Any]) -> bool:
-        return not spec.get("usedBy") and self.now() < spec["expires"]
 
     def _described(self, row: TokenRow) -> Object:
         spec = row.object["spec"]
@@ -382,6 +382,11 @@ class Enrolment:
             await self.store.commit(writes)
         except Conflict:
             raise Refusal(409, "Conflict", f"somebody else used or replaced {what} just now") from None
+
+
+def is_unused(spec: Mapping[str, Any], now: float) -> bool:
+    """Whether the join token of this row is still good for somebody."""
+    return not spec.get("usedBy") and now < spec["expires"]
 
 
 def _token_key(name: str) -> Key:
