@@ -334,6 +334,24 @@ async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub, hubs:
     assert len([key for key in hub.rows.rows if key.resource == "clusters"]) == 1
 
 
+async def test_strangers_keep_nobody_waiting(hub: Hub) -> None:
+    """To catch up with other hubs takes a commit: whoever asks with garbage again and again must not hold it up for others."""
+    gate, first = asyncio.Event(), []
+
+    async def catch_up() -> None:
+        if not first:
+            first.append(True)
+            await gate.wait()
+
+    hub.enrolment = replace(hub.enrolment, catch_up=catch_up)
+    stranger = asyncio.create_task(hub.enroll("garbage", name="member9"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await hub.enroll(await hub.token())).status == 200
+        gate.set()
+        assert (await stranger).status == 401
+
+
 async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:
     async def broken(obj: Any) -> Any:
         raise Unavailable("away")

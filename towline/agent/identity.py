@@ -7,6 +7,7 @@ disk does not outlive the pod.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import logging
@@ -30,6 +31,7 @@ _FILE = "identity.json"
 NEXT_FILE = "identity-next.json"
 """Of an identity that is asked for while another one serves."""
 _SECRET_FIELD = "identity.json"
+_ANSWER_BYTES_MAX = 256 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _CA_PATH = "/towline/v1/ca"
 _ENROLL_PATH = "/towline/v1/enroll"
@@ -255,12 +257,21 @@ async def _request(
         async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True) as session:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             async with session.request(
-                method, f"https://{hub}{path}", data=body, headers=headers
+                method, f"https://{hub}{path}", data=body, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await response.read()
+                return response.status, await _content(response)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         said = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         raise HubUnreachable(f"the hub at {hub} cannot be reached: {said}") from None
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """Nobody is trusted yet who may send it."""
+    try:
+        await response.content.readexactly(_ANSWER_BYTES_MAX)
+    except asyncio.IncompleteReadError as whole:
+        return whole.partial
+    raise aiohttp.ClientPayloadError(f"its answer is longer than {_ANSWER_BYTES_MAX} bytes")
 
 
 def _message(body: bytes) -> str:

@@ -167,8 +167,7 @@ class Enrolment:
 
     async def enroll(self, body: Any) -> Answer:
         """A certificate for whoever has the secret and a key of its own."""
-        async with self.one_at_a_time:  # so that a member that asks for two names at once gets one
-            return await self._decide("enroll", body, "", lambda: self._enroll(body))
+        return await self._decide("enroll", body, "", lambda: self._enroll(body))
 
     async def _decide(
         self, verb: str, body: Any, user: str, decide: Callable[[], Awaitable[Answer]]
@@ -264,6 +263,11 @@ class Enrolment:
     async def _enroll(self, body: Any) -> Answer:
         name, secret = _text(body, "name"), _text(body, "secret")
         await self.catch_up()  # the token may have been made, or redeemed, at another hub just now
+        self._valid_token(name, secret)  # strangers keep nobody waiting
+        async with self.one_at_a_time:  # so that a member that asks for two names at once gets one
+            return await self._redeem(body, name, secret)
+
+    async def _redeem(self, body: Any, name: str, secret: str) -> Answer:
         row = self._valid_token(name, secret)
         cluster_uid = _text(body, "clusterUID")
         try:
