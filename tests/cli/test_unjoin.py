@@ -153,6 +153,14 @@ def test_an_unknown_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There is no cluster 'm1'." in do(monkeypatch, Hub(None)).stderr
 
 
+@pytest.mark.parametrize("name", ["", "a b", "../m1", "m1/status", "m1?x=y"])
+def test_what_can_be_no_cluster_is_not_asked_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    hub = Hub(cluster())
+    monkeypatch.setattr(Client, "from_kubeconfig", lambda path: hub)
+    refused = run("unjoin", name)
+    assert refused.exit_code == 1 and f"There is no cluster {name!r}." in refused.stderr and hub.asked == []
+
+
 def test_a_new_cluster_of_the_name_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert do(monkeypatch, Hub(cluster(), cluster(uid="other"))).exit_code == 0
 

@@ -12,16 +12,16 @@ from typing import Any
 import click
 
 from towline.cli.ages import age
-from towline.cli.client import Client, Refused, absent
+from towline.cli.client import Client, Refused
 from towline.cli.clusters import CLUSTERS_PATH
 from towline.cli.failures import Failure
 from towline.cli.options import Seconds, config_option, kubeconfig_option
+from towline.cli.selection import CLUSTERS, look_up
 from towline.kube import exits
 
 _POLL_SECONDS = 0.5
 _UNREACHABLE = "AgentUnreachable"
 """Why a Detaching Cluster waits when it waits for an agent that is lost."""
-_PATH = "/apis/cluster.karmada.io/v1alpha1/clusters/"
 _WORKS = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-{}/works"
 
 
@@ -61,7 +61,7 @@ def command(
                 _await_agent(client, cluster, kept, ends_at)
         with _interrupted(_goes_on(cluster)):
             if notes := _notes(keep_workloads, remove_agent, force):
-                client.merge(_PATH + cluster, {"metadata": {"annotations": notes}})
+                client.merge(f"{CLUSTERS}/{cluster}", {"metadata": {"annotations": notes}})
             _delete(client, cluster)
             _await_end(client, found, forced, ends_at)
     click.echo(f"Cluster {cluster} is detached.{' ' + _later(kept) if forced or not reachable else ''}")
@@ -75,13 +75,15 @@ def _notes(keep_workloads: bool, remove_agent: bool, force: bool) -> dict[str, s
 
 
 def _found(client: Client, cluster: str) -> Any:
-    with absent(f"There is no cluster {cluster!r}.", "`towline clusters` shows those there are."):
-        return client.get(_PATH + cluster)
+    found = look_up(client, cluster)
+    if isinstance(found, Failure):
+        raise found
+    return found
 
 
 def _delete(client: Client, cluster: str) -> None:
     try:
-        client.request("DELETE", _PATH + cluster)
+        client.request("DELETE", f"{CLUSTERS}/{cluster}")
     except Refused as error:
         if error.code != 404:
             raise
@@ -187,7 +189,7 @@ def _await_end(
     name, uid, said = cluster["metadata"]["name"], cluster["metadata"]["uid"], ""
     while True:
         try:
-            present = client.get(_PATH + name)
+            present = client.get(f"{CLUSTERS}/{name}")
         except Refused as error:
             if error.code == 404:
                 return
