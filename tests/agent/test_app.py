@@ -82,7 +82,7 @@ class Hub:
     async def enrolling(self, cluster: str = "member1") -> AsyncIterator[str]:
         """The enrolment port; gives a join token."""
         enrolling = Enrolment(
-            self.ca, self.rows, self.clusters, lambda: [""], lambda: [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
+            self.certificates.authorities, self.rows, self.clusters, lambda: [""], lambda: [f"127.0.0.1:{self.gateway_port}"], self.audited.append, time.time
         )  # fmt: skip
 
         async def ca(request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from aiohttp import web
 from towline.agent import identity as identities
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.certs import authority, tokens
+from towline.certs.rotation import Authorities
 from towline.hub.gateway.enrolment import Enrolment
 from towline.hub.store.contract import Conflict, Write
 from towline.kube.objects import Key, Object, decode, name_of, parse_path
@@ -72,6 +73,7 @@ class Hub:
     ca: authority.Authority | None = None
     lose_answers: int = 0
     broken: bool = False
+    answers: str = ""
     seen: list[tuple[str, bool]] = field(default_factory=list)
 
     async def token(self, name: str = "member1") -> tokens.JoinToken:
@@ -83,13 +85,23 @@ class Hub:
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     ca = authority.create(NOW)
     enrolment = Enrolment(
-        ca, Rows(), Clusters(), lambda: ["hub:1"], lambda: ["gateway:7443"], lambda event: None, lambda: NOW
+        Authorities(ca),
+        Rows(),
+        Clusters(),
+        lambda: ["hub:1"],
+        lambda: ["gateway:7443"],
+        lambda event: None,
+        lambda: NOW,
     )
     hub = Hub(enrolment, ca=ca)
 
     async def get_ca(request: web.Request) -> web.Response:
         hub.seen.append(("ca", False))
         assert hub.ca is not None
+        if hub.answers == "endless":
+            return web.Response(body=b"x" * 1_000_000)
+        if hub.answers == "elsewhere" and len(hub.seen) == 1:
+            raise web.HTTPFound("/towline/v1/ca")
         return web.json_response({"ca": hub.ca.bundle_pem.decode()})
 
     async def enroll(request: web.Request) -> web.Response:
@@ -181,6 +193,12 @@ async def test_a_hub_with_another_ca_never_gets_the_secret(hub: Hub) -> None:
     assert hub.seen == [("ca", False)]
 
 
+async def test_a_token_of_a_rotation_outlives_it(hub: Hub) -> None:
+    assert hub.ca is not None
+    both = f"{'0' * 64},{hub.ca.fingerprint}"
+    assert (await enrolled(hub, replace(await hub.token(), ca=both))).certificate_pem
+
+
 async def test_a_server_that_only_shows_the_right_ca_never_gets_the_secret(hub: Hub) -> None:
     """Somebody in between can hand out the hub's public CA, but has no certificate of it."""
     stranger = authority.create(NOW)
@@ -189,6 +207,14 @@ async def test_a_server_that_only_shows_the_right_ca_never_gets_the_secret(hub: 
     with pytest.raises(HubUnreachable):
         await enrolled(hub, token)
     assert ("enroll", True) not in hub.seen
+
+
+@pytest.mark.parametrize("answer", ["endless", "elsewhere"])
+async def test_a_server_that_is_not_trusted_yet_is_not_listened_to_for_long(hub: Hub, answer: str) -> None:
+    hub.answers = answer
+    with pytest.raises(HubUnreachable, match={"endless": "is longer than", "elsewhere": "302"}[answer]):
+        await enrolled(hub, await hub.token())
+    assert hub.seen == [("ca", False)]
 
 
 async def test_a_hub_that_is_not_well_is_tried_again(hub: Hub) -> None:

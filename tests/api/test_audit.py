@@ -18,6 +18,7 @@ def test_lines_are_in_order_and_all_there_when_it_is_closed(tmp_path: Path) -> N
     lines = [json.loads(line) for line in (tmp_path / AUDIT_FILE).read_text().splitlines()]
     assert [line["name"] for line in lines] == [str(number) for number in range(1000)]
     assert lines[0]["time"] == 5.0 and audit.lost == 0
+    assert (tmp_path / AUDIT_FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_full_disk_costs_lines_and_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

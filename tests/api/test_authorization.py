@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.served import ADMIN, Served, end, serve
 from towline.hub.api.local import Local
+from towline.hub.api.paths import Attributes
 from towline.hub.api.user import User
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -80,6 +81,35 @@ async def test_service_accounts_and_reasons(api: Served) -> None:
 async def test_agents_may_nothing(api: Served) -> None:
     api.user = User("system:towline:agent:m1", ("system:authenticated",))
     assert (await api.get("/apis")).code == 403
+
+
+async def test_hubs_may_ask_each_other_and_nothing_else(api: Served) -> None:
+    """Whatever a binding says: the certificate of a hub lies on its disk, and is good at the others."""
+    hub = User("system:towline:hub:h1", ("system:towline:hubs", "system:authenticated"))
+    await grant(api, "reader", PODS, {"kind": "Group", "name": "system:towline:hubs"})
+    api.user = hub
+    for path in (
+        "/apis",
+        "/version",
+        "/api/v1/namespaces/shop/pods",
+        "/api/v1/secrets",
+        "/apis/cluster.karmada.io/v1alpha1/clusters",
+    ):
+        assert (await api.get(path)).code == 403
+    mine = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": "shop"},
+    }
+    assert (await api("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", mine)).code == 403
+    assert api.rbac is not None
+    allowed = {
+        (verb, resource)
+        for verb in ("get", "list", "create", "update", "delete")
+        for resource in ("questions", "jointokens", "revocations", "authorities", "clusters")
+        if api.rbac(hub, Attributes(verb, "", True, "towline.io", "v1", resource)).allowed
+    }
+    assert allowed == {("create", "questions")}
 
 
 ROLES = f"{RBAC}/namespaces/shop/roles"

@@ -16,18 +16,19 @@ LOST = {"type": "Ready", "status": "Unknown", "message": "the agent of cluster o
 
 
 @pytest.mark.parametrize(
-    ("conditions", "notes", "warns"),
+    ("conditions", "notes", "connected", "warns"),
     [
-        pytest.param([LOST], {}, "cannot be reached (the agent of cluster one stopped reporting): it stays until", id="lost"),
-        pytest.param([], {}, "", id="never came"),
-        pytest.param([LOST | {"status": "True"}], {}, "", id="there"),
-        pytest.param([LOST], {exits.FORCE: "true"}, "", id="forced"),
+        pytest.param([LOST], {}, False, "cannot be reached (the agent of cluster one stopped reporting): it stays until", id="lost"),
+        pytest.param([], {}, False, "", id="never came"),
+        pytest.param([LOST | {"status": "True"}], {}, True, "", id="there"),
+        pytest.param([LOST | {"status": "True"}], {}, False, "(its agent is not connected): it stays", id="not known to be lost yet"),
+        pytest.param([LOST], {exits.FORCE: "true"}, False, "", id="forced"),
     ],
 )  # fmt: skip
 async def test_a_deletion_that_waits_is_told(
-    api: Served, conditions: list[Any], notes: dict[str, str], warns: str
+    api: Served, conditions: list[Any], notes: dict[str, str], connected: bool, warns: str
 ) -> None:
-    api.server.engine.plugins = (WaitingExit(),)
+    api.server.engine.plugins = (WaitingExit(lambda name: connected),)
     made = cluster("one", "uid-1")
     made["metadata"] |= {"annotations": notes, "finalizers": ["karmada.io/cluster-controller"]}
     assert (await api("POST", CLUSTERS, made)).code == 201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def test_only_agents_certificates_are_agents(ca: Authority) -> None:
     key = authority.new_key().public_key()
     others = [
         ca.issue_admin(NOW).certificate_pem,
+        ca.issue_hub("a", NOW).certificate_pem,
         ca.issue_server(["system:towline:agent:a"], NOW).certificate_pem,
         ca.issue_client("system:towline:agent:a", (authority.AGENTS_ORGANIZATION,), key, NOW, 1),
         ca.bundle_pem,
@@ -168,6 +170,8 @@ def encoded(value: object) -> str:
 def test_a_token_comes_back() -> None:
     assert tokens.parse(f"  {TOKEN.encode()}\n") == TOKEN
     assert "=" not in TOKEN.encode()
+    rotating = replace(TOKEN, ca=f"{'ab' * 32},{'cd' * 32}")
+    assert tokens.parse(rotating.encode()) == rotating
 
 
 def test_a_token_does_not_print_its_secret() -> None:
@@ -186,6 +190,7 @@ def test_a_token_does_not_print_its_secret() -> None:
         encoded({"hub": "h:1", "ca": "ab" * 32, "name": "n"}),
         encoded({"hub": "h:1", "ca": "ab" * 32, "name": "n", "secret": 5}),
         encoded({"hub": "h:1", "ca": "xyz", "name": "n", "secret": "s"}),
+        encoded({"hub": "h:1", "ca": "ab" * 32 + ",", "name": "n", "secret": "s"}),
         encoded({"hub": "h", "ca": "ab" * 32, "name": "n", "secret": "s"}),
     ],
 )

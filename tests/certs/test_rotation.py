@@ -62,9 +62,11 @@ def test_who_signs_and_who_is_trusted(
     """What the hub shows is always by one whom everybody trusts who heard of the step before."""
     leaf = at.issue_server(["hub"], NOW, 1)
     agent = at.issue_agent(AgentIdentity("c", "u"), authority.new_key().public_key(), NOW)
-    admin = at.issue_admin(NOW, 1)
-    assert authority.issuer_of(leaf.certificate_pem) == server.key_id and at.fingerprint == server.fingerprint
-    assert {authority.issuer_of(pem) for pem in (agent, admin.certificate_pem)} == {client.key_id}
+    admin, hub = at.issue_admin(NOW, 1), at.issue_hub("h", NOW)
+    assert authority.issuer_of(leaf.certificate_pem) == server.key_id and set(at.fingerprints) == trusted
+    assert {authority.issuer_of(pem) for pem in (agent, admin.certificate_pem, hub.certificate_pem)} == {
+        client.key_id
+    }
     assert set(authority.bundle_of(at.bundle_pem)) == trusted
     assert at.vouches_for(client.key_id) and at.vouches_for(server.key_id) and not at.vouches_for("")
 

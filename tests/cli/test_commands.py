@@ -310,6 +310,12 @@ def test_join_prints_what_one_kubectl_apply_installs(hub: Hub) -> None:
         pytest.param({}, [], "", id="nothing to say"),
         pytest.param({"replaced": True}, [], "that m1 had and did not use is worthless", id="replaced"),
         pytest.param({"joined": True}, ["--token-only"], "m1 is joined already", id="joined"),
+        pytest.param(
+            {"joined": True},
+            [],
+            "`kubectl delete roles,rolebindings -A -l app.kubernetes.io/part-of=towline`",
+            id="joined, perhaps with a wider scope",
+        ),
         pytest.param({"hubs": ["127.0.0.1:6443"]}, [], "Start it with --advertise HOST", id="loopback"),
         pytest.param(
             {"hubs": ["[::1]:6443", "localhost:1"]}, [], "no pod of another machine", id="loopbacks"

@@ -79,7 +79,7 @@ def test_a_line_of_tokens(expires: float, used: bool, cells: tuple[str, ...]) ->
         ("Steady", {}, "Authority: SHA-256 aaaaaaaaaaaaaaaa…, 10d left."),
         (
             "Spreading",
-            {"m1": "has not heard of the new authority"},
+            {"m1": "its agent has not heard of the new authority"},
             "Waiting for m1: its agent has not heard",
         ),
         (

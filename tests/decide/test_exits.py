@@ -121,6 +121,16 @@ def test_who_waits_is_told_how_to_go_on() -> None:
     )
 
 
+def test_an_agent_that_is_away_is_not_said_to_do_anything() -> None:
+    """Nobody knows yet whether it is lost."""
+    world = leaving()
+    world.settle(clusters.decide, M1, 1, False)
+    reason, message = said(world)
+    assert reason == clusters.REMOVING and message.startswith("the agent of cluster m1 is not connected; ")
+    world.settle(clusters.decide, M1, 1, True)
+    assert said(world)[1].startswith("the agent of cluster m1 removes")
+
+
 def test_who_forced_it_is_not_told_to_force_it() -> None:
     world = leaving(force="true")
     world.settle(clusters.decide, M1, 1)

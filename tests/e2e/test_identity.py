@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.harness import TOWLINE, Fleet, eventually, free_port, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
 from tests.e2e.pod import join_pod
+from towline.cli.join import REMOVE_ROLES
 
 pytestmark = pytest.mark.e2e
 
@@ -144,6 +145,18 @@ def test_an_agent_with_few_rights(tmp_path: Path) -> None:
         assert all("cannot be counted" in line for line in refusals), (
             refusals
         )  # its room is all that it cannot tell
+        joins = fleet.towline(
+            "join", "member1", "--scope", "namespaces=team-b", "--kubeconfig", str(fleet.hub_data / "admin.kubeconfig")
+        )  # fmt: skip
+        fleet.kubectl(*REMOVE_ROLES.split()[1:], member="member1")
+        fleet.kubectl("apply", "-f", "-", stdin=joins.stdout, member="member1")
+        assert REMOVE_ROLES in joins.stderr
+        for kind in ("roles", "rolebindings"):
+            found = member.items(f"/apis/rbac.authorization.k8s.io/v1/{kind}")
+            ours = {
+                obj["metadata"]["namespace"] for obj in found if obj["metadata"]["name"] == "towline-agent"
+            }
+            assert ours == {"team-b", "towline-system"}, "a narrower scope leaves no rights behind"
 
 
 def test_two_hubs_on_one_etcd_are_one_authority(tmp_path: Path) -> None:
@@ -171,7 +184,7 @@ def test_two_hubs_on_one_etcd_are_one_authority(tmp_path: Path) -> None:
         assert there("ca", "status") == admin(fleet, "ca", "status")
         assert "It is being replaced" in there("ca", "rotate")
         eventually(lambda: "The new one signs" in admin(fleet, "ca", "status"), 30)
-        eventually(lambda: "No agent keeps it waiting" in there("ca", "status"), 30)
+        eventually(lambda: "Nobody keeps it waiting" in there("ca", "status"), 30)
         assert "Authority" in admin(fleet, "ca", "rotate", "--finish")
         eventually(
             lambda: "being replaced" not in there("ca", "status"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MEMBERS, condition, eventually
+from tests.e2e.harness import MEMBERS, Api, condition, eventually
 from tests.e2e.hubs import (
     BINDINGS,
     CLUSTERS,
@@ -86,8 +86,8 @@ def test_a_token_of_one_hub_is_good_at_the_other(pair: Pair) -> None:
 
 def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> None:
     """A node of one member there is fast, and none of the fleet is slow: no sum shows it."""
-    _, other = leader_of(pair)
-    there = (pair.data[other] / "hub-id").read_text().strip()
+    leader, other = leader_of(pair)
+    there, here = ((pair.data[hub] / "hub-id").read_text().strip() for hub in (other, leader))
     rows = pair.api(other).request("GET", "/towline/v1/clusters")["items"]
     member = next(row["name"] for row in rows if row["hub"] == there)
 
@@ -110,11 +110,30 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
 
     assert placed("fast") == [{"name": member, "replicas": 5}]
     assert not placed("slow")
+    assert hub_users(pair, other) == {f"system:towline:hub:{here}"}
+    assert shown(pair, leader, other, "POST", "/towline/v1/questions", {"questions": []}) == 200
+    for method, path in (("GET", "/api/v1/secrets"), ("GET", "/version"), ("POST", "/towline/v1/jointokens")):
+        assert shown(pair, leader, other, method, path, {"name": "m9"}) == 403, "and is good for nothing else"
     # What waits for such a node goes there when that one becomes one.
     pair.fleet.members[member].merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"disk": "slow"}}})
     path = f"{BINDINGS}/slow-deployment"
     moved = [{"name": member, "replicas": 5}]
     eventually(lambda: (pair.api(other).get(path) or {})["spec"].get("clusters") == moved, 15, "it is placed")
+
+
+def hub_users(pair: Pair, hub: str) -> set[str]:
+    """Who put questions to this hub."""
+    lines = map(json.loads, (pair.data[hub] / "audit.log").read_text().splitlines())
+    return {line["user"] for line in lines if line.get("path") == "/towline/v1/questions"}
+
+
+def shown(pair: Pair, hub: str, other: str, method: str, path: str, body: Any) -> int:
+    """The code that `other` answers to whoever shows what `hub` shows it."""
+    api = Api(pair.data[other] / "admin.kubeconfig")
+    api.tls.load_cert_chain(pair.data[hub] / "pki" / "client.pem")
+    code, _ = api.request(method, path, body, raw=True)
+    api.close()
+    return int(code)
 
 
 def test_the_leader_is_killed_in_the_middle_of_a_burst(pair: Pair) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.session.hub_parts import ClusterObjects, Rows
 from towline.certs import authority, tokens
 from towline.certs.authority import AgentIdentity
+from towline.certs.rotation import Authorities
 from towline.hub.gateway import enrolment
 from towline.hub.gateway.enrolment import Answer, Enrolment
 from towline.hub.store.contract import Unavailable
@@ -26,7 +27,7 @@ class Hub:
         self.clusters = ClusterObjects(self.rows)
         self.audited: list[dict[str, Any]] = []
         self.enrolment = Enrolment(
-            CA,
+            Authorities(CA),
             self.rows,
             self.clusters,
             lambda: ["hub:6443"],
@@ -331,6 +332,24 @@ async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub, hubs:
     assert sorted(answer.status for answer in answers) == [200, 409]
     hub.now += 61
     assert len([key for key in hub.rows.rows if key.resource == "clusters"]) == 1
+
+
+async def test_strangers_keep_nobody_waiting(hub: Hub) -> None:
+    """To catch up with other hubs takes a commit: whoever asks with garbage again and again must not hold it up for others."""
+    gate, first = asyncio.Event(), []
+
+    async def catch_up() -> None:
+        if not first:
+            first.append(True)
+            await gate.wait()
+
+    hub.enrolment = replace(hub.enrolment, catch_up=catch_up)
+    stranger = asyncio.create_task(hub.enroll("garbage", name="member9"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await hub.enroll(await hub.token())).status == 200
+        gate.set()
+        assert (await stranger).status == 401
 
 
 async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:

@@ -15,7 +15,7 @@ from towline.certs import authority, kubeconfig
 from towline.certs.authority import AgentIdentity, CertificateError
 from towline.certs.rotation import Stage
 from towline.hub.agents import AGENTS, Agents, agent_of, described
-from towline.hub.gateway.enrolment import CLUSTER_API_VERSION
+from towline.hub.gateway.enrolment import CLUSTER_API_VERSION, TOKENS
 from towline.hub.gateway.revocation import revoked
 from towline.hub.gateway.surroundings import Shown
 from towline.hub.store.cache import Cache
@@ -146,7 +146,7 @@ async def test_hubs_that_start_at_once_agree(tmp_path: Path) -> None:
         found = await asyncio.gather(*(opened(cache, tmp_path, NOW) for cache in caches))
         for task in tasks:
             task.cancel()
-    assert len({each.fingerprint for each in found}) == 1
+    assert len({each.fingerprints for each in found}) == 1
 
 
 async def test_a_given_authority_is_taken_over_once(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_given_authority_is_taken_over_once(tmp_path: Path) -> None:
     given.save(tmp_path / "one")
     later.save(tmp_path / "two")
     async with hubs(tmp_path, "one", "two") as (one, two):
-        assert one.trust.fingerprint == two.trust.fingerprint == given.fingerprint
+        assert one.trust.fingerprints == two.trust.fingerprints == (given.fingerprint,)
 
 
 async def test_a_damaged_authority_is_never_replaced(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ async def test_a_rotation_goes_through_all_hubs_and_waits_for_their_agents(tmp_p
         two.shows("b")
         await one.row("b", lambda agent: agent.connected)
         await two.row("a", lambda agent: agent.connected)
-        first = one.trust.fingerprint
+        (first,) = one.trust.fingerprints
         body = await one.rotate()
         assert (body["stage"], sorted(body["waiting"])) == ("Spreading", ["a", "b"])
         await until(lambda: two.stage is Stage.SPREADING)
@@ -190,20 +190,23 @@ async def test_a_rotation_goes_through_all_hubs_and_waits_for_their_agents(tmp_p
         assert one.stage is Stage.SPREADING, "b has not heard yet"
         two.shows("b")
         await until(lambda: one.stage is two.stage is Stage.RENEWING)
-        assert one.trust.fingerprint == first, "what the hub shows is still by the old one"
+        assert one.trust.fingerprints[0] == first, "what the hub shows is still by the old one"
         assert (
             one.trust.leaf.certificate_pem
             and authority.issuer_of(one.trust.leaf.certificate_pem) != one.trust.issuing_key_id
         )
         refused = await two.trust.rotate({"finish": True}, "ann", "")
-        assert refused.status == 409 and "a has a certificate of the old authority" in refused.body["message"]
+        assert (
+            refused.status == 409
+            and "a (its agent has a certificate of the old authority" in refused.body["message"]
+        )
         one.shows("a")
         two.shows("b")
         await until(lambda: not two.trust.status("").body["waiting"])
         assert two.stage is Stage.RENEWING, "an administrator's certificate may need the old one for a year"
         await two.rotate(finish=True)
         await until(
-            lambda: one.stage is Stage.STEADY and one.trust.fingerprint == two.trust.fingerprint != first
+            lambda: one.stage is Stage.STEADY and one.trust.fingerprints == two.trust.fingerprints != (first,)
         )
         for hub in (one, two):
             assert authority.issuer_of(hub.trust.leaf.certificate_pem) == hub.trust.authorities.current.key_id
@@ -218,6 +221,37 @@ async def test_the_old_authority_goes_when_nobody_can_need_it(tmp_path: Path) ->
         hub.clock.now += 365 * DAY
         hub.trust.look()
         await until(lambda: hub.stage is Stage.STEADY)
+
+
+async def test_tokens_that_know_only_the_old_authority_are_told_before_it_goes(tmp_path: Path) -> None:
+    async with hubs(tmp_path, "one") as (hub,):
+        ends = NOW + DAY
+
+        async def token(name: str, **spec: Any) -> None:
+            spec = {"expires": ends, "authorities": list(hub.trust.fingerprints), **spec}
+            row = {
+                "apiVersion": "towline.io/v1",
+                "kind": "JoinToken",
+                "metadata": {"name": name},
+                "spec": spec,
+            }
+            await hub.cache.commit([Write(Key(*TOKENS, "", name).path(), encode(row), 0)])
+
+        await token("old")
+        await token("used", usedBy="x")
+        await token("expired", expires=NOW)
+        await hub.rotate()
+        await token("new")
+        await until(lambda: hub.stage is Stage.RENEWING)
+        refused = await hub.trust.rotate({"finish": True}, "ann", "")
+        assert refused.status == 409
+        assert (
+            "needed yet: old (its join token is from before, and not used yet); with"
+            in refused.body["message"]
+        )
+        assert list(hub.trust.status("").body["waiting"]) == ["old"]
+        hub.clock.now = ends
+        await hub.rotate(finish=True)
 
 
 async def test_a_rotation_outlives_its_hub(tmp_path: Path) -> None:

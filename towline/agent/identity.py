@@ -7,6 +7,7 @@ disk does not outlive the pod.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import logging
@@ -30,6 +31,7 @@ _FILE = "identity.json"
 NEXT_FILE = "identity-next.json"
 """Of an identity that is asked for while another one serves."""
 _SECRET_FIELD = "identity.json"
+_ANSWER_BYTES_MAX = 256 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _CA_PATH = "/towline/v1/ca"
 _ENROLL_PATH = "/towline/v1/enroll"
@@ -238,12 +240,13 @@ async def _trusted_ca(token: tokens.JoinToken) -> str:
         told = authority.bundle_of(str(orjson.loads(body)["ca"]).encode())
     except (ValueError, KeyError, TypeError, authority.CertificateError):
         raise HubUnreachable(f"{token.hub} does not answer like a hub (no CA at {_CA_PATH})") from None
-    if token.ca not in told:
+    trusted = [told[each].decode() for each in token.ca.split(",") if each in told]
+    if not trusted:
         raise Unenrollable(
             f"the hub at {token.hub} is not the one that made this join token: its CA is another",
             _NEW_TOKEN.format(token.name),
         )
-    return told[token.ca].decode()
+    return "".join(trusted)
 
 
 async def _request(
@@ -254,12 +257,21 @@ async def _request(
         async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True) as session:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             async with session.request(
-                method, f"https://{hub}{path}", data=body, headers=headers
+                method, f"https://{hub}{path}", data=body, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await response.read()
+                return response.status, await _content(response)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         said = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         raise HubUnreachable(f"the hub at {hub} cannot be reached: {said}") from None
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """Nobody is trusted yet who may send it."""
+    try:
+        await response.content.readexactly(_ANSWER_BYTES_MAX)
+    except asyncio.IncompleteReadError as whole:
+        return whole.partial
+    raise aiohttp.ClientPayloadError(f"its answer is longer than {_ANSWER_BYTES_MAX} bytes")
 
 
 def _message(body: bytes) -> str:

@@ -29,6 +29,10 @@ ADMIN_DAYS = 365
 AGENT_SECONDS = 7 * 86_400
 AGENTS_ORGANIZATION = "system:towline:agents"
 AGENT_PREFIX = "system:towline:agent:"
+HUB_DAYS = 2
+"""A hub makes itself a new one every day."""
+HUBS_ORGANIZATION = "system:towline:hubs"
+HUB_PREFIX = "system:towline:hub:"
 ADMIN_NAME = "admin"
 MASTERS_ORGANIZATION = "system:masters"
 _SKEW = timedelta(minutes=5)
@@ -110,6 +114,12 @@ class Authority:
         """A leaf with a new key for the administrator."""
         key = new_key()
         pem = self.issue_client(ADMIN_NAME, (MASTERS_ORGANIZATION,), key.public_key(), now, days)
+        return Leaf(pem, key_pem(key))
+
+    def issue_hub(self, hub: str, now: float) -> Leaf:
+        """A leaf with a new key for the hub of this id, which it shows to the other hubs on its store."""
+        key = new_key()
+        pem = self.issue_client(HUB_PREFIX + hub, (HUBS_ORGANIZATION,), key.public_key(), now, HUB_DAYS)
         return Leaf(pem, key_pem(key))
 
     def issue_agent(

@@ -67,9 +67,9 @@ class Authorities:
         return b"".join(each.bundle_pem for each in self.trusted)
 
     @property
-    def fingerprint(self) -> str:
-        """Of the authority that vouches for the hub: what a join token holds."""
-        return self.current.fingerprint
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of those to trust: what a join token holds, so that one that was made in a rotation outlives it."""
+        return tuple(each.fingerprint for each in self.trusted)
 
     def vouches_for(self, issuer: str) -> bool:
         """Whether certificates are good that the authority with this `key_id` signed."""
@@ -80,6 +80,9 @@ class Authorities:
 
     def issue_admin(self, now: float, days: int) -> Leaf:
         return self.issuing.issue_admin(now, days)
+
+    def issue_hub(self, hub: str, now: float) -> Leaf:
+        return self.issuing.issue_hub(hub, now)
 
     def issue_agent(
         self,
@@ -108,9 +111,9 @@ def lagging(authorities: Authorities, holders: Mapping[str, Holder], now: float)
         if holder.ends <= now:
             continue
         if authorities.incoming.fingerprint not in holder.trusts:
-            found[cluster] = "has not heard of the new authority"
+            found[cluster] = "its agent has not heard of the new authority"
         elif authorities.stage is Stage.RENEWING and holder.issuer != authorities.incoming.key_id:
-            found[cluster] = "has a certificate of the old authority"
+            found[cluster] = "its agent has a certificate of the old authority"
     return found
 
 

@@ -24,7 +24,8 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """`hub` is host:port of the hub's API, of several hubs on one store with commas between, `ca` the fingerprint of its CA, `name` the cluster."""
+    """`hub` is host:port of the hub's API, of several hubs on one store with commas between, `ca` the fingerprint of its CA, in
+    a rotation those of both, `name` the cluster."""
 
     hub: str
     ca: str
@@ -57,7 +58,7 @@ def parse(text: str) -> JoinToken:
     if len(strings) != 4:
         raise TokenError("This join token is damaged: it lacks a part.")
     token = JoinToken(*strings)
-    if not _FINGERPRINT.fullmatch(token.ca):
+    if not all(map(_FINGERPRINT.fullmatch, token.ca.split(","))):
         raise TokenError("This join token is damaged: its CA fingerprint is not one.")
     addresses = [hub.rpartition(":") for hub in token.hub.split(",")]
     if not all(host and port.isdigit() for host, _, port in addresses):

@@ -19,7 +19,7 @@ from towline.cli.options import LEVELS, PathParam, config_option, serve
     "--join-token",
     default="",
     metavar="TOKEN",
-    help="From `towline join NAME --token-only`; not needed after the first start.",
+    help="From `towline join NAME --token-only`; not needed after the first start. In TOWLINE_AGENT_JOIN_TOKEN nobody else sees it.",
 )
 @click.option(
     "--join-token-file",

@@ -17,7 +17,7 @@ AUTHORITIES_PATH = "/towline/v1/authorities"
 COPY_AGAIN = "Copy DIR/admin.kubeconfig from the hub again (DIR is its --data-dir): it is a new one since agents renew."
 FINISHED = (
     "The old authority is gone. Copies of admin.kubeconfig from before are worthless: copy DIR/admin.kubeconfig from the hub again "
-    "(DIR is its --data-dir). So are join tokens from before that nobody used: `towline join` makes new ones."
+    "(DIR is its --data-dir). So are join tokens from before the rotation: `towline join` makes new ones."
 )
 
 
@@ -45,7 +45,7 @@ def rotate(kubeconfig: Path | None, finish: bool, force: bool) -> None:
 
     A new authority is made and agents learn to trust both; then it signs, and agents renew; at last the old one is dropped. All but
     the last happens by itself. The last happens when no certificate needs the old one any more, or with --finish: copies
-    of admin.kubeconfig from before the rotation end with it, so copy it again first.
+    of admin.kubeconfig from before the rotation end with it, so copy it again first. It waits for join tokens from before, too, unless forced.
     """
     if force and not finish:
         raise Misuse("--force means nothing without --finish.", "Give both, or neither.")
@@ -84,9 +84,9 @@ def told(known: Any, now: float) -> list[str]:
             f"administrator's certificate of it has ended, in {left}; or with `towline ca rotate --finish`. Before that, replace every "
             "copy of admin.kubeconfig by DIR/admin.kubeconfig of the hub (DIR is its --data-dir), which is a new one already."
         )
-    lines += [f"Waiting for {name}: its agent {why}." for name, why in known["waiting"].items()]
+    lines += [f"Waiting for {name}: {why}." for name, why in known["waiting"].items()]
     if not known["waiting"]:
-        lines.append("No agent keeps it waiting.")
+        lines.append("Nobody keeps it waiting.")
     return lines
 
 

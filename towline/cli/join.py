@@ -13,8 +13,10 @@ from towline.cli.client import Client
 from towline.cli.failures import Misuse
 from towline.cli.manifests import IMAGE, agent_manifests, render
 from towline.cli.options import Seconds, config_option, kubeconfig_option
-from towline.cli.scope import NAMESPACE, Resource, Scope
+from towline.cli.scope import NAMESPACE, PART_OF, Resource, Scope
 
+REMOVE_ROLES = f"kubectl delete roles,rolebindings -A -l {PART_OF}"
+"""In the member: those that are still meant come again with the manifests."""
 TOKENS_PATH = "/towline/v1/jointokens"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PLURAL = re.compile(r"[a-z][a-z0-9]*")
@@ -99,6 +101,10 @@ def notes(name: str, answer: Any, token_only: bool) -> list[str]:
             f"{name} is joined already. The token is good for that same cluster only, whose region, zones, provider and labels stay "
             "as they are."
         )
+        if not token_only:
+            told.append(
+                f"roles in namespaces that --scope names no more stay there. Remove them before you apply this: `{REMOVE_ROLES}`."
+            )
     hubs = answer.get("hubs") or ()
     if hubs and not token_only and all(map(_is_loopback, hubs)):
         told.append(

@@ -17,6 +17,8 @@ Object = dict[str, Any]
 NAMESPACE = names.AGENT_NAMESPACE
 AGENT = names.AGENT
 LABELS = {"app.kubernetes.io/name": AGENT, "app.kubernetes.io/part-of": "towline"}
+PART_OF = "app.kubernetes.io/part-of=towline"
+"""Selects all that `towline join` installs."""
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 _RBAC_GROUP = "rbac.authorization.k8s.io"

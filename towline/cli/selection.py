@@ -12,6 +12,7 @@ import click
 from towline.cli.client import Client, Refused
 from towline.cli.failures import Failure, Misuse
 from towline.cli.options import AnyCommand
+from towline.kube.names import validate_cluster_name
 
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 ATTEMPTS = 5
@@ -48,7 +49,7 @@ class Selection:
         if not self._names:
             yield from client.get(f"{CLUSTERS}?labelSelector={quote(self._selector)}")["items"]
         for name in self._names:
-            yield _read(client, name)
+            yield look_up(client, name)
 
 
 def for_each(kubeconfig: Path | None, selection: Selection, act: Callable[[Client, Cluster], str]) -> None:
@@ -88,18 +89,20 @@ def change(
         except Refused as error:
             if error.code != 409:
                 raise
-        found = _read(client, name)
+        found = look_up(client, name)
         if isinstance(found, Failure):
             raise found
         cluster = found
     raise Failure(f"Cluster {name} changes all the time.", "Try again.")
 
 
-def _read(client: Client, name: str) -> Cluster | Failure:
+def look_up(client: Client, name: str) -> Cluster | Failure:
+    """The cluster of this name, or what to tell of it."""
+    absent = Failure(f"There is no cluster {name!r}.", "`kubectl get clusters` shows those there are.")
+    if validate_cluster_name(name):  # in a path it could be anything
+        return absent
     try:
-        cluster: Cluster = client.get(f"{CLUSTERS}/{quote(name, safe='')}")
+        cluster: Cluster = client.get(f"{CLUSTERS}/{name}")
     except Refused as error:
-        if error.code != 404:
-            return error
-        return Failure(f"There is no cluster {name!r}.", "`kubectl get clusters` shows those there are.")
+        return error if error.code != 404 else absent
     return cluster

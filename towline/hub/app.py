@@ -141,7 +141,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         fleet_now = partial(fleet_of, cache, fleet, agents, trust)
         api = Front(
             config, trust, fleet_now, peers, keys, cache, kinds, works, view, audit, metrics, placing, controllers,
-            world.holds, lambda body: gateway.left(body),
+            world.holds, lambda name: fleet.whose(name) is not None, lambda body: gateway.left(body),
             lambda body: asking.answered(body, placing.answers, lambda: gateway.connected, time.time),
             now=time.time, elapsed=time.monotonic, new_uid=_new_uid,
         )  # fmt: skip
@@ -155,7 +155,7 @@ async def serving(config: HubConfig) -> AsyncIterator[Hub]:
         found = _whereabouts(cache, me, peers, fleet, works, gateway)
         stack.callback(found.stop)
         peers.tell(partial(_look, peers, found, gateway), gateway.gateways_changed, leading.look)
-        _beside_others(config, peers, found, gateway, trust, placing.answers, tasks, stack)
+        _beside_others(config, me, peers, found, gateway, trust, placing.answers, tasks, stack)
         url = await api.start()
         stack.push_async_callback(api.stop)
         _settle_memory()
@@ -240,11 +240,11 @@ def _whereabouts(
 
 
 def _beside_others(
-    config: HubConfig, peers: Peers, found: Whereabouts, gateway: Gateway, trust: Trust, answers: AnswerTable,
+    config: HubConfig, me: str, peers: Peers, found: Whereabouts, gateway: Gateway, trust: Trust, answers: AnswerTable,
     tasks: asyncio.TaskGroup, stack: contextlib.AsyncExitStack,
 ) -> None:  # fmt: skip
     """Shares sessions and questions with the other hubs."""
-    client = asking.Client(_client_tls(config, trust))
+    client = asking.Client(_client_tls(config, me, trust))
     stack.push_async_callback(client.close)
     asks = asking.Asking(
         answers, here=gateway.ask, elsewhere=lambda: found.elsewhere, api=peers.api_of, others=lambda: peers.roll.others,
@@ -260,7 +260,7 @@ def _beside_others(
         stack.push_async_callback(_ended, tasks.create_task(_vital(name, work), name=name))
 
 
-def _client_tls(config: HubConfig, trust: Trust) -> Callable[[], ssl.SSLContext]:
+def _client_tls(config: HubConfig, me: str, trust: Trust) -> Callable[[], ssl.SSLContext]:
     """How this hub shows itself to others: anew when authorities change, and every day."""
     made: dict[tuple[bytes, str, int], ssl.SSLContext] = {}
 
@@ -269,7 +269,7 @@ def _client_tls(config: HubConfig, trust: Trust) -> Callable[[], ssl.SSLContext]
         if which not in made:
             made.clear()
             made[which] = tls.client_context(
-                trust.bundle_pem, trust.issue_admin(), config.data_dir / "pki" / "client.pem"
+                trust.bundle_pem, trust.issue_hub(me), config.data_dir / "pki" / "client.pem"
             )
         return made[which]
 

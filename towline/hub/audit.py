@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,5 +85,9 @@ class AuditLog:
 
 
 class _Rotating(logging.handlers.RotatingFileHandler):
+    def _open(self) -> Any:
+        """For the hub's own eyes, whoever may look into the folder."""
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=partial(os.open, mode=0o600))
+
     def handleError(self, record: logging.LogRecord) -> None:
         raise

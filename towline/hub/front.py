@@ -46,7 +46,7 @@ class Front:
     def __init__(
         self, config: HubConfig, trust: Trust, clusters: Callable[[float], list[Object]], peers: Peers, keys: Keys,
         cache: Cache, kinds: KindTable, works: WorkTable, view: WorkView, audit: AuditLog, metrics: Metrics, placing: FleetView,
-        controllers: Loop, holds: Callable[[Key, float], Holds], parting: Callable[[Any], Answer], questions: Callable[[Any], Awaitable[Answer]],
+        controllers: Loop, holds: Callable[[Key, float], Holds], connected: Callable[[str], bool], parting: Callable[[Any], Answer], questions: Callable[[Any], Awaitable[Answer]],
         *, now: Callable[[], float], elapsed: Callable[[], float], new_uid: Callable[[], str],
     ) -> None:  # fmt: skip
         self._config = config
@@ -104,7 +104,7 @@ class Front:
             metrics=metrics,
             plugins=(
                 DeletionProtection(),
-                WaitingExit(),
+                WaitingExit(connected),
                 AgentInHub(),
                 OneClusterAMember(cache),
                 Escalation(self._rbac),

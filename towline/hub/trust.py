@@ -21,7 +21,7 @@ from typing import Any
 from towline.certs import authority, rotation
 from towline.certs.authority import AgentIdentity, Authority, CertificateError, Leaf
 from towline.certs.rotation import Authorities, Holder, Stage
-from towline.hub.gateway.enrolment import Answer, Refusal
+from towline.hub.gateway.enrolment import TOKENS, TTL_SECONDS_MAX, Answer, Refusal, is_unused
 from towline.hub.store.cache import Cache
 from towline.hub.store.contract import Conflict, Unavailable, Write
 from towline.kube.objects import Key, Object, encode
@@ -114,8 +114,8 @@ class Trust:
         return self.authorities.bundle_pem
 
     @property
-    def fingerprint(self) -> str:
-        return self.authorities.fingerprint
+    def fingerprints(self) -> tuple[str, ...]:
+        return self.authorities.fingerprints
 
     @property
     def issuing_key_id(self) -> str:
@@ -129,6 +129,9 @@ class Trust:
 
     def issue_admin(self) -> Leaf:
         return self.authorities.issue_admin(self._now(), self._client_days)
+
+    def issue_hub(self, hub: str) -> Leaf:
+        return self.authorities.issue_hub(hub, self._now())
 
     # --- what administrators ask -----------------------------------------------------------------------------------
 
@@ -183,20 +186,30 @@ class Trust:
             raise Refusal(409, "Conflict", "no rotation is under way; `towline ca rotate` begins one")
         waiting = self._waiting()
         if waiting and not force:
-            named = ", ".join(f"{name} {why}" for name, why in list(waiting.items())[:_NAMED_MAX])
+            named = ", ".join(f"{name} ({why})" for name, why in list(waiting.items())[:_NAMED_MAX])
             more = f" and {len(waiting) - _NAMED_MAX} more" if len(waiting) > _NAMED_MAX else ""
-            told = f"the old authority is needed yet: {named}{more}; with --force these have to join again"
+            told = f"the old authority is needed yet: {named}{more}; with --force these need new join tokens"
             raise Refusal(409, "Conflict", told)
         return rotation.finished(self.authorities)
 
     def _waiting(self) -> dict[str, str]:
-        return rotation.lagging(self.authorities, self._holders(), self._now())
+        """The clusters that need the old authority yet, and why. Tokens keep no step waiting that comes by itself: it comes when they
+        have expired."""
+        return self._with_old_tokens() | rotation.lagging(self.authorities, self._holders(), self._now())
+
+    def _with_old_tokens(self) -> dict[str, str]:
+        incoming, found = self.authorities.incoming, {}
+        for row in self._cache.list(*TOKENS) if incoming is not None else ():
+            spec = row.object["spec"]
+            if is_unused(spec, self._now()) and incoming.fingerprint not in spec.get("authorities", ()):
+                found[row.key.name] = "its join token is from before, and not used yet"
+        return found
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
     async def _advance(self) -> None:
         if self.authorities.incoming is not None:
-            client_seconds = self._client_days * 86_400
+            client_seconds = max(self._client_days * 86_400, TTL_SECONDS_MAX)
             advanced = rotation.advanced(self.authorities, self._holders(), self._now(), client_seconds)
             if advanced is not self.authorities:
                 await self._commit(advanced)

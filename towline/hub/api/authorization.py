@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from towline.certs.authority import AGENT_PREFIX
+from towline.certs.authority import AGENT_PREFIX, HUB_PREFIX
 from towline.hub.api.authentication import Decision, denied
 from towline.hub.api.paths import Attributes
 from towline.hub.api.user import MASTERS, User
@@ -19,6 +19,8 @@ from towline.kube import rbac
 from towline.kube.objects import Key
 from towline.kube.rbac import Rule
 
+_ASK = ("create", "towline.io", "questions")
+"""All that hubs may at each other: hub/asking."""
 _BINDINGS = ("clusterrolebindings", "rolebindings")
 
 Subject = tuple[str, str]
@@ -56,6 +58,8 @@ class Rbac:
     def __call__(self, user: User, at: Attributes) -> Decision:
         if MASTERS in user.groups:
             return Decision(True)
+        if user.name.startswith(HUB_PREFIX):
+            return Decision((at.verb, at.group, at.resource) == _ASK)
         missing: list[str] = []
         refused: set[Key] = set()  # many bindings give the same few roles
         for grant in self._grants_of(user, at.namespace):
@@ -88,8 +92,8 @@ class Rbac:
 
     def _grants_of(self, user: User, namespace: str) -> Iterator[_Grant]:
         """The bindings of the whole hub first."""
-        if user.name.startswith(AGENT_PREFIX):
-            return  # agents speak to the gateway; their certificates may nothing here, whatever a binding says
+        if user.name.startswith((AGENT_PREFIX, HUB_PREFIX)):
+            return  # agents speak to the gateway: nothing here is theirs, whatever a binding says; nor is it other hubs'
         subjects = (("User", user.name), *(("Group", group) for group in user.groups))
         for space in ("", namespace) if namespace else ("",):
             for subject in subjects:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from towline.hub.api.plugins import AdmissionRequest, Warnings
 from towline.hub.decide.conditions import condition
 from towline.kube import exits, names
@@ -12,7 +14,11 @@ AGENT = Key("apps", "deployments", names.AGENT_NAMESPACE, names.AGENT)
 
 
 class WaitingExit:
-    """A Cluster that nobody hears of waits when it is deleted: `kubectl delete cluster` says so before it begins to wait."""
+    """A Cluster that nobody hears of waits when it is deleted: `kubectl delete cluster` says so before it begins to wait. `is_connected(name)`:
+    whether a hub has the session of its agent."""
+
+    def __init__(self, is_connected: Callable[[str], bool]) -> None:
+        self._is_connected = is_connected
 
     def handles(self, request: AdmissionRequest) -> bool:
         return request.operation == "DELETE" and (request.key.group, request.key.resource) == CLUSTERS
@@ -24,9 +30,11 @@ class WaitingExit:
         cluster, name = request.old or {}, request.key.name
         ready = condition(cluster.get("status"), "Ready") or {}
         is_gone = exits.never_reported(cluster) or exits.exit_of(cluster).forced
-        if is_gone or ready.get("status") == "True":
+        if is_gone or (ready.get("status") == "True" and self._is_connected(name)):
             return ()
         why = str(ready.get("message") or "").rstrip(".")
+        if ready.get("status") == "True":
+            why = "its agent is not connected"
         told = f"cluster {name} cannot be reached ({why}): it stays until its agent is back and has removed what was propagated to it"
         return (f"{told}. {exits.to_go_on(name)}",)
 

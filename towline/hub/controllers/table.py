@@ -242,7 +242,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller(
         name="clusters",
         decide=lambda world, key, now: clusters.decide(
-            world.snapshot, key, now, len(world.works.works_of(key.name))
+            world.snapshot, key, now, len(world.works.works_of(key.name)), _of_session(world, key) is not None
         ),
         initial=_listed(CLUSTERS),
         on_change=lambda world, event: fleet.meant(event),

@@ -39,8 +39,9 @@ _WORKS_MAX = 100
 _NAMED_MAX = 3
 
 
-def decide(snapshot: Snapshot, key: Key, now: float, holding: int) -> Plan:
-    """The Cluster at `key`. `holding` is how many Works it may still hold (the Work table knows).
+def decide(snapshot: Snapshot, key: Key, now: float, holding: int, connected: bool = True) -> Plan:
+    """The Cluster at `key`. `holding` is how many Works it may still hold (the Work table knows), `connected` whether a hub has its
+    session.
 
     While it is being deleted scheduling leaves it out, so its Works turn into removals; when the last was acknowledged, or the
     exit is forced, the execution namespace and the finalizer go."""
@@ -61,7 +62,7 @@ def decide(snapshot: Snapshot, key: Key, now: float, holding: int) -> Plan:
     waiting = max(len(staying) + held + sent, holding)
     patience = _patience(cluster, chosen, now)
     if waiting and patience > 0:
-        return _waiting(key, cluster, staying, waiting, now, patience)
+        return _waiting(key, cluster, staying, waiting, connected, now, patience)
     return _left(snapshot, key, cluster, space, now)
 
 
@@ -133,14 +134,14 @@ def _is_ready(cluster: Object) -> bool:
 
 
 def _waiting(
-    key: Key, cluster: Object, staying: Sequence[str], waiting: int, now: float, patience: float
-) -> Plan:
+    key: Key, cluster: Object, staying: Sequence[str], waiting: int, connected: bool, now: float, patience: float
+) -> Plan:  # fmt: skip
     """Say what the exit waits for."""
     reasons = {"waiting": f"{waiting} Works may be in the cluster still"}
     age = now - (epoch(cluster["metadata"]["deletionTimestamp"]) or now)
     wake = min(patience, PLACING_SECONDS - age if age < PLACING_SECONDS else float("inf"))
     requeue = wake if wake != float("inf") else None
-    reason, message = _waits_for(cluster, staying if age >= PLACING_SECONDS else ())
+    reason, message = _waits_for(cluster, staying if age >= PLACING_SECONDS else (), connected)
     told = with_obstacle(cluster, EXIT, (reason, message), now)
     if told is cluster:
         return Plan(reasons=reasons, requeue_after_seconds=requeue)
@@ -148,17 +149,20 @@ def _waiting(
     return Plan((Put(key, told, revision_of(cluster)),), events, requeue, reasons)
 
 
-def _waits_for(cluster: Object, staying: Sequence[str]) -> tuple[str, str]:
+def _waits_for(cluster: Object, staying: Sequence[str], connected: bool) -> tuple[str, str]:
     """Reason and message."""
     name = name_of(cluster)
     anyway = exits.to_go_on(name)
     if exits.exit_of(cluster).forced:
         anyway = f"The deletion goes on without it in {FORCED_SECONDS:.0f} s at the latest."
     if not _is_ready(cluster):
+        why = str((condition(cluster.get("status"), "Ready") or {}).get("message") or "").rstrip(".")
         return UNREACHABLE, (
-            f"what was propagated to cluster {name} may still be in it, and its agent cannot be reached; the deletion goes on "
-            f"when it is back. {anyway}"
+            f"cluster {name} cannot be reached ({why}), and what was propagated to it may still be in it; the deletion goes on when it "
+            f"is back. {anyway}"
         )
+    if not connected:
+        return REMOVING, f"the agent of cluster {name} is not connected; it has to come back first. {anyway}"
     if staying:
         some = ", ".join(sorted(staying)[:_NAMED_MAX]) + (", …" if len(staying) > _NAMED_MAX else "")
         return (

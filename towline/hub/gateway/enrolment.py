@@ -63,7 +63,7 @@ class Issuer(Protocol):
     def bundle_pem(self) -> bytes: ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprints(self) -> Sequence[str]: ...
 
     def issue_agent(self, identity: AgentIdentity, public_key: Any, now: float) -> bytes: ...
 
@@ -167,8 +167,7 @@ class Enrolment:
 
     async def enroll(self, body: Any) -> Answer:
         """A certificate for whoever has the secret and a key of its own."""
-        async with self.one_at_a_time:  # so that a member that asks for two names at once gets one
-            return await self._decide("enroll", body, "", lambda: self._enroll(body))
+        return await self._decide("enroll", body, "", lambda: self._enroll(body))
 
     async def _decide(
         self, verb: str, body: Any, user: str, decide: Callable[[], Awaitable[Answer]]
@@ -204,13 +203,16 @@ class Enrolment:
             raise Refusal(422, "Invalid", f"ttlSeconds: must be from 1 to {TTL_SECONDS_MAX}", "ttlSeconds")
         secret = self.new_secret()
         expires = self.now() + ttl_seconds
-        spec = {"hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body)}
+        trusts = list(self.authority.fingerprints)
+        spec = {
+            "hash": tokens.hash_of(secret), "expires": expires, "cluster": _traits(body), "authorities": trusts,
+        }  # fmt: skip
         row = self.store.get(_token_key(name))
         await self._write_token(name, spec, row.revision if row is not None else 0, self._forgotten(name))
         hubs = list(self.apis())
-        token = tokens.JoinToken(",".join(hubs), self.authority.fingerprint, name, secret)
+        token = tokens.JoinToken(",".join(hubs), ",".join(trusts), name, secret)
         told = {
-            "replaced": row is not None and self._is_unused(row.object["spec"]),
+            "replaced": row is not None and is_unused(row.object["spec"], self.now()),
             "joined": bool(_member_uid(self.clusters.get(name) or {})),
         }
         return Answer(201, {"token": token.encode(), "name": name, "expires": expires, "hubs": hubs, **told})
@@ -239,9 +241,6 @@ class Enrolment:
         await self._commit(writes, f"the certificates of {name}")
         return Answer(201, {"name": name, "generation": generation_of(self.store, cluster)})
 
-    def _is_unused(self, spec: Mapping[str, Any]) -> bool:
-        return not spec.get("usedBy") and self.now() < spec["expires"]
-
     def _described(self, row: TokenRow) -> Object:
         spec = row.object["spec"]
         expires = spec["expires"]
@@ -264,6 +263,11 @@ class Enrolment:
     async def _enroll(self, body: Any) -> Answer:
         name, secret = _text(body, "name"), _text(body, "secret")
         await self.catch_up()  # the token may have been made, or redeemed, at another hub just now
+        self._valid_token(name, secret)  # strangers keep nobody waiting
+        async with self.one_at_a_time:  # so that a member that asks for two names at once gets one
+            return await self._redeem(body, name, secret)
+
+    async def _redeem(self, body: Any, name: str, secret: str) -> Answer:
         row = self._valid_token(name, secret)
         cluster_uid = _text(body, "clusterUID")
         try:
@@ -382,6 +386,11 @@ class Enrolment:
             await self.store.commit(writes)
         except Conflict:
             raise Refusal(409, "Conflict", f"somebody else used or replaced {what} just now") from None
+
+
+def is_unused(spec: Mapping[str, Any], now: float) -> bool:
+    """Whether the join token of this row is still good for somebody."""
+    return not spec.get("usedBy") and now < spec["expires"]
 
 
 def _token_key(name: str) -> Key:
