@@ -154,12 +154,16 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     staying = [task for task in tasks_of(standing) if task.get("fromCluster") not in gone]
     spec = {**standing["spec"], "gracefulEvictionTasks": [*staying, *tasks]}
     spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
-    failed = frozenset(lately.until(case.binding, lately.FAILED, case.now) if _failing(leaving) else ())
-    failed -= {target["name"] for target in spec["clusters"]}
-    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, failed=failed)
+    barred = _barred(case, leaving, {target["name"] for target in spec["clusters"]})
+    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, barred=barred)
     outcome = placed.outcome
     if outcome is not None and not outcome.success:
-        return Stuck(outcome.message, outcome.waits, outcome.asks)
+        closed = [
+            f"{name}, which {barred[name]}, gets no more"
+            for name in targets(standing)
+            if name in barred and name not in gone
+        ]
+        return Stuck("; ".join([outcome.message, *closed]), Stuck("").waits | outcome.waits, outcome.asks)
     after = targets(placed.binding)
     if why := _lacking(case, leaving, after, fewer):
         return Stuck(why)
@@ -184,10 +188,10 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
 
     What is not divided needs as many new copies as old ones leave: otherwise to leave would only delete copies."""
     before, members = targets(case.binding), case.view.members
-    failing = _failing(leaving)
+    unhealthy = _unhealthy(case.binding) if _failing(leaving) else ()
     for name in sorted(after):
-        if after[name] > before.get(name, -1) and (why := _unfit(case, name, failing)):
-            return f"its replacement would go to {name}, {why}"
+        if after[name] > before.get(name, -1) and (why := _unfit(case, name, unhealthy)):
+            return f"its replacement would go to {name}, which {why}"
     if all(departure.wished for departure in leaving):
         standing = any((member := members.get(name)) is not None and not member.lost for name in after)
         return None if standing else "no other cluster that has a copy is there"
@@ -201,15 +205,29 @@ def _failing(leaving: Iterable[Departure]) -> bool:
     return any(departure.reason == APPLICATION_FAILURE for departure in leaving)
 
 
-def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
+def _barred(case: _Case, leaving: Sequence[Departure], staying: Collection[str]) -> dict[str, str]:
+    """Where no replacement is to go, and why. Copies that are `staying` stay there, with as many replicas as they have."""
+    failing = _failing(leaving)
+    failed = lately.until(case.binding, lately.FAILED, case.now) if failing else {}
+    barred = {name: "had the application fail not long ago" for name in failed if name not in staying}
+    unhealthy = _unhealthy(case.binding) if failing else ()
+    unfit = ((name, _unfit(case, name, unhealthy)) for name in case.view.members.names)
+    return barred | {name: why for name, why in unfit if why is not None}
+
+
+def _unhealthy(binding: Object) -> list[str]:
+    return [name for name, entry in observed(binding).items() if entry.get("health") == "Unhealthy"]
+
+
+def _unfit(case: _Case, cluster: str, unhealthy: Collection[str]) -> str | None:
     """Why more replicas in `cluster` replace nothing."""
     member = case.view.members.get(cluster)
     if member is None or member.lost:
-        return "which is lost itself"
+        return "is lost itself"
     if suspended_in(case.spec, cluster):
-        return "where dispatching is suspended"
-    if failing and (observed(case.binding).get(cluster) or {}).get("health") == "Unhealthy":
-        return "where the application is unhealthy too"
+        return "has its dispatching suspended"
+    if cluster in unhealthy:
+        return "has the application unhealthy too"
     return None
 
 
