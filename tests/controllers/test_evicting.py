@@ -38,6 +38,9 @@ async def later(hub: Hub, seconds: float, *heard: str) -> None:
         hub.users.now += step
         seconds -= step
         for name in heard or ("m1", "m2"):
+            contact = hub.fleet.contact(name)
+            if contact is None or not contact.connected:
+                hub.fleet.connected(name, hub.now())
             hub.fleet.facts(name, ClusterFacts("v1.32.0", api_server_ready=True), hub.now())
         await hub.settle()
 
