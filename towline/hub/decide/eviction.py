@@ -14,7 +14,7 @@ from towline.hub.decide import lately, origins, stopping
 from towline.hub.decide.bindings import desired, observed, targets, with_template
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, stop_after_seconds, tasks_of
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
@@ -103,7 +103,9 @@ def decide(
     if not all(departure.at_once for departure in due) and (held := doubted()):
         wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
         due = [departure for departure in due if departure.at_once or departure.cluster not in held]
-    plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
+    plan = (
+        _evict(case, by_cluster(due)) if due else _at_rest(case, stopping_soon=stops.wake_seconds is not None)
+    )
     wakes += [end - now for end in lately.until(binding, lately.FAILED, now).values() if due]
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
 
@@ -281,14 +283,16 @@ def _blocked(case: _Case, reason: str, stuck: Sequence[tuple[Departure, Stuck]])
     return _says(case, reason, message, waits, notes)
 
 
-def _at_rest(case: _Case) -> Plan:
+def _at_rest(case: _Case, *, stopping_soon: bool) -> Plan:
     """Nothing is to leave. A replacement may have to wait for a copy in a cluster that does not answer."""
     members = case.view.members
     silent = [name for name in purging(case.binding) if (member := members.get(name)) is None or member.lost]
     if silent:
         which = ", ".join(silent)
         message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
-        if not stop_after_seconds(case.spec):
+        if stopping_soon:
+            message += "; its agent stops it by itself (stopAfterSeconds), and the replacement starts when that is certain"
+        else:
             message += f"; should it never be back, `towline unjoin {silent[0]} --force` gives it up"
         return _says(case, PURGE_UNCONFIRMED, message)
     free = with_obstacle(case.binding, BLOCKED, None, case.now)
