@@ -279,6 +279,7 @@ def test_where_there_is_room_for_a_part_only_nothing_leaves() -> None:
     evict(world, 300)
     assert targets(world) == {"m1": 5} and tasks(world) == {}
     assert "Clusters available replicas 3 are not enough" in blocked(world)
+    assert blocked(world).endswith("5 more are wanted; there is room for 3 in m2.")
     world.put(with_room("m2", 9))
     evict(world)
     assert targets(world) == {"m2": 5} and blocked(world) == ""
