@@ -14,6 +14,7 @@ from tests.decide.test_doubt import EVICT
 from tests.decide.test_overrides import over
 from tests.decide.world import cluster, configmap, deployment, policy, selector
 from towline.cli.changes import lost
+from towline.cli.whatif import forecasts
 from towline.hub.api.authorization import Rbac
 from towline.hub.api.placements import TEMPLATES_MAX, Placements
 from towline.hub.api.user import User
@@ -203,6 +204,21 @@ async def test_a_forecast_of_a_loss_follows_taint_policies(api: Served) -> None:
     await api.create(f"{rules}/clustertaintpolicies", EVICT)
     (row,) = (await forecast(api, apply=[cluster])).body["status"]["forecasts"]
     assert row["moves"] == [{"cluster": "m1", "before": 3}, {"cluster": "m2", "after": 3}]
+
+
+async def test_a_forecast_says_whether_the_hub_would_believe_the_losses(api: Served) -> None:
+    clusters = []
+    for name in ("m1", "m2"):
+        at = f"/apis/cluster.karmada.io/v1alpha1/clusters/{name}"
+        ready = [{"type": "Ready", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]  # fmt: skip
+        assert (await api.patch(f"{at}/status", {"status": {"conditions": ready}})).code == 200
+        clusters.append((await api.get(at)).body)
+    assert "held" not in (await forecast(api, apply=clusters)).body["status"]
+    for found in clusters:
+        lost("2026-01-01T00:00:00Z")(found)
+    status = (await forecast(api, apply=clusters)).body["status"]
+    assert "evict nothing from m1, m2" in status["held"]
+    assert forecasts(status).splitlines()[1] == status["held"]
 
 
 async def test_a_forecast_of_a_namespace_shows_what_moves(api: Served) -> None:

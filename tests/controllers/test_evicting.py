@@ -25,7 +25,7 @@ async def a_hub(hub: Hub, count: int = 1, failover: Object | None = None) -> lis
     await hub.put(namespace("shop"), cluster("m1"), cluster("m2"), rule, *templates)
     await hub.settle()
     hub.obey("m1")
-    await later(hub, 1)
+    await later(hub, 1 / EVICTIONS_A_SECOND)
     return [Key(*BINDING[:3], f"web{n}-deployment") for n in range(count)]
 
 
@@ -38,6 +38,9 @@ async def later(hub: Hub, seconds: float, *heard: str) -> None:
         hub.users.now += step
         seconds -= step
         for name in heard or ("m1", "m2"):
+            contact = hub.fleet.contact(name)
+            if contact is None or not contact.connected:
+                hub.fleet.connected(name, hub.now())
             hub.fleet.facts(name, ClusterFacts("v1.32.0", api_server_ready=True), hub.now())
         await hub.settle()
 
@@ -126,6 +129,20 @@ async def test_so_many_leave_in_a_time() -> None:
             moved.append(sum(targets(hub, web) == ["m2"] for web in webs))
             await later(hub, 1 / EVICTIONS_A_SECOND)
         assert moved == [1, 2, 3, 4, 5]
+
+
+async def test_hubs_that_start_or_take_the_lead_again_and_again_evict_no_faster() -> None:
+    async with running() as hub:
+        webs = await a_hub(hub, 4)
+        await drain(hub, "m1")
+        moved = []
+        for _ in range(6):
+            moved.append(sum(targets(hub, web) == ["m2"] for web in webs))
+            hub.loop.enqueue_all()
+            await later(hub, 0.5 / EVICTIONS_A_SECOND)
+        assert moved == [1] * 6, "each went before it had been there for a turn"
+        await later(hub, 10 / EVICTIONS_A_SECOND)
+        assert all(targets(hub, web) == ["m2"] for web in webs)
 
 
 async def test_a_new_cluster_wakes_what_had_nowhere_to_go() -> None:

@@ -9,6 +9,8 @@ from tests.controllers.test_evicting import SILENT_SECONDS, later, restart_at, t
 from tests.decide.failing import ONE_OF_ALL
 from tests.decide.test_propagation import BINDING
 from tests.decide.world import cluster, deployment, namespace, policy, selector
+from towline.hub.controllers import returning
+from towline.hub.decide.failback import RETRY_SECONDS
 from towline.hub.store.memory import MemoryStore
 from towline.kube.objects import Key, Object
 
@@ -73,6 +75,19 @@ async def test_it_returns_when_its_cluster_is_heard_for_the_time() -> None:
         assert binding is not None
         assert [e["clusterName"] for e in binding["status"]["aggregatedStatus"]] == ["m1"]
         assert "towline.io/failback" not in binding["metadata"]["labels"]
+
+
+async def test_a_hub_that_stalled_sends_nothing_to_who_fell_silent() -> None:
+    """Its first decision when it goes on may be this one; the Cluster is Ready still."""
+    async with running() as hub:
+        keys = await moved(hub, ["web"])
+        await obey(hub)
+        await later(hub, STABLE_SECONDS - 10)
+        hub.users.now += 60
+        plan = returning.decide(hub.cache.snapshot, hub.now(), hub.placing.at(hub.now()), hub.fleet)
+        assert plan.writes == () and plan.requeue_after_seconds == RETRY_SECONDS
+        await later(hub, 2 * RETRY_SECONDS)
+        assert await home(hub, keys) == ["web-deployment"], "and m1 was heard again"
 
 
 async def test_so_many_at_a_time_the_urgent_first_then_by_name() -> None:

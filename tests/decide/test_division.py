@@ -140,10 +140,12 @@ def test_fresh(placement: Any, replicas: int, clusters: Fleet, expected: dict[st
 @pytest.mark.parametrize(
     ("clusters", "fresh", "message"),
     [
-        pytest.param(fleet(2, 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 8 more are wanted.", id="first"),
-        pytest.param(fleet(Room(2, 2), 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 6 more are wanted.", id="more"),
-        pytest.param(fleet(Room(2, 2), 3), True, "failed to do fresh scale: Clusters available replicas 7 are not enough to schedule. 8 are wanted.", id="fresh"),
-        pytest.param(fleet(2, Room(2, 1, tier=1)), False, "failed to scale up: Clusters available replicas 4 are not enough to schedule. 7 more are wanted.", id="all tiers together"),
+        pytest.param(fleet(2, 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 8 more are wanted; there is room for 3 in m2, 2 in m1.", id="first"),
+        pytest.param(fleet(Room(2, 2), 3), False, "failed to scale up: Clusters available replicas 5 are not enough to schedule. 6 more are wanted; there is room for 3 in m2, 2 in m1.", id="more"),
+        pytest.param(fleet(Room(2, 2), 3), True, "failed to do fresh scale: Clusters available replicas 7 are not enough to schedule. 8 are wanted; there is room for 4 in m1, 3 in m2.", id="fresh"),
+        pytest.param(fleet(2, Room(2, 1, tier=1)), False, "failed to scale up: Clusters available replicas 4 are not enough to schedule. 7 more are wanted; there is room for 2 in m1, 2 in m2.", id="all tiers together"),
+        pytest.param(fleet(0, 0), False, "failed to scale up: Clusters available replicas 0 are not enough to schedule. 8 more are wanted.", id="none"),
+        pytest.param(fleet(*[1] * 6), False, "failed to scale up: Clusters available replicas 6 are not enough to schedule. 8 more are wanted; there is room for 1 in m1, 1 in m2, 1 in m3, 1 in m4, 1 in m5, some in 1 more.", id="the roomiest"),
     ],
 )  # fmt: skip
 def test_too_little_room(placement: Any, clusters: Fleet, fresh: bool, message: str) -> None:

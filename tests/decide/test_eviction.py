@@ -280,6 +280,7 @@ def test_where_there_is_room_for_a_part_only_nothing_leaves() -> None:
     evict(world, 300)
     assert targets(world) == {"m1": 5} and tasks(world) == {}
     assert "Clusters available replicas 3 are not enough" in blocked(world)
+    assert blocked(world).endswith("5 more are wanted; there is room for 3 in m2.")
     world.put(with_room("m2", 9))
     evict(world)
     assert targets(world) == {"m2": 5} and blocked(world) == ""
@@ -366,7 +367,15 @@ def test_a_cluster_where_dispatching_is_suspended_is_no_place() -> None:
     world = shop(ONE_OF_ALL, suspension={"dispatchingOnClusters": {"clusterNames": ["m2"]}})
     lose(world, "m1")
     evict(world, 300)
-    assert "m2, where dispatching is suspended" in blocked(world)
+    assert targets(world) == {"m3": 3} and blocked(world) == ""
+
+
+def test_with_nowhere_else_it_says_where_dispatching_is_suspended() -> None:
+    suspended = {"dispatchingOnClusters": {"clusterNames": ["m2"]}}
+    world = shop(ONE_OF_ALL, clusters=("m1", "m2"), suspension=suspended)
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3} and "1 cluster(s) has its dispatching suspended" in blocked(world)
 
 
 # --- a hub in doubt ------------------------------------------------------------------------------------------
@@ -454,6 +463,48 @@ def test_the_drain_of_one_cluster_lets_no_loss_count() -> None:
     assert eviction.draining(View.of(world, world.now).members)
     taint(world, "m3")
     assert not eviction.draining(View.of(world, world.now).members)
+
+
+FOR_EVER = [{"key": TAINT_UNREACHABLE, "operator": "Exists"}]
+WEIGHTS = {"staticWeightList": [{"targetCluster": {"clusterNames": [name]}, "weight": 1} for name in ("m1", "m2", "m3")]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("placement", "failover", "expected"),
+    [
+        pytest.param(DIVIDED, None, {"m1": 2, "m3": 4}, id="equal weights"),
+        pytest.param({"replicaScheduling": {"weightPreference": WEIGHTS}}, None, {"m1": 2, "m3": 4}, id="a list"),
+        pytest.param(DIVIDED, {}, {"m1": 2, "m3": 4}, id="no failover"),
+        pytest.param({"replicaScheduling": {"weightPreference": {"dynamicWeight": "AvailableReplicas"}}}, None, {"m1": 2, "m3": 4}, id="by room"),
+        pytest.param(ONE_OF_ALL, None, {"m3": 6}, id="one copy"),
+    ],
+)  # fmt: skip
+def test_a_cluster_that_is_lost_and_tolerated_keeps_no_other_from_being_drained(
+    placement: Object, failover: Object | None, expected: dict[str, int]
+) -> None:
+    """It keeps what it has, and takes nothing over."""
+    world = shop(placement | {"clusterTolerations": FOR_EVER}, clusters=(), failover=failover, replicas=6)
+    for name in ("m1", "m2", "m3"):
+        world.put(with_room(name, 10))
+    propagate(world)
+    all_healthy(world)
+    drained, lost = ("m1", "m2") if len(targets(world)) == 1 else ("m2", "m1")
+    lose(world, lost)
+    taint(world, drained, DRAIN)
+    evict(world)
+    assert targets(world) == expected and blocked(world) == "" and drained not in targets(world)
+
+
+def test_what_is_lost_takes_nothing_over_and_the_condition_says_so() -> None:
+    world = shop(DIVIDED, clusters=("m1", "m2"), failover={}, replicas=4)
+    lose(world, "m1")
+    taint(world, "m2", DRAIN)
+    evict(world)
+    assert targets(world) == {"m1": 2, "m2": 2}
+    assert blocked(world) == "NowhereToGo: m2 is being drained: no cluster with a weight is left for 2 replicas; m1, which is lost itself, gets no more"  # fmt: skip
+    recover(world, "m1")
+    evict(world)
+    assert targets(world) == {"m1": 4} and blocked(world) == ""
 
 
 def test_draining_is_graceful_whatever_the_policy_says() -> None:
@@ -576,7 +627,7 @@ def test_replicas_do_not_move_to_where_it_is_unhealthy_too() -> None:
     world.now += 200
     report(world, m2=works(1, "Unhealthy"))
     evict(world, 100)
-    assert "m2, where the application is unhealthy too" in blocked(world)
+    assert "m2, which has the application unhealthy too, gets no more" in blocked(world)
 
 
 def test_one_that_fails_and_one_that_is_lost_do_not_meet_where_it_fails_too() -> None:

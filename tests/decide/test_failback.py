@@ -30,6 +30,7 @@ from tests.decide.test_tolerance import tainted
 from tests.decide.world import World, cluster, deployment
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.failback import RETRY_SECONDS
 from towline.kube.objects import Key, Object
 
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
@@ -533,6 +534,17 @@ def test_a_hub_that_just_started_sends_nothing_back() -> None:
     come_back(world)
     plan = come_back(world, 300, settled_at=world.now + 340)[-1]
     assert targets(world) == {"m2": 3} and plan.requeue_after_seconds == 40.0
+
+
+def test_nothing_returns_to_a_cluster_that_is_not_heard() -> None:
+    """After a stall of the hub the Cluster is Ready still."""
+    world = moved()
+    recover(world, "m1")
+    come_back(world)
+    plan = come_back(world, 300, audible=lambda: {"m2", "m3"})[-1]
+    assert targets(world) == {"m2": 3} and plan.requeue_after_seconds == RETRY_SECONDS
+    come_back(world, RETRY_SECONDS, audible=lambda: {"m1", "m2"})
+    assert targets(world) == {"m1": 3}
 
 
 def test_a_group_that_comes_back_is_preferred_again() -> None:

@@ -11,6 +11,7 @@ from tests.decide.failing import (
     ONE_OF_ALL,
     REFUSED,
     REMOVED,
+    all_healthy,
     blocked,
     entries,
     evict,
@@ -24,7 +25,7 @@ from tests.decide.failing import (
     tasks,
     works,
 )
-from tests.decide.test_eviction import DIVIDED, stateful
+from tests.decide.test_eviction import DIVIDED, DRAIN, stateful
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
 from tests.decide.world import World, cluster
@@ -35,6 +36,7 @@ from towline.hub.decide.departures import departures
 from towline.hub.decide.graceful import ended, purging, tasks_of
 from towline.hub.decide.scheduling.members import Members
 from towline.hub.decide.wire import WireWork
+from towline.kube.names import TAINT_UNREACHABLE
 from towline.kube.objects import Key, Object
 
 
@@ -116,6 +118,43 @@ def test_a_replacement_that_is_lost_itself_is_none() -> None:
     assert tasks(world).keys() == {"m1"}, "its last word was before"
     evict(world, 1)
     assert targets(world) == {"m3": 3} and tasks(world).keys() == {"m1", "m2"}
+
+
+FOR_EVER = {"clusterTolerations": [{"key": TAINT_UNREACHABLE, "operator": "Exists"}]}
+
+
+@pytest.mark.parametrize("lost_seconds", [5, -5], ids=["lost before it was drained", "lost later"])
+def test_a_drain_waits_for_no_cluster_that_was_lost_before_and_is_tolerated(lost_seconds: float) -> None:
+    """One that was lost later may have taken something over."""
+    world = shop(DIVIDED | FOR_EVER, replicas=6)
+    losses = [lambda: lose(world, "m1"), lambda: (taint(world, "m2", DRAIN), evict(world))]
+    for happens in losses if lost_seconds > 0 else reversed(losses):
+        happens()
+        world.now += abs(lost_seconds)
+    before = targets(world)
+    report(world, m3=works(before["m3"] - 1))
+    evict(world)
+    assert list(tasks(world)) == ["m2"], "the replacement is not complete"
+    report(world, m3=works(before["m3"]))
+    evict(world)
+    assert (tasks(world) == {}) is (lost_seconds > 0) and targets(world) == before
+    recover(world, "m1")
+    all_healthy(world)
+    evict(world)
+    assert tasks(world) == {}
+
+
+def test_who_leaves_by_itself_waits_for_those_that_were_lost_before_too() -> None:
+    """Nobody wants its copy gone: it is kept for what may come."""
+    soon = {"key": TAINT_UNREACHABLE, "operator": "Exists", "tolerationSeconds": 1000}
+    world = shop(DIVIDED | {"clusterTolerations": [soon]}, replicas=6)
+    lose(world, "m1")
+    world.now += 5
+    lose(world, "m2", "False")
+    evict(world, 300)
+    report(world, m3=works(4))
+    evict(world)
+    assert targets(world) == {"m1": 2, "m3": 4} and list(tasks(world)) == ["m2"]
 
 
 def test_replicas_that_were_there_before_are_not_the_replacement() -> None:

@@ -162,7 +162,7 @@ def test_room_is_divided_and_too_little_of_it_says_so() -> None:
     assert (outcome.reason, outcome.targets) == ("Unschedulable", None)
     assert (
         outcome.message
-        == "failed to scale up: Clusters available replicas 12 are not enough to schedule. 13 more are wanted."
+        == "failed to scale up: Clusters available replicas 12 are not enough to schedule. 13 more are wanted; there is room for 8 in m1, 4 in m2."
     )
 
 

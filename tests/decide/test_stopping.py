@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.decide.failing import (
     ONE_OF_ALL,
     REMOVED,
     all_healthy,
+    blocked,
     evict,
     lose,
     propagate,
@@ -35,6 +37,7 @@ STOP_SECONDS = 30
 CERTAIN_SECONDS = STOP_SECONDS + MARGIN_SECONDS + POD_GRACE_SECONDS
 TOLERATION_SECONDS = 10
 ONCE: Object = {"cluster": {"purgeMode": "Directly", "stopAfterSeconds": STOP_SECONDS}}
+POLICY = Key("policy.karmada.io", "propagationpolicies", "shop", "web")
 SOON = [{"key": "cluster.karmada.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}]  # fmt: skip
 
 
@@ -59,6 +62,7 @@ def test_the_replacement_starts_when_the_old_copy_has_certainly_stopped() -> Non
     lose(world, "m1")
     plan = evict(world, TOLERATION_SECONDS)[-1]
     assert targets(world) == {"m2": 3} and not sent_to(world, "m2")
+    assert "its agent stops it by itself (stopAfterSeconds)" in blocked(world)
     assert plan.requeue_after_seconds == CERTAIN_SECONDS - TOLERATION_SECONDS
     evict(world, CERTAIN_SECONDS - TOLERATION_SECONDS - 1)
     assert not sent_to(world, "m2")
@@ -93,6 +97,7 @@ def test_the_replacement_of_what_cannot_be_stopped_waits_for_its_agent(
     plan = evict(world, 100 * CERTAIN_SECONDS)[-1]
     assert "stoppedAt" not in tasks(world)["m1"] and not sent_to(world, "m2")
     assert plan.requeue_after_seconds is None, "nothing is to be looked at before the agent is back"
+    assert "`towline unjoin m1 --force` gives it up" in blocked(world)
     recover(world, "m1")
     report(world, m1=REMOVED)
     evict(world)
@@ -224,6 +229,40 @@ def test_also_what_scheduling_moves_is_gone_before_it_is_elsewhere() -> None:
     assert targets(world) == {"m3": 3} and not sent_to(world, "m3")
     report(world, m1=REMOVED)
     assert sent_to(world, "m3")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda world: world.edit(WEB, lambda obj: obj["spec"].update(replicas=1)), id="fewer replicas"),
+        pytest.param(lambda world: world.edit(POLICY, lambda obj: obj["spec"]["placement"].update(clusterAffinity={"exclude": ["m1"]})), id="another placement"),
+    ],
+)  # fmt: skip
+def test_what_is_wanted_no_more_where_nobody_answers_is_waited_for_until_it_has_stopped(
+    change: Callable[[World], None],
+) -> None:
+    """Not until its cluster is back: there is no other task that says so."""
+    uneven = {"replicaScheduling": {"weightPreference": {"staticWeightList": [
+        {"targetCluster": {"clusterNames": [name]}, "weight": weight} for name, weight in (("m1", 1), ("m2", 3))]}}}  # fmt: skip
+    world = shop(uneven | {"clusterTolerations": SOON}, ("m1", "m2"), failover=ONCE, replicas=4)
+    assert targets(world) == {"m1": 1, "m2": 3}
+    lose(world, "m1")
+    change(world)
+    propagate(world)
+    wanted = targets(world)
+    assert wanted.keys() == {"m2"} and tasks(world) == {} and not sent_to(world, "m2")
+    assert evict(world, CERTAIN_SECONDS - 1)[-1].requeue_after_seconds == 1
+    assert not sent_to(world, "m2")
+    evict(world, 1)
+    assert targets(world) == wanted and sent_to(world, "m2") and blocked(world) == ""
+    all_healthy(world)
+    evict(world, 10 * CERTAIN_SECONDS)
+    assert tasks(world).keys() == {"m1"}, "it is still to be removed"
+    recover(world, "m1")
+    report(world, m1=REMOVED)
+    all_healthy(world)
+    evict(world)
+    assert tasks(world) == {} and targets(world) == wanted
 
 
 def test_what_may_run_twice_waits_only_for_what_is_purged_directly() -> None:

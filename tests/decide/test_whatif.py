@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cases import cases
-from tests.decide.failing import ONE_OF_ALL
+from tests.decide.failing import ONE_OF_ALL, lose, recover
 from tests.decide.test_doubt import EVICT
 from tests.decide.test_eviction import TWO
 from tests.decide.test_explaining import (
@@ -37,6 +37,7 @@ from towline.hub.decide.whatif import (
     Overlay,
     concerned,
     forecast,
+    held,
     with_assumed_apis,
     with_policy_taints,
 )
@@ -221,6 +222,26 @@ def losing(world: World, *members: str) -> Changes:
         found[member(name)] = obj = copy.deepcopy(world.objects[member(name)])
         lost(rfc3339(world.now))(obj)
     return found
+
+
+@pytest.mark.parametrize(
+    ("gone", "lost_before", "said"),
+    [
+        pytest.param(("m1",), (), "", id="one of three"),
+        pytest.param(("m1", "m2"), (), "2 of 3 clusters would be lost within a minute: the hub would take itself for cut off, and evict nothing from m1, m2 until", id="most of them"),
+        pytest.param(("m1",), ("m3",), "2 of 3 clusters would be lost within a minute: the hub would take itself for cut off, and evict nothing from m1 until", id="beside one that was just lost"),
+    ],
+)  # fmt: skip
+def test_whether_the_hub_would_believe_a_loss(
+    gone: tuple[str, ...], lost_before: tuple[str, ...], said: str
+) -> None:
+    world = failing_over()
+    for name in ("m1", "m2", "m3"):
+        (lose if name in lost_before else recover)(world, name)
+    told = held(world, losing(world, *gone), world.now)
+    assert told.startswith(said) and bool(told) == bool(said)
+    renamed = Key("policy.karmada.io", "clusterpropagationpolicies", "", "m3")
+    assert held(world, {renamed: None}, world.now) == "", "only what is asked about is told of"
 
 
 def failing_over(placement: Object = DIVIDED, **spec: Any) -> World:

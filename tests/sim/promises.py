@@ -4,8 +4,8 @@
 - As many are decided on, never more or fewer: with nowhere to go, what is there stays. What leaves was there, and has one task.
 - A copy that leaves directly is gone before another is there: of `direct` there are never two.
 - Nothing returns to a cluster that is not well for as long as the policy says, and only so much is on its way at a time.
-- Nothing leaves for a cluster that is lost itself, or is given up for a copy there, and nothing leaves because its cluster is lost
-  while the hub hears of none.
+- Nothing leaves for a cluster that is lost itself, or is given up for a copy there, unless somebody wants it gone and the lost one took
+  nothing over; and nothing leaves because its cluster is lost while the hub hears of none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.sim.member import Member, Violation
 from tests.sim.truth import SHOP, Truth
 from towline.agent.desired import Ref
 from towline.hub.decide import bindings, origins
-from towline.hub.decide.conditions import condition
+from towline.hub.decide.conditions import condition, epoch
 from towline.hub.decide.eviction import TAINT_MANAGER
 from towline.hub.decide.graceful import tasks_of
 from towline.kube import names
@@ -43,6 +43,10 @@ class Promises:
         """When clusters were last seen not to be well."""
         self._lost: set[str] = set()
         """Those that were lost when the store was last looked at."""
+        self._tainted: set[str] = set()
+        """And those that had a NoExecute taint."""
+        self._taken_over: dict[str, dict[str, float]] = {}
+        """When workloads got more replicas in clusters."""
         self.deaf = False
         """All sessions are cut off at once: that is the hub's trouble, not the clusters'."""
 
@@ -71,13 +75,14 @@ class Promises:
     def judge(self, truth: Truth, now: float) -> None:
         """What is in the store now, beside what was when it was last looked at."""
         lost = {name for name, cluster in truth.clusters.items() if is_lost(cluster)}
-        self._judge_bindings(truth, now, lost & self._lost)
-        self._lost = lost
+        tainted = {name for name, cluster in truth.clusters.items() if is_tainted(cluster)}
+        self._judge_bindings(truth, now, lost & self._lost, tainted | self._tainted)
+        self._lost, self._tainted = lost, tainted
         unwell = [name for name, cluster in truth.clusters.items() if not is_well(cluster)]
         self._unwell_at |= dict.fromkeys(unwell, now)
 
-    def _judge_bindings(self, truth: Truth, now: float, lost: set[str]) -> None:
-        """`lost`: since before anything of what is new was decided. So is what is known of who is well."""
+    def _judge_bindings(self, truth: Truth, now: float, lost: set[str], tainted: set[str]) -> None:
+        """`lost`: since before anything of what is new was decided. So is what is known of who is well. `tainted`: then or now."""
         returning = 0
         for name in self._workloads:
             binding = truth.bindings.get(names.binding_name(name, "Deployment"))
@@ -89,7 +94,7 @@ class Promises:
                 continue
             self._decided(name, binding)
             if before is not None:
-                self._changed(name, before, binding, now, lost)
+                self._changed(name, before, binding, now, lost, tainted)
             self._bindings[name] = binding
         if returning > RETURN["maxConcurrent"]:
             raise Violation(f"{returning} workloads return at a time")
@@ -102,13 +107,20 @@ class Promises:
         if len(leaving) != len({*leaving}):
             raise Violation(f"{name} leaves {leaving}")
 
-    def _changed(self, name: str, before: Object, binding: Object, now: float, lost: set[str]) -> None:
+    def _changed(
+        self, name: str, before: Object, binding: Object, now: float, lost: set[str], tainted: set[str]
+    ) -> None:
         had, has = bindings.targets(before), bindings.targets(binding)
         gains = {at for at, replicas in has.items() if replicas > had.get(at, 0)}
         tasks, left = tasks_of(before), {*has, *(task["fromCluster"] for task in tasks_of(binding))}
-        given_up = {task["fromCluster"] for task in tasks if task["purgeMode"] == "Gracefully"} - left
-        if given_up and lost & has.keys():
-            raise Violation(f"{name} is gone from {given_up} for {has}, and lost are {lost}")
+        self._taken_over.setdefault(name, {}).update(dict.fromkeys(gains, now))
+        given_up = {t["fromCluster"]: epoch(t["creationTimestamp"]) or 0.0 for t in tasks if t["purgeMode"] == "Gracefully"}  # fmt: skip
+        takers = {at: self._taken_over[name].get(at, 0.0) for at in lost & has.keys()}
+        if any(
+            at not in left and any(at not in tainted or taken >= begun for taken in takers.values())
+            for at, begun in given_up.items()
+        ):
+            raise Violation(f"{name} is gone from {given_up.keys() - left} for {has}, and lost are {lost}")
         for task in _new_tasks(before, binding):
             leaves = task["fromCluster"]
             if leaves not in had and generation_of(binding) == generation_of(before) + 1:
@@ -133,8 +145,11 @@ def _new_tasks(before: Object, after: Object) -> Iterator[Mapping[str, Any]]:
 
 
 def is_well(cluster: Object) -> bool:
-    taints = cluster["spec"].get("taints") or ()
-    return not is_lost(cluster) and all(taint["effect"] != "NoExecute" for taint in taints)
+    return not is_lost(cluster) and not is_tainted(cluster)
+
+
+def is_tainted(cluster: Object) -> bool:
+    return any(taint["effect"] == "NoExecute" for taint in cluster["spec"].get("taints") or ())
 
 
 def is_lost(cluster: Object) -> bool:

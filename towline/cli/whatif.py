@@ -133,7 +133,7 @@ def command(
 
 def forecasts(status: Mapping[str, Any]) -> str:
     """The status of a PlacementForecast as text."""
-    lines = [status["summary"]]
+    lines = [status["summary"], *([status["held"]] if status.get("held") else [])]
     rows = [["TEMPLATE", "CLUSTER", "NOW", "THEN"]]
     notes: list[str] = []
     for forecast in status["forecasts"]:

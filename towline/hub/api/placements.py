@@ -23,7 +23,7 @@ from towline.hub.decide.explaining import NOTHING_HELD, Recorded, explain
 from towline.hub.decide.moving import Holds
 from towline.hub.decide.plan import Snapshot
 from towline.hub.decide.scheduling import View
-from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast
+from towline.hub.decide.whatif import Changes, Forecast, concerned, forecast, held
 from towline.hub.store.cache import Cache
 from towline.kube import errors, interpreter, names, placements, schemas
 from towline.kube.objects import Key, Object, is_deleting
@@ -129,6 +129,8 @@ class Placements:
         finally:
             self._waiting -= 1
         told["remaining"] = remaining
+        if doubt := held(self._snapshot, changes, self._now()):
+            told["held"] = doubt
         if hidden:
             told["withheld"] = [f"{hidden} template(s) that the asker may not get"]
         return Acted({**obj, "status": {"summary": _summary(told), **told}})

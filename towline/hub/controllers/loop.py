@@ -146,6 +146,7 @@ class Loop:
 
     def enqueue_all(self) -> None:
         """At the start, and when this hub begins to lead."""
+        self._world.turns.begin(self._now())
         for row in self._mine(self._controllers.values()):
             self._enqueue(row.name, row.initial(self._world), Urgency.RESYNC)
 

@@ -19,8 +19,11 @@ __all__ = ["FLEET", "concerned", "decide"]
 
 
 def decide(snapshot: Snapshot, now: float, view: View, fleet: Fleet) -> Plan:
-    """Who sets out next; not before agents had the time to come back to a hub that just started."""
-    return failback.decide(snapshot, now, view, settled_at=fleet.settled_at)
+    """Who sets out next; not before agents had the time to come back to a hub that just started, and only to where one is heard: after a
+    stall of this hub the Clusters still say that all is well."""
+    return failback.decide(
+        snapshot, now, view, settled_at=fleet.settled_at, audible=lambda: fleet.audible(now)
+    )
 
 
 def concerned(event: WatchEvent) -> Iterator[Key]:

@@ -1,7 +1,8 @@
 """Who may do something next, where only so much may happen in a time: evictions (Karmada's resource-eviction-rate).
 
-A place in the queue is a time, given when somebody first asks and kept until they ask no more. Nothing sleeps here, and nothing is stored: after
-a restart the queue forms anew, and each waits at most as long as before.
+A place in the queue is a time, given when somebody first asks and kept until they ask no more. Nothing sleeps here, and nothing is stored: a
+hub that starts, or takes the lead, forms the queue anew and lets nobody through before one turn is over, so that hubs that come and go let
+no more through than one that stays.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ class Turns(Generic[K]):
         self._rate = rate
         self._next = 0.0
         self._places: dict[K, float] = {}
+
+    def begin(self, now: float) -> None:
+        """Another may have had a turn just now."""
+        self._places.clear()
+        if self._rate:
+            self._next = now + 1.0 / self._rate
 
     def wait(self, who: K, now: float) -> float:
         """Seconds until it is the turn of `who`; 0.0 when it is now. It stays so until `forget`."""

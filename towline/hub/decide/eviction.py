@@ -14,7 +14,7 @@ from towline.hub.decide import lately, origins, stopping
 from towline.hub.decide.bindings import desired, observed, targets, with_template
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, stop_after_seconds, tasks_of
+from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
@@ -103,7 +103,9 @@ def decide(
     if not all(departure.at_once for departure in due) and (held := doubted()):
         wakes += [DOUBT_SECONDS] if any(departure.cluster in held for departure in due) else []
         due = [departure for departure in due if departure.at_once or departure.cluster not in held]
-    plan = _evict(case, by_cluster(due)) if due else _at_rest(case)
+    plan = (
+        _evict(case, by_cluster(due)) if due else _at_rest(case, stopping_soon=stops.wake_seconds is not None)
+    )
     wakes += [end - now for end in lately.until(binding, lately.FAILED, now).values() if due]
     return replace(plan, requeue_after_seconds=min(wakes, default=None))
 
@@ -154,12 +156,16 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     staying = [task for task in tasks_of(standing) if task.get("fromCluster") not in gone]
     spec = {**standing["spec"], "gracefulEvictionTasks": [*staying, *tasks]}
     spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
-    failed = frozenset(lately.until(case.binding, lately.FAILED, case.now) if _failing(leaving) else ())
-    failed -= {target["name"] for target in spec["clusters"]}
-    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, failed=failed)
+    barred = _barred(case, leaving, {target["name"] for target in spec["clusters"]})
+    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, barred=barred)
     outcome = placed.outcome
     if outcome is not None and not outcome.success:
-        return Stuck(outcome.message, outcome.waits, outcome.asks)
+        closed = [
+            f"{name}, which {barred[name]}, gets no more"
+            for name in targets(standing)
+            if name in barred and name not in gone
+        ]
+        return Stuck("; ".join([outcome.message, *closed]), Stuck("").waits | outcome.waits, outcome.asks)
     after = targets(placed.binding)
     if why := _lacking(case, leaving, after, fewer):
         return Stuck(why)
@@ -184,10 +190,10 @@ def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int]
 
     What is not divided needs as many new copies as old ones leave: otherwise to leave would only delete copies."""
     before, members = targets(case.binding), case.view.members
-    failing = _failing(leaving)
+    unhealthy = _unhealthy(case.binding) if _failing(leaving) else ()
     for name in sorted(after):
-        if after[name] > before.get(name, -1) and (why := _unfit(case, name, failing)):
-            return f"its replacement would go to {name}, {why}"
+        if after[name] > before.get(name, -1) and (why := _unfit(case, name, unhealthy)):
+            return f"its replacement would go to {name}, which {why}"
     if all(departure.wished for departure in leaving):
         standing = any((member := members.get(name)) is not None and not member.lost for name in after)
         return None if standing else "no other cluster that has a copy is there"
@@ -201,15 +207,29 @@ def _failing(leaving: Iterable[Departure]) -> bool:
     return any(departure.reason == APPLICATION_FAILURE for departure in leaving)
 
 
-def _unfit(case: _Case, cluster: str, failing: bool) -> str | None:
+def _barred(case: _Case, leaving: Sequence[Departure], staying: Collection[str]) -> dict[str, str]:
+    """Where no replacement is to go, and why. Copies that are `staying` stay there, with as many replicas as they have."""
+    failing = _failing(leaving)
+    failed = lately.until(case.binding, lately.FAILED, case.now) if failing else {}
+    barred = {name: "had the application fail not long ago" for name in failed if name not in staying}
+    unhealthy = _unhealthy(case.binding) if failing else ()
+    unfit = ((name, _unfit(case, name, unhealthy)) for name in case.view.members.names)
+    return barred | {name: why for name, why in unfit if why is not None}
+
+
+def _unhealthy(binding: Object) -> list[str]:
+    return [name for name, entry in observed(binding).items() if entry.get("health") == "Unhealthy"]
+
+
+def _unfit(case: _Case, cluster: str, unhealthy: Collection[str]) -> str | None:
     """Why more replicas in `cluster` replace nothing."""
     member = case.view.members.get(cluster)
     if member is None or member.lost:
-        return "which is lost itself"
+        return "is lost itself"
     if suspended_in(case.spec, cluster):
-        return "where dispatching is suspended"
-    if failing and (observed(case.binding).get(cluster) or {}).get("health") == "Unhealthy":
-        return "where the application is unhealthy too"
+        return "has its dispatching suspended"
+    if cluster in unhealthy:
+        return "has the application unhealthy too"
     return None
 
 
@@ -263,14 +283,16 @@ def _blocked(case: _Case, reason: str, stuck: Sequence[tuple[Departure, Stuck]])
     return _says(case, reason, message, waits, notes)
 
 
-def _at_rest(case: _Case) -> Plan:
+def _at_rest(case: _Case, *, stopping_soon: bool) -> Plan:
     """Nothing is to leave. A replacement may have to wait for a copy in a cluster that does not answer."""
     members = case.view.members
     silent = [name for name in purging(case.binding) if (member := members.get(name)) is None or member.lost]
     if silent:
         which = ", ".join(silent)
         message = f"the copy in {which} is to be gone before its replacement starts (purgeMode Directly), and {which} does not answer"
-        if not stop_after_seconds(case.spec):
+        if stopping_soon:
+            message += "; its agent stops it by itself (stopAfterSeconds), and the replacement starts when that is certain"
+        else:
             message += f"; should it never be back, `towline unjoin {silent[0]} --force` gives it up"
         return _says(case, PURGE_UNCONFIRMED, message)
     free = with_obstacle(case.binding, BLOCKED, None, case.now)

@@ -7,7 +7,7 @@ a copy that works is not given up for one that does not. One that does not becom
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,10 +110,18 @@ class _Case:
     now: float
 
 
-def decide(snapshot: Snapshot, now: float, view: View, *, settled_at: float = 0.0) -> Plan:
+def decide(
+    snapshot: Snapshot,
+    now: float,
+    view: View,
+    *,
+    settled_at: float = 0.0,
+    audible: Callable[[], Collection[str]] | None = None,
+) -> Plan:
     """The next step of all that is to return: at most one binding sets out at a time.
 
-    `settled_at`: when agents have had the time to come back to a hub that just started; nothing returns before."""
+    `settled_at`: when agents have had the time to come back to a hub that just started; nothing returns before. `audible` answers the
+    clusters that are heard now: nothing returns to one that may be about to be lost. None: all are."""
     case = _Case(snapshot, view, now)
     waiting, on_way = _labelled(case, origins.WAITING), _labelled(case, origins.RETURNING)
     if not waiting and not on_way:
@@ -128,7 +136,11 @@ def decide(snapshot: Snapshot, now: float, view: View, *, settled_at: float = 0.
                 return _taken_back(case, bound)
             later.append(until)
     wakes = [at - now for at in later]
+    heard = audible() if due and audible is not None else None
     for way in due:
+        if heard is not None and way.cluster not in heard:
+            wakes.append(RETRY_SECONDS)
+            continue
         if len(on_way) >= int(way.bound.rule.get("maxConcurrent") or CONCURRENT_MAX):
             continue  # it is woken when one has arrived
         found = _return(case, way)

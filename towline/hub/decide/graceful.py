@@ -41,7 +41,7 @@ def ended(members: Members, binding: Object, now: float) -> Rest:
     tasks = tasks_of(binding)
     if not tasks:
         return Rest(binding, None)
-    there, purged = _replacement(members, binding), purging(binding)
+    there, purged = _replacement(binding, targets(binding), members), purging(binding)
     left: list[Task] = []
     wakes: list[float] = []
     for task in tasks:
@@ -98,8 +98,8 @@ class _There(NamedTuple):
     """And it works in all of them, with all its replicas."""
 
 
-def _replacement(members: Members, binding: Object) -> _There:
-    wanted, entries = targets(binding), observed(binding)
+def _replacement(binding: Object, wanted: Mapping[str, int], members: Members) -> _There:
+    entries = observed(binding)
     applied = bool(wanted) and all(
         (entries.get(name) or {}).get("applied") and _answers(members, name) for name in wanted
     )
@@ -124,7 +124,27 @@ def _is_over(
         return False  # it only stopped: it is still to be removed when its cluster is back
     if origins.is_return(task):
         return there.healthy  # a copy that works is not given up for one that does not
+    if not there.applied and _is_unwanted(members, cluster):
+        there = _replacement(binding, _takers(members, binding, task), members)
     return there.healthy or (there.applied and now >= grace_end(task))
+
+
+def _is_unwanted(members: Members, cluster: str) -> bool:
+    """Whether somebody wants the cluster without copies: it is drained, or has a NoExecute taint."""
+    member = members.get(cluster)
+    return member is not None and any(not trouble.lost for trouble in member.troubles)
+
+
+def _takers(members: Members, binding: Object, task: Task) -> dict[str, int]:
+    """The targets without those that were lost when the copy was to leave, and are lost since: they took nothing over. A drain that waited
+    for one that is tolerated would have no end."""
+    since = epoch(task.get("creationTimestamp")) or 0.0
+    lost = {
+        name
+        for name in targets(binding)
+        if (member := members.get(name)) is not None and member.lost_before(since)
+    }
+    return {name: replicas for name, replicas in targets(binding).items() if name not in lost}
 
 
 def grace_end(task: Task) -> float:

@@ -54,10 +54,9 @@ def place(
     view: View,
     now: float,
     *,
-    failed: frozenset[str] = frozenset(),
+    barred: Mapping[str, str] | None = None,
 ) -> Placed:
-    """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored. `failed`: where it does
-    not go because it failed there.
+    """`binding` (shaped, unscheduled) with its targets, its generation and its status; `old` is what is stored. `barred`: the request's.
 
     The targets, their entries in aggregatedStatus and the Scheduled condition belong together in one commit."""
     spec = binding.get("spec") or {}
@@ -72,7 +71,7 @@ def place(
         kept = _with_status(kept, schedulerObservedGeneration=generation_of(kept))
         return Placed(kept, [], {"scheduling": "kept"})
     wish = request_of(key, binding)
-    wish = replace(wish, failed=failed) if failed else wish
+    wish = replace(wish, barred=barred) if barred else wish
     full = frozenset(lately.until(binding, lately.DESCHEDULED, now))
     outcome = _scheduled(wish, full, view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}

@@ -29,9 +29,10 @@ POD_GRACE_SECONDS = 30
 def stopped(
     snapshot: Snapshot, members: Members, binding: Object, heard: Callable[[str], float], now: float
 ) -> Rest:
-    """`binding` whose tasks say of the copies that have stopped that they have (`stoppedAt`); or when the next has."""
+    """`binding` whose tasks say of the copies that have stopped that they have (`stoppedAt`); or when the next has. A copy that is wanted
+    there no more, because of fewer replicas or another placement, gets its task for that: else its return would be waited for."""
     seconds = stop_after_seconds(binding.get("spec") or {})
-    waited_for = purging(binding) if seconds and tasks_of(binding) else []
+    waited_for = purging(binding) if seconds else []
     key = template_key(snapshot.kinds, binding) if waited_for else None
     template = (snapshot.get(key) if key else None) or {}
     if not waited_for or may_run_on(template):
@@ -40,10 +41,10 @@ def stopped(
     ends = {name: cut + margin for name in waited_for if (cut := _cut_off_since(members.get(name), heard)) is not None}  # fmt: skip
     over = [name for name, end in ends.items() if end <= now]
     if over:
-        tasks = [
-            _marked(task, now) if task.get("fromCluster") in over else task for task in tasks_of(binding)
-        ]
-        return Rest(binding if tasks == list(tasks_of(binding)) else with_tasks(binding, tasks), None)
+        known = tasks_of(binding)
+        tasks = [_marked(task, now) if task.get("fromCluster") in over else task for task in known]
+        new = [_task(name, now) for name in over if all(task.get("fromCluster") != name for task in known)]
+        return Rest(with_tasks(binding, [*new, *tasks]), None)
     # One whose session is at another hub is looked at again: nothing tells when it ends.
     return Rest(binding, min((min(end - now, margin) for end in ends.values()), default=None))
 
@@ -57,6 +58,18 @@ def _cut_off_since(member: Member | None, heard: Callable[[str], float]) -> floa
     if member is None or not since or since[0] is None:
         return None
     return max(since[0], heard(member.name))
+
+
+def _task(cluster: str, now: float) -> Mapping[str, Any]:
+    return {
+        "fromCluster": cluster,
+        "purgeMode": "Directly",
+        "reason": "CopyStopped",
+        "message": f"cluster {cluster} is cut off, and its copy has stopped by itself",
+        "producer": "StopAfterSeconds",
+        "creationTimestamp": rfc3339(now),
+        "stoppedAt": rfc3339(now),
+    }
 
 
 def _marked(task: Mapping[str, Any], now: float) -> Mapping[str, Any]:

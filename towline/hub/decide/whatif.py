@@ -2,7 +2,7 @@
 
 Both worlds are asked for the same templates in the same order, and each sees what it decided before, as the hub does: room
 that one template takes is not there for the next. Agents are not asked: what they said already counts, else what Clusters say. What is to
-leave a cluster has left it, in its turn and when its time was over; whether the hub would believe a loss is not thought of. What differs
+leave a cluster has left it, in its turn and when its time was over; whether the hub would believe a loss is told apart (`held`). What differs
 between the two is what the change causes; what the hub would do anyway happens in both.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from towline.hub.decide import bindings, eviction, policies, propagation
 from towline.hub.decide.conditions import condition
 from towline.hub.decide.departures import departures
+from towline.hub.decide.doubt import doubts, standing_of
 from towline.hub.decide.plan import UNCOLLECTED, Plan, Put, Snapshot
 from towline.hub.decide.scheduling import View
 from towline.hub.decide.scheduling.assigned import share_of
@@ -162,6 +163,22 @@ def forecast(
             changed.scale(key, replicas)
         stored = _stored(snapshot, key)
         yield Forecast(key, present.decide(key, now), changed.decide(key, now), stored)
+
+
+def held(snapshot: Snapshot, changes: Changes, now: float) -> str:
+    """Why the hub would not believe what `changes` lose, and evict nothing from there at first; empty if it would."""
+    fleet = Overlay(snapshot, changes).list(*_CLUSTERS)
+    doubt = doubts([standing_of(cluster) for cluster in fleet], None, now)
+    if doubt is None:
+        return ""
+    names = [key.name for key in changes if key[:2] == _CLUSTERS and key.name in doubt.clusters]
+    if not names:
+        return ""
+    return (
+        f"{doubt.lost} of {doubt.of} clusters would be lost within a minute: the hub would take itself for cut off, and evict nothing "
+        f"from {listed(dict.fromkeys(names, 0))} until most are back, or `towline release CLUSTER --evictions` says that one is lost. "
+        "What is forecast comes after that."
+    )
 
 
 def concerned(snapshot: Snapshot, changes: Changes, namespace: str | None) -> Iterator[Key]:

@@ -151,6 +151,7 @@ def _candidates(
             found.append(_candidate(Candidate, row))
         return found, None
     sources: list[str] = []
+    closed = {**dict.fromkeys(request.full, DESCHEDULED), **request.barred}
     promises = view.assigned.promises
     said = view.answers.said(wish.key) if asks_agents(request) else {}
     showing = view.assigned.showing if said else ()
@@ -159,8 +160,8 @@ def _candidates(
         promised = promises.get(name, _NOTHING)
         unseen = view.assigned.unseen(name, view.answers.when(wish.key, name)) if name in showing else None
         room, source = replicas_in(member.room, wish, promised, said.get(name, NO_ANSWER), unseen)
-        if name in request.full:
-            room, source = 0, DESCHEDULED
+        if name in closed:
+            room, source = 0, closed[name]
         sources.append(source)
         row = (name, points.get(name, 0), room, current.get(name, 0), tier_of.get(name, 0), member)
         found.append(_candidate(Candidate, row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -26,7 +27,7 @@ def divide_by_room(
     # Without a limit the room is the whole workload: a larger weight would starve all clusters that have one.
     rooms = {c.name: c.allocatable if c.allocatable < UNLIMITED else replicas for c in chosen}
     held = {c.name: c.current for c in chosen if c.current}
-    _require_room(replicas, sum(rooms.values()), sum(held.values()), request.fresh)
+    _require_room(request, replicas, rooms, held)
     if not any(c.tier for c in chosen):
         only = _divide_tier(request, replicas, rooms, held, aggregated)
         return only["result"], [only]
@@ -46,18 +47,25 @@ def divide_by_room(
 
 
 _tier = attrgetter("tier")
+_ROOMIEST_SHOWN = 5
 
 
-def _require_room(replicas: int, room: int, assigned: int, fresh: bool) -> None:
-    if room + assigned >= replicas:
+def _require_room(request: Request, replicas: int, rooms: Mapping[str, int], held: Mapping[str, int]) -> None:
+    assigned = sum(held.values())
+    if sum(rooms.values()) + assigned >= replicas:
         return
-    doing, room, wanted = (
-        ("do fresh scale", room + assigned, replicas) if fresh else ("scale up", room, replicas - assigned)
-    )
+    doing, wanted, more = "scale up", replicas - assigned, " more"
+    if request.fresh:
+        doing, wanted, more = "do fresh scale", replicas, ""
+        rooms = {name: room + held.get(name, 0) for name, room in rooms.items()}
+    roomy = [(-room, name) for name, room in rooms.items() if room]
+    shown = [f"{-room} in {name}" for room, name in nsmallest(_ROOMIEST_SHOWN, roomy)]
+    shown += [f"some in {len(roomy) - len(shown)} more"] if len(roomy) > len(shown) else []
+    where = f"; there is room for {', '.join(shown)}" if shown else ""
     # Karmada's words, and then what they leave open.
     raise Unschedulable(
-        f"failed to {doing}: Clusters available replicas {room} are not enough to schedule. "
-        f"{wanted} {'are' if fresh else 'more are'} wanted."
+        f"failed to {doing}: Clusters available replicas {sum(rooms.values())} are not enough to schedule. "
+        f"{wanted}{more} are wanted{where}."
     )
 
 

@@ -40,12 +40,12 @@ def cluster_affinity(request: Request, term: Term, view: View) -> Iterator[Refus
 
 
 def cluster_eviction(request: Request, term: Term, view: View) -> Iterator[Refusal]:
-    """A cluster that the binding is being evicted from is no target again before that ended; one where the application failed not long
-    ago is none for one that fails elsewhere."""
+    """A cluster that the binding is being evicted from is no target again before that ended; one that can take nothing over becomes none."""
     if request.evicting:
         yield Refusal("cluster(s) is in the process of eviction", view.members.mask(request.evicting))
-    if request.failed:
-        yield Refusal("cluster(s) had the application fail not long ago", view.members.mask(request.failed))
+    for why in dict.fromkeys(request.barred.values()):
+        barred = view.members.mask(name for name, known in request.barred.items() if known == why)
+        yield Refusal(f"cluster(s) {why}", barred & ~_staying(request, view))
 
 
 def api_enablement(request: Request, term: Term, view: View) -> Iterator[Refusal]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVar
 
 import orjson
@@ -47,6 +48,11 @@ class Member:
     def lost(self) -> bool:
         """Whether nobody can say how copies there do: it is not ready or not reachable."""
         return any(trouble.lost for trouble in self.troubles)
+
+    def lost_before(self, at: float) -> bool:
+        """Whether it is lost, and was already at that time, in epoch seconds."""
+        times = [(trouble.since, trouble.unwell_since) for trouble in self.troubles if trouble.lost]
+        return any(since is not None and since < at for since in chain.from_iterable(times))
 
     def stands_like(self, other: Member) -> bool:
         """Whether all is the same that `Members.known` may depend on."""

@@ -37,8 +37,8 @@ class Request:
     evicting: frozenset[str] = frozenset()
     full: frozenset[str] = frozenset()
     """Clusters that just showed to have no room for more, whatever is estimated (descheduling)."""
-    failed: frozenset[str] = frozenset()
-    """Clusters where the application failed not long ago: it does not fail over to them."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Clusters that can take nothing over (eviction), and why ("is lost itself"): there it keeps what it has and gets no more."""
     fails_over: bool = False
     """Taints evict it: it comes only to clusters where it may stay."""
     fresh: bool = False

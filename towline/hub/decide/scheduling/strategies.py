@@ -38,7 +38,7 @@ def assign(request: Request, chosen: Sequence[Candidate], members: Members) -> A
         return Assignment(_scaled_to_zero(request, chosen), {**reasons, "mode": "scaled to zero"})
     reasons["ties"] = "descending" if descends(request.uid) else "ascending"
     if strategy == "StaticWeight":
-        only = step("weights", replicas, _static_weights(request.placement, chosen, members), request.uid)
+        only = _by_static_weights(request, replicas, chosen, members)
         return Assignment(only["result"], {**reasons, "steps": [only]})
     result, steps = divide_by_room(request, replicas, chosen, aggregated=strategy == "Aggregated")
     return Assignment(result, {**reasons, "steps": steps})
@@ -57,6 +57,21 @@ def _scaled_to_zero(request: Request, chosen: Sequence[Candidate]) -> dict[str, 
     """Clusters that have a copy keep it, with no replicas: scaling to zero deletes nothing and spreads nothing.
     With none yet, every chosen cluster gets one."""
     return _each([c for c in chosen if c.name in request.current] or chosen, 0)
+
+
+def _by_static_weights(
+    request: Request, replicas: int, chosen: Sequence[Candidate], members: Members
+) -> dict[str, Any]:
+    """Not sticky, but for clusters that are barred: they have what they have, and the others the rest. Raises Unschedulable."""
+    weights = _static_weights(request.placement, chosen, members)
+    if not request.barred:
+        return step("weights", replicas, weights, request.uid)
+    held = {c.name: c.current for c in chosen if c.current and c.name in request.barred}
+    weights = {name: weight for name, weight in weights.items() if name not in request.barred}
+    rest = max(0, replicas - sum(held.values()))
+    if rest and not weights:
+        raise Unschedulable(f"no cluster with a weight is left for {rest} replicas")
+    return step("weights", rest, weights, request.uid, held)
 
 
 def _static_weights(
