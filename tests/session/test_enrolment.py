@@ -336,7 +336,8 @@ async def test_a_member_that_asks_for_two_names_at_once_gets_one(hub: Hub, hubs:
 
 async def test_strangers_keep_nobody_waiting(hub: Hub) -> None:
     """To catch up with other hubs takes a commit: whoever asks with garbage again and again must not hold it up for others."""
-    gate, first = asyncio.Event(), []
+    gate = asyncio.Event()
+    first: list[bool] = []
 
     async def catch_up() -> None:
         if not first:

@@ -198,8 +198,11 @@ class Trust:
         return self._with_old_tokens() | rotation.lagging(self.authorities, self._holders(), self._now())
 
     def _with_old_tokens(self) -> dict[str, str]:
-        incoming, found = self.authorities.incoming, {}
-        for row in self._cache.list(*TOKENS) if incoming is not None else ():
+        incoming = self.authorities.incoming
+        if incoming is None:
+            return {}
+        found = {}
+        for row in self._cache.list(*TOKENS):
             spec = row.object["spec"]
             if is_unused(spec, self._now()) and incoming.fingerprint not in spec.get("authorities", ()):
                 found[row.key.name] = "its join token is from before, and not used yet"
