@@ -88,6 +88,43 @@ async def test_at_two_thirds_there_is_a_new_key_and_certificate(hub: Hub) -> Non
     assert hub.asked == 1, "it is young again"
 
 
+async def test_with_a_full_disk_the_identity_before_serves(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no reason to end: what was asked for is to be enforced. It is tried again, soon enough."""
+    first, room = hub.renewal.identity, False
+
+    async def save(identity: Identity) -> None:
+        if not room:
+            raise OSError(28, "No space left on device")
+
+    hub.renewal._save = save
+    hub.renewal.hubs_at(["other:1"], "hub:1")
+    assert await hub.renewal.step() == RETRY_SECONDS
+    hub.trust(CA, OTHER)
+    assert await hub.renewal.step() == RETRY_SECONDS
+    hub.now = NOW + 5 * DAY
+    assert await hub.renewal.step() == RETRY_SECONDS
+    assert hub.renewal.identity == first and hub.sessions == 0
+    assert "the certificate was renewed, and that cannot be kept ([Errno 28] No space left" in caplog.text
+    room = True
+    await hub.renewal.step()
+    assert hub.renewal.identity.renew_at > hub.now and hub.renewal.identity.gateways == ("hub:1", "other:1")
+
+
+async def test_an_enrolment_meanwhile_counts_more(hub: Hub) -> None:
+    """To keep an identity takes a request to the member; another token may come in between."""
+    anew = replace(hub.renewal.identity, token_hash="another")
+
+    async def save(identity: Identity) -> None:
+        hub.renewal.enrolled(anew)
+
+    hub.renewal._save = save
+    hub.trust(CA, OTHER)
+    await hub.renewal.step()
+    assert hub.renewal.identity is anew
+
+
 async def test_a_clock_that_was_set_is_noticed_within_the_hour(hub: Hub) -> None:
     assert await hub.renewal.step() == CLOCK_STEP_SECONDS
     hub.now += 30 * DAY

@@ -117,18 +117,18 @@ class Enrolment:
     async def _anew(self, known: Identity, token: tokens.JoinToken) -> Identity | None:
         """The identity that `token` buys. None where it buys none now: the old one may still serve."""
         folder, name = self._config.data_dir, identities.NEXT_FILE
-        pending = identities.pending(identities.load(folder, name), token, known.cluster_uid)
-        identities.save(folder, pending, name)
         try:
+            pending = identities.pending(identities.load(folder, name), token, known.cluster_uid)
+            identities.save(folder, pending, name)
             enrolled = await identities.enrol(pending, token)
-        except (HubUnreachable, Unenrollable) as error:
+            await self.save(enrolled)
+        except (HubUnreachable, Unenrollable, OSError) as error:
             if isinstance(error, Unenrollable):
-                self._useless = pending.token_hash
+                self._useless = tokens.hash_of(token.secret)
             log.warning(
                 "the new join token is of no use now: %s; going on with the certificate that there is", error
             )
             return None
-        await self.save(enrolled)
         (folder / name).unlink(missing_ok=True)
         log.info("enrolled anew as cluster %s", enrolled.cluster)
         return enrolled

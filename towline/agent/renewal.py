@@ -83,25 +83,33 @@ class Renewal:
 
     async def step(self) -> float:
         """Do what is due; how many seconds later something may be due again."""
-        if self._gateways and set(self._gateways) != set(self.identity.gateways):
-            self.identity = replace(self.identity, gateways=self._gateways)
-            await self._save(self.identity)
-            log.info("the hubs are at %s", ", ".join(self._gateways))
-        trusting = identities.trusting(self.identity, self._bundle_pem)
-        if trusting is not None:
-            await self._become(trusting, "the hub's authorities are others now")
+        kept = await self._learn()
         due = min(self.identity.renew_at, self._asked_for or self.identity.renew_at)
         if due > self._now():
-            return min(due - self._now(), CLOCK_STEP_SECONDS)
+            return min(due - self._now(), CLOCK_STEP_SECONDS if kept else RETRY_SECONDS)
         renewed = await self._renewed()
-        if renewed is None:
+        if renewed is None or not await self._keep(renewed, "the certificate was renewed"):
             if self._now() > self.identity.expires_at:
                 self._say_expired()
                 await self._expired(self.identity)
             return RETRY_SECONDS * (0.5 + self._jitter())
         self._asked_for = 0.0
-        await self._become(renewed, "the certificate was renewed")
+        self._changed()
         return min(max(self.identity.renew_at - self._now(), 0.0), CLOCK_STEP_SECONDS)
+
+    async def _learn(self) -> bool:
+        """Take over what the hub said last. Whether that is kept."""
+        if self._gateways and set(self._gateways) != set(self.identity.gateways):
+            known = replace(self.identity, gateways=self._gateways)
+            if not await self._keep(known, f"the hubs are at {', '.join(self._gateways)}"):
+                return False
+        trusting = identities.trusting(self.identity, self._bundle_pem)
+        if trusting is None:
+            return True
+        kept = await self._keep(trusting, "the hub's authorities are others now")
+        if kept:
+            self._changed()
+        return kept
 
     async def _renewed(self) -> Identity | None:
         key_pem = identities.new_key_pem()
@@ -116,11 +124,19 @@ class Renewal:
             log.warning("the hub sent no usable certificate: %s", error)
         return None
 
-    async def _become(self, identity: Identity, why: str) -> None:
+    async def _keep(self, identity: Identity, why: str) -> bool:
+        """Whether `identity` is on disk, and so the one from now on. With a full disk the one before serves."""
+        before = self.identity
+        try:
+            await self._save(identity)
+        except OSError as error:
+            log.error("%s, and that cannot be kept (%s); the identity before serves", why, error)
+            return False
+        if self.identity is not before:  # the agent enrolled anew meanwhile, which counts more
+            return False
         self.identity = identity
-        await self._save(identity)
         log.info("%s", why)
-        self._changed()
+        return True
 
     def _say_expired(self) -> None:
         log.error(
