@@ -37,6 +37,7 @@ from towline.hub.decide.scheduling.estimates import NO_ANSWER
 from towline.hub.decide.wire import Phase, WireWork
 from towline.hub.gateway import farewell
 from towline.hub.gateway.enrolment import Enrolment
+from towline.hub.gateway.entrance import Entrance
 from towline.hub.gateway.farewell import CLUSTERS
 from towline.hub.gateway.server import Gateway
 from towline.hub.gateway.surroundings import Surroundings
@@ -536,3 +537,26 @@ async def test_the_agent_answers_what_its_nodes_and_quotas_have_room_for(
                     await asyncio.sleep(0.02)
             assert await hub.room(fast) == 2
     assert hub.answers.at(time.time()).able == set()
+
+
+async def test_a_renewal_that_a_session_takes_along_is_tried_again(
+    hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC tells of a channel that is closed as if the one who waits were cancelled."""
+    asked, renew = asyncio.Event(), Entrance.renew
+
+    async def never(self: Entrance, request: bytes, context: Any) -> bytes:
+        asked.set()
+        return await asyncio.Future()
+
+    monkeypatch.setattr(authority, "renew_at", lambda pem: 0.0)
+    monkeypatch.setattr(renewal, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(Entrance, "renew", never)
+    await hub.stop()
+    await hub.start()
+    async with hub.enrolling() as token, running(replace(config, join_token=token)):
+        await asyncio.wait_for(asked.wait(), SECONDS)
+        monkeypatch.setattr(Entrance, "renew", renew)
+        await hub.stop()
+        await hub.start()
+        await until(lambda: any(event["verb"] == "renew" for event in hub.audited))

@@ -194,9 +194,14 @@ class Connection:
         """Ask the hub for a new certificate; None: there is no session to ask over. Raises grpc.RpcError."""
         if self._stub is None or not self.state.connected:
             return None
-        answer: fleet.RenewResponse = await self._stub.Renew(
-            fleet.RenewRequest(csr_pem=csr_pem), timeout=_RENEW_SECONDS
-        )
+        request = fleet.RenewRequest(csr_pem=csr_pem)
+        try:
+            answer: fleet.RenewResponse = await self._stub.Renew(request, timeout=_RENEW_SECONDS)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None  # the session ended, and its channel with it: gRPC tells that in the same way
         return answer
 
     async def _pause(self, seconds: float) -> None:
