@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from towline.agent import identity as identities
+from towline.agent.desired import HubSeen
 from towline.agent.identity import HubUnreachable, Identity, Unenrollable
 from towline.certs import authority, tokens
 from towline.certs.rotation import Authorities
@@ -116,9 +117,13 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
             request.transport.close()
         return web.json_response(answer.body, status=answer.status)
 
+    async def farewell(request: web.Request) -> web.Response:
+        return web.json_response({"remains": "REMOVE", "removeAgent": False})
+
     app = web.Application()
     app.router.add_get("/towline/v1/ca", get_ca)
     app.router.add_post("/towline/v1/enroll", enroll)
+    app.router.add_post("/towline/v1/farewell", farewell)
     runner = web.AppRunner(app)
     await runner.setup()
     leaf = ca.issue_server(["127.0.0.1"], 1_000_000_000, 20_000)
@@ -148,7 +153,9 @@ async def enrolled(hub: Hub, token: tokens.JoinToken, before: Identity | None = 
 async def test_a_token_of_several_hubs_is_redeemed_where_one_answers(hub: Hub) -> None:
     token = await hub.token()
     identity = await enrolled(hub, replace(token, hub=f"127.0.0.1:1,{token.hub}"))
-    assert identity.certificate_pem and identity.hub == hub.address
+    assert identity.certificate_pem and identity.hub == f"127.0.0.1:1,{hub.address}"
+    said = await identities.farewell(identity, HubSeen())
+    assert said is not None and said.cluster_uid == "uid-of-member1", "also when it asks how its cluster left"
 
 
 async def test_a_token_buys_a_certificate_for_its_name_and_our_key(hub: Hub) -> None:

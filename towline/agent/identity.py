@@ -12,9 +12,10 @@ import base64
 import contextlib
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -26,6 +27,8 @@ from towline.certs import authority, tokens
 from towline.proto import fleet_pb2 as fleet
 
 log = logging.getLogger("towline.agent.identity")
+
+_T = TypeVar("_T")
 
 _FILE = "identity.json"
 NEXT_FILE = "identity-next.json"
@@ -57,7 +60,7 @@ class Identity:
 
     cluster: str
     hub: str
-    """host:port of the hub's API."""
+    """host:port of the hub's API, of several hubs on one store with commas between."""
     cluster_uid: str
     """Of the member that this identity is for."""
     key_pem: str
@@ -162,11 +165,16 @@ def csr_of(key_pem: str) -> bytes:
 
 async def enrol(identity: Identity, token: tokens.JoinToken) -> Identity:
     """Trade the token for a certificate, at the first of its hubs that answers. Raises Unenrollable and HubUnreachable."""
-    *others, last = token.hub.split(",")
+    return await _at_one_of(token.hub, lambda hub: _enrol_at(identity, replace(token, hub=hub)))
+
+
+async def _at_one_of(hubs: str, ask: Callable[[str], Awaitable[_T]]) -> _T:
+    """What the first of them answers that can be reached. Raises HubUnreachable."""
+    *others, last = hubs.split(",")
     for hub in others:
         with contextlib.suppress(HubUnreachable):
-            return await _enrol_at(identity, replace(token, hub=hub))
-    return await _enrol_at(identity, replace(token, hub=last))
+            return await ask(hub)
+    return await ask(last)
 
 
 async def _enrol_at(identity: Identity, token: tokens.JoinToken) -> Identity:
@@ -195,7 +203,6 @@ async def _enrol_at(identity: Identity, token: tokens.JoinToken) -> Identity:
         enrolled = replace(
             identity,
             cluster=token.name,
-            hub=token.hub,
             certificate_pem=answer["certificate"],
             ca_pem=answer["ca"],
             gateways=tuple(answer["gateways"]),
@@ -209,13 +216,17 @@ async def _enrol_at(identity: Identity, token: tokens.JoinToken) -> Identity:
 async def farewell(identity: Identity, seen: HubSeen) -> fleet.Detached | None:
     """What the hub says of this cluster's end to an agent whose certificate has ended; None: it knows of no end. `seen` is the hub
     that the agent was in sync with. Raises HubUnreachable."""
+    return await _at_one_of(identity.hub, lambda hub: _farewell_at(hub, identity, seen))
+
+
+async def _farewell_at(hub: str, identity: Identity, seen: HubSeen) -> fleet.Detached | None:
     context = ssl.create_default_context(cadata=identity.ca_pem)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     question = {
         "cluster": identity.cluster, "object": identity.object_uid, "member": identity.cluster_uid,
         "storeID": seen.store_id, "epoch": seen.epoch,
     }  # fmt: skip
-    status, body = await _request("POST", identity.hub, _FAREWELL_PATH, context, orjson.dumps(question))
+    status, body = await _request("POST", hub, _FAREWELL_PATH, context, orjson.dumps(question))
     if status != 200:
         return None
     try:
@@ -225,7 +236,7 @@ async def farewell(identity: Identity, seen: HubSeen) -> fleet.Detached | None:
             cluster_uid=identity.object_uid, remains=remains, remove_agent=said["removeAgent"]
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise HubUnreachable(f"the hub at {identity.hub} does not answer like a hub: {error}") from None
+        raise HubUnreachable(f"the hub at {hub} does not answer like a hub: {error}") from None
 
 
 async def _trusted_ca(token: tokens.JoinToken) -> str:
