@@ -254,6 +254,13 @@ async def test_tokens_that_know_only_the_old_authority_are_told_before_it_goes(t
         await hub.rotate(finish=True)
 
 
+@pytest.mark.parametrize("body", [None, [], "x", {"finish": 1}, {"finish": True, "force": "no"}])
+async def test_what_cannot_be_read_begins_nothing(tmp_path: Path, body: Any) -> None:
+    async with hubs(tmp_path, "one") as (hub,):
+        assert (await hub.trust.rotate(body, "ann", "")).status == 400
+        assert hub.stage is Stage.STEADY and hub.audited[-1]["decision"] == "refused"
+
+
 async def test_a_rotation_outlives_its_hub(tmp_path: Path) -> None:
     store = MemoryStore()
     async with hubs(tmp_path, "one", store=store) as (hub,):

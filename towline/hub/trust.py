@@ -33,6 +33,7 @@ _LOOK_SECONDS = 3600.0
 """How often is looked whether something is old, while nothing happens."""
 _RETRY_SECONDS = 5.0
 _ATTEMPTS_MAX, _ATTEMPT_SECONDS = 50, 0.2
+_ASKED = ("finish", "force")
 _NAMED_MAX = 5
 """How many clusters a sentence names."""
 
@@ -154,7 +155,7 @@ class Trust:
         """Begin a rotation, or (`finish`) drop the old authority; `force`: whoever still needs it."""
         event: dict[str, Any] = {"verb": "rotate", "user": user}
         try:
-            wanted = await self._rotate(body if isinstance(body, Mapping) else {}, refused)
+            wanted = await self._rotate(body, refused)
         except Refusal as refusal:
             told = {"decision": "refused", "code": refusal.code, "message": refusal.message}
             self._audit(event | told)
@@ -162,9 +163,11 @@ class Trust:
         self._audit(event | {"decision": "granted", "stage": wanted.stage.value})
         return self.status("")
 
-    async def _rotate(self, asked: Mapping[str, Any], refused: str) -> Authorities:
+    async def _rotate(self, asked: Any, refused: str) -> Authorities:
         if refused:
             raise Refusal(403, "Forbidden", refused)
+        if not isinstance(asked, Mapping) or not all(type(asked.get(f, False)) is bool for f in _ASKED):
+            raise Refusal(400, "BadRequest", "an object is required, with finish and force true or false")
         wanted = self._finished(bool(asked.get("force"))) if asked.get("finish") else self._begun()
         try:
             await self._commit(wanted)
