@@ -226,6 +226,13 @@ def test_a_cluster_that_is_lost_while_it_leaves_is_not_watched_on(monkeypatch: p
     assert "It goes on without this command" in done.stderr
 
 
+def test_a_hub_that_starts_again_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(cluster(), Failure("Nothing listens."), Failure("Nothing listens."), None)
+    done = do(monkeypatch, hub)
+    assert (done.exit_code, done.stdout) == (0, "Cluster m1 is detached.\n")
+    assert done.stderr == "Waiting: the hub cannot be reached; it may be starting again.\n"
+
+
 @pytest.mark.parametrize(
     ("connected", "says", "asked"),
     [(False, "Nothing was changed.", 0), (True, "It goes on without this command", 1)],

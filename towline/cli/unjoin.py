@@ -188,19 +188,23 @@ def _await_end(
     cluster is lost."""
     name, uid, said = cluster["metadata"]["name"], cluster["metadata"]["uid"], ""
     while True:
+        waiting: Any = {}
         try:
             present = client.get(f"{CLUSTERS}/{name}")
+            if present["metadata"]["uid"] != uid:
+                return
+            waiting = _condition(present, "Detaching")
+            why = str(waiting.get("message") or "").rstrip(".")
         except Refused as error:
             if error.code == 404:
                 return
             raise
-        if present["metadata"]["uid"] != uid:
-            return
-        waiting = _condition(present, "Detaching")
-        why = str(waiting.get("message") or "the hub has not said why yet").rstrip(".")
+        except Failure:
+            why = "the hub cannot be reached; it may be starting again"
         if now() >= ends_at or (waiting.get("reason") == _UNREACHABLE and not forced):
-            raise Failure(f"Cluster {name} is still being detached: {why}.", _goes_on(name))
-        if waiting and why != said:
+            told = f"Cluster {name} is still being detached: {why or 'the hub has not said why yet'}."
+            raise Failure(told, _goes_on(name))
+        if why and why != said:
             said = why
             click.echo(f"Waiting: {why}.", err=True)
         sleep(_POLL_SECONDS)
