@@ -149,6 +149,18 @@ def test_it_follows_until_all_has_moved(monkeypatch: pytest.MonkeyPatch) -> None
     assert hub.taints == ["a", "cluster.karmada.io/unschedulable"]
 
 
+def test_that_a_cluster_does_not_answer_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = binding({"clusters": [{"name": "m2"}]}, {"aggregatedStatus": [{"clusterName": "m1"}]})
+    hub = Hub([binding(TARGET)], [left], [left], [binding({"clusters": [{"name": "m2"}]})])
+    hub.cluster["status"] = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    said = hub.run(monkeypatch, "drain", "m1").stdout.splitlines()
+    assert said[1:3] == [
+        "0 wait, 0 move, 1 are removed, 0 cannot move",
+        "m1 does not answer: a copy there is removed when its agent is back. Should that never be, `towline unjoin m1 --force` gives it up.",
+    ]
+    assert sum("does not answer" in line for line in said) == 1 and said[-1].startswith("m1 is drained.")
+
+
 def test_what_cannot_move_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(
         [binding(TARGET, {"conditions": [BLOCKED]}), binding(task(), name="api")],

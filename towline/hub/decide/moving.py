@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from towline.hub.decide import failback, lately
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.departures import UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.eviction import BLOCKED
+from towline.hub.decide.eviction import BLOCKED, PURGE_UNCONFIRMED
 from towline.hub.decide.graceful import Task, grace_end, purging, tasks_of
 from towline.hub.decide.origins import Origin, is_return, returning_tasks
 from towline.hub.decide.plan import Snapshot
@@ -58,7 +58,13 @@ def _leaves(binding: Object, task: Task) -> Move:
         return _move(cluster, LEAVES, f"{why}the copy is kept until the task's suppressDeletion is false")
     if task.get("purgeMode") == "Directly":
         if cluster in purging(binding):
-            return _move(cluster, LEAVES, f"{why}the replacement starts when the copy is gone")
+            found = condition(binding.get("status"), BLOCKED) or {}
+            waits = (
+                found["message"]
+                if found.get("reason") == PURGE_UNCONFIRMED
+                else "the replacement starts when the copy is gone"
+            )
+            return _move(cluster, LEAVES, why + waits)
         return _move(cluster, LEAVES, f"{why}the copy is gone or has stopped, and the replacement starts")
     if is_return(task):
         return _move(cluster, LEAVES, f"{why}the copy is kept until the one that returned is healthy")
