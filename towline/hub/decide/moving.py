@@ -119,13 +119,17 @@ def _to_return(snapshot: Snapshot, binding: Object, view: View, now: float, hold
         return  # it is on its way: who leaves for it says so
     found = condition(binding.get("status"), failback.BLOCKED)
     for origin, at in failback.returns(snapshot, binding, view, now, holds.settled_at):
-        yield _move(origin.cluster, TO_RETURN, _waits(origin, at, now, found), at)
+        yield _move(origin.cluster, TO_RETURN, _waits(origin, at, now, found, holds.settled_at), at)
 
 
-def _waits(origin: Origin, at: float, now: float, blocked: Mapping[str, Any] | None) -> str:
+def _waits(
+    origin: Origin, at: float, now: float, blocked: Mapping[str, Any] | None, settled_at: float
+) -> str:
     left = f"it was left at {rfc3339(origin.at)}"
     if at == float("inf"):
         return f"{left}, and is not well yet"
+    if now < at == settled_at:
+        return f"{left}; this hub just started, and gives its agents time to come back"
     if at > now:
         return f"{left}, and has to be well for some time (failback.stabilizationSeconds)"
     if blocked is not None:
