@@ -179,6 +179,7 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
         pytest.param(nowhere, Holds(turn_seconds=8.0), "m1", "ToLeave", None, "it cannot (NowhereToGo): m1 is unreachable since", id="nowhere to go"),
         pytest.param(lambda: waiting(well=False), Holds(), "m1", "ToReturn", None, "is not well yet", id="not well yet"),
         pytest.param(lambda: waiting(well=True), Holds(), "m1", "ToReturn", 600, "stabilizationSeconds", id="not well for long"),
+        pytest.param(lambda: waiting(well=True), Holds(settled_at=T0 + 940), "m1", "ToReturn", 940, "this hub just started", id="a hub that just started, and a return"),
         pytest.param(lambda: waiting(well=True, seconds=300), Holds(), "m1", "ToReturn", 600, "only so many return at a time", id="its turn"),
         pytest.param(cannot_return, Holds(), "m1", "ToReturn", 600, "it cannot (NotPlacedThere): return to m1: it has the untolerated taint",
                      id="it cannot return"),
