@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import http.client
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from towline.cli.client import Client, Refused
+from towline.cli.client import AWAY_SECONDS, Client, Refused
 from towline.cli.cordon import CORDONED, DRAINED
 from towline.cli.drain import Stay, stay_of
 from towline.cli.main import cli
@@ -149,6 +151,18 @@ def test_it_follows_until_all_has_moved(monkeypatch: pytest.MonkeyPatch) -> None
     assert hub.taints == ["a", "cluster.karmada.io/unschedulable"]
 
 
+def test_that_a_cluster_does_not_answer_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = binding({"clusters": [{"name": "m2"}]}, {"aggregatedStatus": [{"clusterName": "m1"}]})
+    hub = Hub([binding(TARGET)], [left], [left], [binding({"clusters": [{"name": "m2"}]})])
+    hub.cluster["status"] = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    said = hub.run(monkeypatch, "drain", "m1").stdout.splitlines()
+    assert said[1:3] == [
+        "0 wait, 0 move, 1 are removed, 0 cannot move",
+        "m1 does not answer: a copy there is removed when its agent is back. Should that never be, `towline unjoin m1 --force` gives it up.",
+    ]
+    assert sum("does not answer" in line for line in said) == 1 and said[-1].startswith("m1 is drained.")
+
+
 def test_what_cannot_move_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(
         [binding(TARGET, {"conditions": [BLOCKED]}), binding(task(), name="api")],
@@ -176,6 +190,44 @@ def test_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", iter(range(0, 100, 10)).__next__)
     result = Hub([binding(TARGET)]).run(monkeypatch, "drain", "m1", "--timeout", "5")
     assert result.exit_code == 1 and "0 cannot move, 1 are on their way" in result.stderr
+
+
+def test_a_watch_goes_on_when_the_hub_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that broke in the middle of an answer can be used for nothing more."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    hub = Client("https://hub", ssl.create_default_context())
+    broken, sound = Connection(http.client.CannotSendRequest()), Connection(b'{"type": "ADDED"}\n')
+    hub._connection = broken  # type: ignore[assignment]
+    monkeypatch.setattr(http.client, "HTTPSConnection", lambda *_, **__: sound)
+    assert list(hub.watch("/pods")) == [] and slept == [AWAY_SECONDS] and broken.closed
+    assert list(hub.watch("/pods")) == [{"type": "ADDED"}] and len(slept) == 1
+
+
+class Connection:
+    """Of an HTTP client, as far as a watch uses it: the first use fails, or is answered."""
+
+    sock = None
+    status = 200
+
+    def __init__(self, result: Exception | bytes) -> None:
+        self._result = result
+        self.closed = False
+
+    def request(self, *_: Any) -> None:
+        if isinstance(self._result, Exception):
+            raise self._result
+
+    def getresponse(self) -> Connection:
+        return self
+
+    def readline(self) -> bytes:
+        assert isinstance(self._result, bytes)
+        line, self._result = self._result, b""
+        return line
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @pytest.mark.parametrize("places", [[CORDONED, DRAINED], [DRAINED], [CORDONED]])

@@ -151,6 +151,61 @@ def test_a_group_that_is_lost_moves_to_the_next() -> None:
     assert blocked(world) == ""
 
 
+def test_where_nothing_else_is_left_an_earlier_group_has_it_again() -> None:
+    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m2", "m3")]
+    world = shop({"clusterAffinities": groups})
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world)
+    recover(world, "m1")
+    report(world, m1=REMOVED)
+    propagate(world)
+    assert targets(world) == {"m2": 3}, "by itself it does not go back"
+    lose(world, "m2")
+    lose(world, "m3")
+    evict(world, 300)
+    assert targets(world) == {"m1": 3} and list(tasks(world)) == ["m2"] and blocked(world) == ""
+    all_healthy(world, "m2")
+    evict(world)
+    assert targets(world) == {"m1": 3} and tasks(world) == {}
+
+
+def test_a_later_group_goes_before_an_earlier_one() -> None:
+    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m2", "m3")]
+    world = shop({"clusterAffinities": groups})
+    lose(world, "m1")
+    evict(world, 300)
+    recover(world, "m1")
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3}
+
+
+@pytest.mark.parametrize("mode", ["Gracefully", "Directly"])
+def test_who_leaves_along_with_others_leaves_like_them(mode: str) -> None:
+    """Two of a group are wanted, and one is lost: all goes to the next group. What works is kept until that does."""
+    groups = [
+        {"affinityName": "a", "clusterNames": ["m1", "m2"]},
+        {"affinityName": "b", "clusterNames": ["m3", "m4"]},
+    ]
+    both = [{"spreadByField": "cluster", "minGroups": 2, "maxGroups": 2}]
+    placement = {"clusterAffinities": groups, "spreadConstraints": both}
+    world = shop(placement, ("m1", "m2", "m3", "m4"), failover={"cluster": {"purgeMode": mode}})
+    lose(world, "m1")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3, "m4": 3}
+    assert {name: task["purgeMode"] for name, task in tasks(world).items()} == {"m1": mode, "m2": mode}
+    assert tasks(world)["m2"]["message"] == "cluster m2 is left too: all of it goes where m1 can be replaced"
+    recover(world, "m1")
+    report(world, m1=REMOVED, **({"m2": REMOVED} if mode == "Directly" else {}), m3=works(3))
+    evict(world)
+    assert tasks(world).keys() == {"m1", "m2"}, "m4 does not work yet"
+    report(world, m4=works(3))
+    evict(world)
+    assert tasks(world) == {}
+
+
 @pytest.mark.parametrize(
     ("ended", "trouble", "stays"),
     [

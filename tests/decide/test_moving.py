@@ -54,6 +54,13 @@ def left(failover: Object | None = None) -> World:
     return world
 
 
+def purging() -> World:
+    world = left({"cluster": {"purgeMode": "Directly"}})
+    recover(world, "m1")
+    evict(world)
+    return world
+
+
 def gone() -> World:
     world = left({"cluster": {"purgeMode": "Directly"}})
     report(world, m1=REMOVED)
@@ -151,7 +158,8 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
     [
         pytest.param(left, Holds(), "m1", "Leaves", 900, KEPT, id="gracefully"),
         pytest.param(lambda: left({"cluster": {"purgeMode": "Directly"}}), Holds(), "m1", "Leaves", None,
-                     "the replacement starts when the copy is gone", id="directly"),
+                     "and m1 does not answer; should it never be back", id="directly, and nobody answers"),
+        pytest.param(purging, Holds(), "m1", "Leaves", None, "the replacement starts when the copy is gone", id="directly"),
         pytest.param(gone, Holds(), "m1", "Leaves", None, "the copy is gone or has stopped", id="directly, and gone"),
         pytest.param(stopping, Holds(), "m1", "Leaves", None, "until the task's suppressDeletion is false", id="never"),
         pytest.param(returning, Holds(), "m2", "Leaves", None, "cluster m2: m1 is back; the copy is kept until the one that returned is healthy",
@@ -171,6 +179,7 @@ KEPT = "the copy is kept until the replacement is healthy, or its grace is over 
         pytest.param(nowhere, Holds(turn_seconds=8.0), "m1", "ToLeave", None, "it cannot (NowhereToGo): m1 is unreachable since", id="nowhere to go"),
         pytest.param(lambda: waiting(well=False), Holds(), "m1", "ToReturn", None, "is not well yet", id="not well yet"),
         pytest.param(lambda: waiting(well=True), Holds(), "m1", "ToReturn", 600, "stabilizationSeconds", id="not well for long"),
+        pytest.param(lambda: waiting(well=True), Holds(settled_at=T0 + 940), "m1", "ToReturn", 940, "this hub just started", id="a hub that just started, and a return"),
         pytest.param(lambda: waiting(well=True, seconds=300), Holds(), "m1", "ToReturn", 600, "only so many return at a time", id="its turn"),
         pytest.param(cannot_return, Holds(), "m1", "ToReturn", 600, "it cannot (NotPlacedThere): return to m1: it has the untolerated taint",
                      id="it cannot return"),

@@ -12,6 +12,7 @@ import json
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 from towline.cli.failures import Failure
 
 TIMEOUT_SECONDS = 30.0
+AWAY_SECONDS = 1.0
+"""Between two looks at a server that went away."""
 _OF_HUBS = ("/towline/", "/apis/towline.io/", "/apis/cluster.karmada.io/")
 _NO_SUCH_PATH = ("the server could not find the requested resource", "404 page not found")
 
@@ -104,7 +107,8 @@ class Client:
         return json.loads(content) if content[:1] in (b"{", b"[", b'"') else content.decode()
 
     def watch(self, path: str) -> Iterator[Any]:
-        """Events of a watch, until the server ends it or `close` is called."""
+        """Events of a watch, until the server ends it, or goes away, or `close` is called. When it went away, a moment passes: whoever
+        goes on watching finds it when it is back."""
         try:
             answer = self._send("GET", path, None, "", timeout=None)
             if answer.status >= 400:
@@ -112,7 +116,10 @@ class Client:
             while line := answer.readline():
                 yield json.loads(line)
         except (OSError, http.client.HTTPException, AttributeError, ValueError):
-            return  # closed under us, or the server went away: the caller decides whether that matters
+            if self._connection is None:
+                return  # closed under us
+            self.close()
+            time.sleep(AWAY_SECONDS)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -17,7 +17,7 @@ from towline.cli.client import Client
 from towline.cli.cordon import CORDONED, DRAINED, with_taints
 from towline.cli.failures import Failure
 from towline.cli.options import Seconds, config_option, kubeconfig_option
-from towline.cli.selection import Selection, change
+from towline.cli.selection import CLUSTERS, Selection, change
 from towline.kube.interpreter import has_ended
 from towline.kube.names import TAINT_DRAIN
 from towline.kube.taints import Place, Taint, tolerates
@@ -144,6 +144,7 @@ def _follow(client: Client, cluster: str, over: Callable[[], bool]) -> dict[str,
     stays: dict[str, Stay] = {}
     revisions: dict[str, str | None] = dict.fromkeys(BINDINGS)
     said: Counter[State] | None = None
+    silence_told = False
     while True:
         for path in BINDINGS:
             for binding, gone in _changes(client, path, revisions):
@@ -154,8 +155,19 @@ def _follow(client: Client, cluster: str, over: Callable[[], bool]) -> dict[str,
             click.echo(
                 f"{counts['waiting']} wait, {counts['moving']} move, {counts['removing']} are removed, {counts['stuck']} cannot move"
             )
+        if counts["removing"] and not silence_told and not _answers(client, cluster):
+            silence_told = True
+            click.echo(_SILENT.format(cluster))
         if over() or not counts.total() - counts["stuck"]:
             return stays
+
+
+_SILENT = "{0} does not answer: a copy there is removed when its agent is back. Should that never be, `towline unjoin {0} --force` gives it up."
+
+
+def _answers(client: Client, cluster: str) -> bool:
+    conditions = (client.get(f"{CLUSTERS}/{cluster}").get("status") or {}).get("conditions") or ()
+    return not any(row.get("type") == "Ready" and row.get("status") != "True" for row in conditions)
 
 
 def _note(stays: dict[str, Stay], binding: Mapping[str, Any], stay: Stay | None) -> None:

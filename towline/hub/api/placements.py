@@ -275,7 +275,7 @@ def _summary(told: Mapping[str, Any]) -> str:
     if looked == 1:
         text = "It would change" if moved else "It would not change"
     if failed:
-        text += f"; {'it' if looked == 1 else failed} could not be placed as it should"
+        text += f"; {'it' if looked == 1 else failed} could not be placed as {'it' if failed == 1 else 'they'} should"
     if told["remaining"]:
         text += f"; {told['remaining']} more were not looked at (at most {TEMPLATES_MAX} a request)"
     return f"{text}."

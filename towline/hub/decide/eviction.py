@@ -15,7 +15,15 @@ from towline.hub.decide.bindings import desired, observed, targets, with_templat
 from towline.hub.decide.conditions import MESSAGE_LENGTH_MAX, rfc3339, with_obstacle
 from towline.hub.decide.departures import APPLICATION_FAILURE, UNTOLERATED, Departure, by_cluster, departures
 from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
-from towline.hub.decide.placing import divides, place, suspended_in, unplaceable, without_old_reports
+from towline.hub.decide.placing import (
+    Placed,
+    divides,
+    from_first_term,
+    place,
+    suspended_in,
+    unplaceable,
+    without_old_reports,
+)
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
@@ -157,7 +165,7 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
     spec = {**standing["spec"], "gracefulEvictionTasks": [*staying, *tasks]}
     spec["clusters"] = [target for target in spec["clusters"] if target["name"] not in gone]
     barred = _barred(case, leaving, {target["name"] for target in spec["clusters"]})
-    placed = place(case.key, {**case.binding, "spec": spec}, case.binding, case.view, case.now, barred=barred)
+    placed = _placed(case, {**case.binding, "spec": spec}, barred)
     outcome = placed.outcome
     if outcome is not None and not outcome.success:
         closed = [
@@ -171,9 +179,23 @@ def _leave(case: _Case, leaving: Sequence[Departure], *, fewer: bool) -> Moved |
         return Stuck(why)
     binding = without_old_reports(placed.binding, after.keys() - desired(case.binding).keys())
     binding = _still_leaving(case, binding, gone)
+    binding = _leaving_along(case, leaving, binding, [name for name in targets(standing) if name not in gone])
     back = {departure.cluster for departure in leaving if departure.rule.get("failback")}
     back = back if origins.rule_of(case.spec) is not None else set()
     return Moved(origins.after_eviction(case.binding, binding, gone, back, case.now), placed.events)
+
+
+def _placed(case: _Case, binding: Object, barred: Mapping[str, str]) -> Placed:
+    """`binding` placed; in an earlier term of its clusterAffinities if neither the observed one nor a later one can have it. Scheduling
+    by itself never goes back (Karmada 3.5), but here it would be left without a copy that works."""
+    placed = place(case.key, binding, case.binding, case.view, case.now, barred=barred)
+    failed, anew = placed.outcome, from_first_term(binding)
+    if failed is None or failed.success or failed.asks or anew is binding:
+        return placed
+    again = place(case.key, anew, case.binding, case.view, case.now, barred=barred)
+    if again.outcome is not None and (again.outcome.success or again.outcome.asks):
+        return again
+    return placed
 
 
 def _still_leaving(case: _Case, placed: Object, gone: Collection[str]) -> Object:
@@ -183,6 +205,25 @@ def _still_leaving(case: _Case, placed: Object, gone: Collection[str]) -> Object
     if not leaving:
         return placed
     return {**placed, "spec": {**placed["spec"], "gracefulEvictionTasks": [*tasks_of(placed), *leaving]}}
+
+
+def _leaving_along(
+    case: _Case, leaving: Sequence[Departure], placed: Object, stayed: Iterable[str]
+) -> Object:
+    """Where all of it goes to another group of clusters, what `stayed` leaves too: like the others, not before the new copies work."""
+    members = case.view.members
+    kept = {*targets(placed), *(task.get("fromCluster") for task in tasks_of(placed))}
+    others = ", ".join(departure.cluster for departure in leaving)
+    why = f"is left too: all of it goes where {others} can be replaced"
+    rule = {"purgeMode": "Directly"} if leaving[0].rule.get("purgeMode") == "Directly" else {}
+    along = [
+        _task(case, leaving[0]._replace(cluster=name, why=why, rule=rule))
+        for name in stayed
+        if name not in kept and (member := members.get(name)) is not None and not member.terminating
+    ]
+    if not along:
+        return placed
+    return {**placed, "spec": {**placed["spec"], "gracefulEvictionTasks": [*along, *tasks_of(placed)]}}
 
 
 def _lacking(case: _Case, leaving: Sequence[Departure], after: Mapping[str, int], fewer: bool) -> str | None:

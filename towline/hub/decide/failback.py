@@ -26,6 +26,7 @@ from towline.hub.decide.graceful import GRACE_SECONDS, tasks_of, with_task_list
 from towline.hub.decide.origins import Origin
 from towline.hub.decide.placing import (
     divides,
+    from_first_term,
     place,
     request_of,
     suspended_in,
@@ -331,10 +332,9 @@ def _as_if_home(bound: _Bound, origin: Origin) -> Object:
         there = {name: count for name, count in there.items() if name not in origin.stand_ins}
         there[origin.cluster] = demand(spec).replicas
     tasks = [task for task in tasks_of(binding) if task.get("fromCluster") != origin.cluster]
-    status = {k: v for k, v in (binding.get("status") or {}).items() if k != "schedulerObservingAffinityName"}
-    blank = with_annotations(binding, remove=(names.APPLIED_PLACEMENT,))
+    blank = with_annotations(from_first_term(binding), remove=(names.APPLIED_PLACEMENT,))
     changed = {**spec, "clusters": origins.as_clusters(there), "gracefulEvictionTasks": tasks}
-    return {**blank, "spec": changed, "status": status}
+    return {**blank, "spec": changed}
 
 
 def _lacks_room(case: _Case, bound: _Bound, home: str, more: int) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from towline.hub.decide import failback, lately
 from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.departures import UNTOLERATED, Departure, by_cluster, departures
-from towline.hub.decide.eviction import BLOCKED
+from towline.hub.decide.eviction import BLOCKED, PURGE_UNCONFIRMED
 from towline.hub.decide.graceful import Task, grace_end, purging, tasks_of
 from towline.hub.decide.origins import Origin, is_return, returning_tasks
 from towline.hub.decide.plan import Snapshot
@@ -58,7 +58,13 @@ def _leaves(binding: Object, task: Task) -> Move:
         return _move(cluster, LEAVES, f"{why}the copy is kept until the task's suppressDeletion is false")
     if task.get("purgeMode") == "Directly":
         if cluster in purging(binding):
-            return _move(cluster, LEAVES, f"{why}the replacement starts when the copy is gone")
+            found = condition(binding.get("status"), BLOCKED) or {}
+            waits = (
+                found["message"]
+                if found.get("reason") == PURGE_UNCONFIRMED
+                else "the replacement starts when the copy is gone"
+            )
+            return _move(cluster, LEAVES, why + waits)
         return _move(cluster, LEAVES, f"{why}the copy is gone or has stopped, and the replacement starts")
     if is_return(task):
         return _move(cluster, LEAVES, f"{why}the copy is kept until the one that returned is healthy")
@@ -113,13 +119,17 @@ def _to_return(snapshot: Snapshot, binding: Object, view: View, now: float, hold
         return  # it is on its way: who leaves for it says so
     found = condition(binding.get("status"), failback.BLOCKED)
     for origin, at in failback.returns(snapshot, binding, view, now, holds.settled_at):
-        yield _move(origin.cluster, TO_RETURN, _waits(origin, at, now, found), at)
+        yield _move(origin.cluster, TO_RETURN, _waits(origin, at, now, found, holds.settled_at), at)
 
 
-def _waits(origin: Origin, at: float, now: float, blocked: Mapping[str, Any] | None) -> str:
+def _waits(
+    origin: Origin, at: float, now: float, blocked: Mapping[str, Any] | None, settled_at: float
+) -> str:
     left = f"it was left at {rfc3339(origin.at)}"
     if at == float("inf"):
         return f"{left}, and is not well yet"
+    if now < at == settled_at:
+        return f"{left}; this hub just started, and gives its agents time to come back"
     if at > now:
         return f"{left}, and has to be well for some time (failback.stabilizationSeconds)"
     if blocked is not None:

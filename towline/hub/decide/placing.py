@@ -265,6 +265,11 @@ def suspended_in(spec: Mapping[str, Any], cluster: str) -> bool:
     return cluster in (suspended.get("clusterNames") or ())
 
 
+def from_first_term(binding: Object) -> Object:
+    """`binding` as if no term of its clusterAffinities had been chosen yet. The same object where none was."""
+    return _with_status(binding, schedulerObservingAffinityName=None)
+
+
 def without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
     """`binding` whose entries of these clusters say nothing yet: what they said of a copy of long ago is not the new one's."""
     if not clusters:
@@ -348,6 +353,7 @@ __all__ = [
     "SCHEDULED",
     "Placed",
     "divides",
+    "from_first_term",
     "needs_scheduling",
     "place",
     "request_of",
