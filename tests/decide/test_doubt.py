@@ -51,10 +51,13 @@ def lost(*ago: float) -> list[tuple[str | None, float]]:
         pytest.param(fleet(*lost(5), (None, 0), (None, 0)), "", "a", id="who never reported does not count"),
         pytest.param(fleet(*lost(5), UP, UP), "b", "a", id="who is silent already counts as lost"),
         pytest.param(fleet(*lost(5, 9), UP, UP), "c", "ab", id="three of four, one of them on its way"),
+        pytest.param(fleet(*lost(5), UP, UP, UP, UP), "cde", None, id="two of five, one of them on its way"),
         pytest.param(fleet(*lost(5, 9, 9), UP, UP, released="ab"), "de", "c", id="an operator knows of two"),
+        pytest.param(fleet(*lost(0, 0, 0), released="a"), "", "bc", id="and of one in the second that it was lost"),
         pytest.param(fleet(*lost(5, 9, 9), UP, UP, released="abc"), "de", "", id="and of all"),
         pytest.param(fleet(*lost(90), ("True", -59), ("True", -59), held="a"), "bc", "a", id="most are only just back"),
         pytest.param(fleet(*lost(90), ("True", -60), ("True", -60), held="a"), "bc", None, id="and stayed"),
+        pytest.param(fleet(*lost(90), ("True", -59), UP, UP, UP, held="a"), "bcde", None, id="two of five, one of them only just back"),
         pytest.param(fleet(*lost(5), ("True", -9), ("True", -9)), "bc", None, id="who is new is not back"),
     ],
 )  # fmt: skip
@@ -128,6 +131,8 @@ def test_a_doubt_says_how_many_of_how_many() -> None:
     assert doubts(fleet(*lost(5, 9, 900), UP), None, NOW) == Doubt(2, 3, frozenset("abc"))
     most = doubts(fleet(*lost(5, 9, 400, 401, 402, 403), UP), None, NOW)
     assert most is not None and (most.lost, most.of) == (4, 7), "of two such minutes the worse"
+    growing = doubts(fleet(*lost(100, 70, 40, 20, 10)), None, NOW)
+    assert growing is not None and (growing.lost, growing.of) == (4, 4), "and the worse may be the later"
 
 
 _standings = st.lists(

@@ -110,7 +110,7 @@ def decide(snapshot: Snapshot, key: Key, now: float, fleet: Collection[Standing]
         if standing.held == (standing.name in held) or (cluster := snapshot.get(at)) is None:
             continue
         value, reason, message = _said(standing, doubt)
-        status = dict(cluster.get("status") or {})
+        status = dict(cluster["status"])
         status["conditions"] = with_condition(
             status.get("conditions"), EVICTIONS_HELD, value, reason, message, now
         )
