@@ -220,6 +220,9 @@ def test_a_doubt_is_a_condition_and_ends_when_most_are_back_for_a_minute() -> No
     said = condition(world.objects[at("b")]["status"], doubt.EVICTIONS_HELD)
     assert said and said["message"].startswith("2 of 3 clusters were lost within a minute")
     assert "`towline release b --evictions`" in said["message"] and held(world, "a") is None
+    assert doubt.decide(world, FLEET, world.now, standings(world)).requeue_after_seconds is None, (
+        "nobody is back"
+    )
     world.now += 100
     say(world, "c", "True")
     assert settle(world) == [("c", "Normal", "AgentReturned")]
@@ -230,8 +233,22 @@ def test_a_doubt_is_a_condition_and_ends_when_most_are_back_for_a_minute() -> No
     assert held(world, "b") == ("False", "MostAgentsReturned")
 
 
+@pytest.mark.parametrize(
+    ("states", "wait"),
+    [
+        pytest.param([UP, ("True", -5.0)], None, id="nobody is lost"),
+        pytest.param([*lost(90, 90), ("True", -20.0), ("True", -10.0)], 40, id="when the first of those who are back stayed"),
+        pytest.param([*lost(90, 90), ("True", -60.0), ("True", -59.5)], 0.5, id="the next of them"),
+        pytest.param([*lost(90, 90), ("True", 5.0)], 65, id="by a clock that runs ahead"),
+    ],
+)  # fmt: skip
+def test_it_is_looked_at_again_when_one_may_count_as_back(states: list[Any], wait: float | None) -> None:
+    plan = doubt.decide(World(NOW), FLEET, NOW, fleet(*states, held="ab"))
+    assert plan.requeue_after_seconds == wait
+
+
 def test_an_operator_ends_it_for_one_loss_of_one_cluster() -> None:
-    world = a_world(*lost(30, 30, 30))
+    world = a_world(*lost(0, 0, 0))
     settle(world)
     released = {RELEASE_EVICTIONS: rfc3339(world.now)}
     world.put(with_metadata(world.objects[at("b")], annotations=released))
