@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from tests.decide.world import World, cluster
 from towline.hub.decide import health
-from towline.hub.decide.conditions import condition
+from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.health import ClusterFacts, Contact, HealthLimits, Signs, Verdict, judge
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.revocations import AGENTS, REVOCATIONS
@@ -205,6 +205,29 @@ def test_taints_follow_ready(
     found = world.objects[M1]["spec"]["taints"]
     assert theirs in found and wider in found, "what is not the health's stays as it is"
     assert [taint["key"] for taint in found if taint["effect"] == "NoSchedule"] == expected
+
+
+@pytest.mark.parametrize(
+    ("present", "since"),
+    [
+        pytest.param([], None, id="now"),
+        pytest.param([("theirs", "NoExecute", 100.0)], None, id="whatever taint it has of others"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", 300.0)], 300.0, id="as old as the one it follows"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", None)], None, id="which may have no time"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", 300.0), ("other", "NoSchedule", 100.0)], 300.0, id="and not as others"),
+    ],
+)  # fmt: skip
+def test_since_when_it_is_not_well(present: list[tuple[str, str, float | None]], since: float | None) -> None:
+    world = World()
+    rows = [
+        {"key": key, "effect": effect} | ({"timeAdded": rfc3339(at)} if at is not None else {})
+        for key, effect, at in present
+    ]
+    world.put({**cluster("m1", taints=rows), "status": {}})
+    world.now += 1000
+    world.settle(health.decide, M1, heard(world, FACTS, 40), 0.0)
+    (found,) = [t for t in world.objects[M1]["spec"]["taints"] if t["key"] == TAINT_UNREACHABLE]
+    assert found["timeAdded"] == rfc3339(world.now if since is None else since)
 
 
 def test_status_and_taints_are_one_commit_that_counts_as_a_change_of_the_spec() -> None:
