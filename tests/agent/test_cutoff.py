@@ -10,11 +10,12 @@ import pytest
 from tests.session.pair import Pair, work
 from towline.agent import execution
 from towline.agent.cutoff import Cutoff
-from towline.agent.desired import HeldWork
+from towline.agent.desired import Changed, Desired, HeldWork
 from towline.agent.session import NotCutOff
 from towline.hub.decide.wire import WireWork
 from towline.kube import names
 from towline.kube.objects import Object
+from towline.proto import fleet_pb2 as fleet
 from towline.proto.digest import work_hash
 
 FOREVER = float("inf")
@@ -55,17 +56,26 @@ def test_what_counts_is_when_it_was_sent() -> None:
     cutoff = Cutoff(None, 0.0, 0.0)
     assert cutoff.heard(100.0)
     assert not cutoff.heard(90.0), "an answer that comes late says nothing new"
+    assert not cutoff.heard(100.0), "nor does a second one"
     assert cutoff.seconds(120.0) == 20.0
 
 
 @pytest.mark.parametrize(
     ("stop_after", "away", "stops"),
-    [(0, 1e9, False), (30, 29.9, False), (30, 30.0, True), (30, 1e9, True)],
-    ids=["never", "not yet", "now", "long since"],
+    [(0, 1e9, False), (30, 29.9, False), (30, 30.0, True), (30, 1e9, True), (1, 1.0, True)],
+    ids=["never", "not yet", "now", "long since", "a second"],
 )
 def test_what_stops(stop_after: int, away: float, stops: bool) -> None:
-    cutoff = Cutoff(0.0, 0.0, 0.0)
-    assert cutoff.stops(row(stop_after), away) is stops
+    cutoff, held = Cutoff(0.0, 0.0, 0.0), row(stop_after)
+    assert cutoff.stops(held, away) is stops
+    assert cutoff.stopped(Desired([held]), away) == ({held.name} if stops else set())
+
+
+def test_what_is_left_as_it_is_is_not_stopped() -> None:
+    """The cluster was detached, and nobody looks after it from then on."""
+    desired = Desired([row(30)])
+    desired.detach(fleet.LEAVE, Changed())
+    assert not desired.bounded
 
 
 # --- the session ---------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ async def test_how_an_agent_ends(namespace: str, remove_agent: bool, last: list[
 
 
 def installed(**labels: str) -> Member:
-    return Member({HOME: {"metadata": {"uid": "uid-ns", "labels": labels}}})
+    return Member({HOME: {"metadata": {"uid": "uid-ns", **({"labels": labels} if labels else {})}}})
 
 
 async def never(seconds: float) -> None:
@@ -135,14 +135,17 @@ async def test_an_agent_in_a_namespace_of_others_removes_nothing() -> None:
     assert member.asked == []
 
 
+@pytest.mark.parametrize("refused", [HOME, f"{RBAC}/clusterroles/towline-agent"])
+@pytest.mark.parametrize("others", [["shop", "web"], []])
 async def test_an_agent_that_may_not_remove_itself_says_what_to_delete(
-    caplog: pytest.LogCaptureFixture,
+    refused: str, others: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     member = installed(**{exits.PART_OF: "towline"})
-    member.refusals[HOME] = Refused(403, "Forbidden", "no")
-    await exits.remove_agent(member, "towline-system", ["shop", "web"], never)  # type: ignore[arg-type]
+    member.refusals[refused] = Refused(403, "Forbidden", "no")
+    await exits.remove_agent(member, "towline-system", others, never)  # type: ignore[arg-type]
     assert "delete namespace towline-system, ClusterRole and ClusterRoleBinding towline-agent" in caplog.text
-    assert "and Role and RoleBinding towline-agent in shop, web" in caplog.text
+    assert ("and Role and RoleBinding towline-agent in shop, web" in caplog.text) is bool(others)
+    assert (", and Role" in caplog.text) is bool(others) and member.asked == []
 
 
 async def test_it_tries_again_while_the_member_cannot_be_reached() -> None:

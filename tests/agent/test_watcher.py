@@ -386,6 +386,7 @@ DEPLOYMENT = Ref("apps/v1", "Deployment", "team-a", "x")
     [
         pytest.param((), (), Ref("v1", "Secret", "anywhere", "x"), "secrets", "", id="no limits"),
         pytest.param(("team-*",), (), DEPLOYMENT, "deployments", "", id="in an allowed namespace"),
+        pytest.param(("x", "team-*", "y"), (), DEPLOYMENT, "deployments", "", id="in one of those that are allowed"),
         pytest.param(("team",), (), DEPLOYMENT, "deployments", "namespace team-a", id="a prefix is not it"),
         pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "team-a"), "namespaces", "", id="an allowed Namespace"),
         pytest.param(("team-*",), (), Ref("v1", "Namespace", "", "b"), "namespaces", "namespace b", id="another Namespace"),
@@ -447,6 +448,8 @@ def test_the_deletion_budget_refills_with_time() -> None:
     budget = DeletionBudget(2, lambda: clock[0])
     assert (budget.take(), budget.take()) == (0.0, 0.0)
     assert budget.take() == pytest.approx(30.0)
+    clock[0] = 15.0
+    assert budget.take() == pytest.approx(15.0)
     clock[0] = 30.0
     assert budget.take() == 0.0
     assert budget.take() > 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
@@ -83,8 +83,9 @@ class Hub:
         )
         self.began: list[float] = []
         self.does: list[str] = []
+        self.behind = False
         self.leading, self.living = leases_of(
-            self.wire, name, TTL, catch_up=self.peers.catch_up, leads=self.leads, lives=lambda: self.does.append("lives"),  # type: ignore[arg-type]
+            self.wire, name, TTL, catch_up=self.catch_up, leads=self.leads, lives=lambda: self.does.append("lives"),  # type: ignore[arg-type]
             elapsed=clock,
         )  # fmt: skip
         self.peers.tell(self.leading.look)
@@ -99,6 +100,11 @@ class Hub:
         if leads:
             self._tasks += [self._group.create_task(tenure.run()) for tenure in (self.leading, self.living)]
         return self
+
+    async def catch_up(self) -> None:
+        if self.behind:
+            raise Unavailable("not seen yet")
+        await self.peers.catch_up()
 
     def leads(self) -> None:
         self.began.append(clock())
@@ -140,6 +146,20 @@ async def hubs(*names: str, leads: bool = True) -> AsyncIterator[tuple[Hub, ...]
                 hub.kill()
 
 
+@contextmanager
+def told() -> Iterator[list[str]]:
+    """What is said of leases."""
+    said: list[str] = []
+    heard = logging.Handler(logging.WARNING)
+    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("towline.hub.leases")
+    logger.addHandler(heard)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(heard)
+
+
 async def leads_within(seconds_max: float, hub: Hub) -> float:
     """How long it takes."""
     began = clock()
@@ -158,7 +178,7 @@ async def test_one_leads_and_goes_on() -> None:
         for _ in range(600):
             await asyncio.sleep(0.1)
             assert a.leading.held and not b.leading.held
-        assert len(a.began) == 1
+        assert len(a.began) == 1 and not b.began
 
 
 @turned
@@ -173,14 +193,15 @@ async def test_the_other_leads_within_15_s_after_a_kill_at_any_moment() -> None:
 @turned
 async def test_a_hub_that_is_cut_off_stops_before_its_lease_ends() -> None:
     for hangs in (False, True):
-        for moment in (0.0, 1.0, 3.2, 3.4, 6.0):
+        for moment in (0.5, 30.0, 31.0, 33.2, 33.4, 36.0):
             async with hubs("a", "b") as (a, b):
-                await asyncio.sleep(30 + moment)
+                await asyncio.sleep(moment)
+                assert a.leading.held
                 a.wire.cut, a.wire.hung = not hangs, hangs
                 for _ in range(300):
                     await asyncio.sleep(0.1)
                     assert not (a.leading.held and b.leading.held)
-                assert b.leading.held
+                assert b.leading.held and a.leading.lease is None
                 a.wire.cut = a.wire.hung = False
                 await asyncio.sleep(30)
                 assert b.leading.held and not a.leading.held, "who comes back waits for its turn"
@@ -199,27 +220,45 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_leadership() -> None:
 
 @turned
 async def test_a_leader_that_stops_in_order_hands_over_at_once() -> None:
-    async with hubs("a", "b") as (a, b):
+    async with hubs("a", "b", "c") as (a, b, c):
         await asyncio.sleep(21)
+        await c.stop()
+        assert a.leading.held and not a.peers.is_cut_off, "who does not lead hands nothing over"
         await a.stop()
-        assert await leads_within(1.0, b) < 0.2
+        assert await leads_within(1.0, b) < 0.2 and not a.leading.held
 
 
 @turned
 async def test_a_hub_that_does_not_see_the_latest_does_not_lead() -> None:
     async with hubs("a") as (a,):
         await asyncio.sleep(5)
-        assert a.leading.held
-
-        async def behind() -> None:
-            raise Unavailable("not seen yet")
-
-        a.leading._catch_up = behind
+        a.behind = True
         lease = a.leading.lease
         assert lease is not None
         a.leading.fenced(lease)
         await asyncio.sleep(30)
-        assert not a.leading.held
+        assert a.living.held and not a.leading.held
+        a.behind = False
+        await leads_within(TTL / 5 + 0.1, a)
+
+
+@turned
+async def test_a_question_that_hangs_is_asked_again_and_told_once() -> None:
+    with told() as said:
+        async with hubs("a") as (a,):
+            for _ in range(2):
+                await asyncio.sleep(20)
+                said.clear()
+                a.wire.hung = True
+                await asyncio.sleep(31)
+                a.wire.hung = False
+                assert a.leading.lease is None
+                await leads_within(TTL / 3 + TTL / 5 + 0.1, a)
+                assert [each for each in said if "this hub leads" in each] == [
+                    "whether this hub leads: the store cannot be reached: no answer in time",
+                    "it is not sure any more that this hub leads: its lease was not renewed in time",
+                    "whether this hub leads: the store cannot be asked: no answer in time",
+                ]
 
 
 @turned
@@ -234,8 +273,10 @@ async def test_a_commit_that_is_fenced_ends_leadership_at_once() -> None:
         a.leading.fenced(lease)
         assert (a.leading.held, a.leading.lease) == (False, None)
         a.leading.fenced(lease)  # a second commit of the same tenure
-        await asyncio.sleep(5)
-        assert a.leading.held and a.leading.lease != lease
+        await leads_within(TTL / 5 + 0.1, a)
+        assert a.leading.lease != lease
+        a.leading.fenced(lease)
+        assert a.leading.held, "it was of the tenure before"
 
 
 @turned
@@ -251,12 +292,7 @@ async def test_a_hub_that_slept_hears_that_it_did_before_it_leads_again() -> Non
 
 @turned
 async def test_a_hub_whose_identity_another_has_is_told() -> None:
-    said: list[str] = []
-    heard = logging.Handler()
-    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("towline.hub.leases")
-    logger.addHandler(heard)
-    try:
+    with told() as said:
         async with hubs("a") as (a,):
             await asyncio.sleep(20)
             asyncio.get_running_loop()._turned += 60  # type: ignore[attr-defined]
@@ -265,8 +301,6 @@ async def test_a_hub_whose_identity_another_has_is_told() -> None:
             await a.wire.store.acquire("hub-a", "a", TTL)
             await asyncio.sleep(5)
             assert any("copy of this one's --data-dir" in each for each in said)
-    finally:
-        logger.removeHandler(heard)
 
 
 # --- who lives -----------------------------------------------------------------------------------------------

@@ -51,10 +51,13 @@ def lost(*ago: float) -> list[tuple[str, float]]:
         pytest.param(fleet(*lost(5), (None, 0), (None, 0)), "", "a", id="who never reported does not count"),
         pytest.param(fleet(*lost(5), UP, UP), "b", "a", id="who is silent already counts as lost"),
         pytest.param(fleet(*lost(5, 9), UP, UP), "c", "ab", id="three of four, one of them on its way"),
+        pytest.param(fleet(*lost(5), UP, UP, UP, UP), "cde", None, id="two of five, one of them on its way"),
         pytest.param(fleet(*lost(5, 9, 9), UP, UP, released="ab"), "de", "c", id="an operator knows of two"),
+        pytest.param(fleet(*lost(0, 0, 0), released="a"), "", "bc", id="and of one in the second that it was lost"),
         pytest.param(fleet(*lost(5, 9, 9), UP, UP, released="abc"), "de", "", id="and of all"),
         pytest.param(fleet(*lost(90), ("True", -59), ("True", -59), held="a"), "bc", "a", id="most are only just back"),
         pytest.param(fleet(*lost(90), ("True", -60), ("True", -60), held="a"), "bc", None, id="and stayed"),
+        pytest.param(fleet(*lost(90), ("True", -59), UP, UP, UP, held="a"), "bcde", None, id="two of five, one of them only just back"),
         pytest.param(fleet(*lost(5), ("True", -9), ("True", -9)), "bc", None, id="who is new is not back"),
     ],
 )  # fmt: skip
@@ -128,6 +131,8 @@ def test_a_doubt_says_how_many_of_how_many() -> None:
     assert doubts(fleet(*lost(5, 9, 900), UP), None, NOW) == Doubt(2, 3, frozenset("abc"))
     most = doubts(fleet(*lost(5, 9, 400, 401, 402, 403), UP), None, NOW)
     assert most is not None and (most.lost, most.of) == (4, 7), "of two such minutes the worse"
+    growing = doubts(fleet(*lost(100, 70, 40, 20, 10)), None, NOW)
+    assert growing is not None and (growing.lost, growing.of) == (4, 4), "and the worse may be the later"
 
 
 _standings = st.lists(
@@ -215,6 +220,9 @@ def test_a_doubt_is_a_condition_and_ends_when_most_are_back_for_a_minute() -> No
     said = condition(world.objects[at("b")]["status"], doubt.EVICTIONS_HELD)
     assert said and said["message"].startswith("2 of 3 clusters were lost within a minute")
     assert "`towline release b --evictions`" in said["message"] and held(world, "a") is None
+    assert doubt.decide(world, FLEET, world.now, standings(world)).requeue_after_seconds is None, (
+        "nobody is back"
+    )
     world.now += 100
     say(world, "c", "True")
     assert settle(world) == [("c", "Normal", "AgentReturned")]
@@ -225,8 +233,22 @@ def test_a_doubt_is_a_condition_and_ends_when_most_are_back_for_a_minute() -> No
     assert held(world, "b") == ("False", "MostAgentsReturned")
 
 
+@pytest.mark.parametrize(
+    ("states", "wait"),
+    [
+        pytest.param([UP, ("True", -5.0)], None, id="nobody is lost"),
+        pytest.param([*lost(90, 90), ("True", -20.0), ("True", -10.0)], 40, id="when the first of those who are back stayed"),
+        pytest.param([*lost(90, 90), ("True", -60.0), ("True", -59.5)], 0.5, id="the next of them"),
+        pytest.param([*lost(90, 90), ("True", 5.0)], 65, id="by a clock that runs ahead"),
+    ],
+)  # fmt: skip
+def test_it_is_looked_at_again_when_one_may_count_as_back(states: list[Any], wait: float | None) -> None:
+    plan = doubt.decide(World(NOW), FLEET, NOW, fleet(*states, held="ab"))
+    assert plan.requeue_after_seconds == wait
+
+
 def test_an_operator_ends_it_for_one_loss_of_one_cluster() -> None:
-    world = a_world(*lost(30, 30, 30))
+    world = a_world(*lost(0, 0, 0))
     settle(world)
     released = {RELEASE_EVICTIONS: rfc3339(world.now)}
     world.put(with_metadata(world.objects[at("b")], annotations=released))

@@ -161,8 +161,10 @@ def test_what_is_kept_is_said() -> None:
 
 def test_the_last_removal_ends_it() -> None:
     world = leaving()
-    world.settle(clusters.decide, M1, 1)
-    assert clusters_of(world) == {"m2": 3}
+    for holding in (1, 0):  # the Work table, and what is stored
+        plans = world.settle(clusters.decide, M1, holding)
+        assert plans[-1].reasons == {"waiting": "1 Works may be in the cluster still"}
+    assert clusters_of(world) == {"m2": 3} and SPACE in world.objects
     report(world, m1=REMOVED)
     world.settle(clusters.decide, M1, 0)
     assert M1 not in world.objects and SPACE not in world.objects
@@ -216,10 +218,13 @@ def test_stored_works_end_with_the_cluster() -> None:
         metadata: Any = {"name": name, "namespace": SPACE.name, "finalizers": finalizers}
         world.put({"apiVersion": "work.karmada.io/v1alpha1", "kind": "Work", "metadata": metadata})
     report(world, m1=REMOVED)
-    world.settle(clusters.decide, M1, 1)
+    plans = world.settle(clusters.decide, M1, 0)
     (work,) = world.list(names.WORK_GROUP, "works")
     assert work["metadata"]["name"] == "sent" and work["metadata"]["deletionTimestamp"]
-    assert M1 in world.objects
+    assert M1 in world.objects and plans[-1].reasons == {"waiting": "1 Works may be in the cluster still"}
+    del world.objects[world.key(work)]
+    world.settle(clusters.decide, M1, 0)
+    assert M1 not in world.objects
 
 
 # --- the rows ------------------------------------------------------------------------------------------------
@@ -237,8 +242,22 @@ def test_rows_go_with_time() -> None:
     assert detached.decide(world, at, world.now).writes == ()
 
 
-def test_there_are_never_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detached, "KEPT_MAX", 2)
+@pytest.mark.parametrize(
+    ("most", "at_a_time", "kept"),
+    [(2, 50, "c"), (3, 50, "ca"), (4, 50, "cab"), (9, 50, "cab"), (2, 1, "ca")],
+    ids=[
+        "all but the newest go",
+        "the oldest goes",
+        "all fit",
+        "there is room",
+        "of very many some at a time",
+    ],
+)
+def test_there_are_never_too_many_rows(
+    monkeypatch: pytest.MonkeyPatch, most: int, at_a_time: int, kept: str
+) -> None:
+    monkeypatch.setattr(detached, "KEPT_MAX", most)
+    monkeypatch.setattr(detached, "_SURPLUS_MAX", at_a_time)
     world = leaving("Unknown", force="true")
     for at, name in enumerate(("b", "a", "c")):
         row = {"kind": "Detached", "metadata": {"name": name, "resourceVersion": "1"}}
@@ -248,8 +267,10 @@ def test_there_are_never_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
             "spec": {field: getattr(spec, field) for field in spec.__slots__},
         }
     world.settle(clusters.decide, M1, 1)
-    kept = [row["spec"]["cluster"] for row in world.list(*detached.DETACHED)]
-    assert sorted(kept) == ["m1", "other"] and detached.key_of("c") in world.objects
+    others = {
+        row["metadata"]["name"] for row in world.list(*detached.DETACHED) if row["spec"]["cluster"] == "other"
+    }
+    assert others == set(kept) and len(world.list(*detached.DETACHED)) == len(kept) + 1
 
 
 # --- the annotations -----------------------------------------------------------------------------------------

@@ -27,10 +27,11 @@ from tests.decide.test_descheduling import with_room
 from tests.decide.test_eviction import DIVIDED, DRAIN, TWO
 from tests.decide.test_propagation import BINDING, WEB
 from tests.decide.test_tolerance import tainted
-from tests.decide.world import World, cluster, deployment
+from tests.decide.world import World, cluster, configmap, deployment
 from towline.hub.decide import bindings
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.failback import RETRY_SECONDS
+from towline.kube.names import FAILBACK
 from towline.kube.objects import Key, Object
 
 CORDON = {"key": "cluster.karmada.io/unschedulable", "effect": "NoSchedule"}
@@ -113,6 +114,13 @@ def test_divided_replicas_return_to_where_they_were() -> None:
     assert bindings.desired(world.objects[BINDING]) == {"m1": 2, "m2": 2, "m3": 2} and mark(world) is None
 
 
+def test_directly_replicas_elsewhere_go_at_once() -> None:
+    world = moved(DIVIDED, {"cluster": {**RETURN["cluster"], "purgeMode": "Directly"}}, replicas=6)
+    recover(world, "m1")
+    until_returned(world)
+    assert bindings.desired(world.objects[BINDING]) == {"m1": 2, "m2": 2, "m3": 2} and tasks(world) == {}
+
+
 def test_directly_the_copy_elsewhere_goes_first() -> None:
     world = shop(ONE_OF_ALL, failover={"cluster": {**RETURN["cluster"], "purgeMode": "Directly"}})
     lose(world, "m1")
@@ -128,10 +136,31 @@ def test_directly_the_copy_elsewhere_goes_first() -> None:
     report(world, m1=works(3))
     settle(world)
     assert mark(world) == "returning", "m2 has not confirmed"
+    come_back(world, 600)
+    assert targets(world) == {"m1": 3} and stuck(world) == "", (
+        "it is not taken back: there is nothing to go back to"
+    )
     report(world, m2=REMOVED)
     report(world, m1=works(3))
     settle(world)
     assert targets(world) == {"m1": 3} and tasks(world) == {} and mark(world) is None
+
+
+def test_what_has_a_state_to_keep_returns_with_it_or_not_at_all() -> None:
+    rules = [{"aliasLabelName": "state", "jsonPath": "{.observedGeneration}"}]
+    rule = {**RETURN["cluster"], "purgeMode": "Directly", "statePreservation": {"rules": rules}}
+    world = shop(ONE_OF_ALL, failover={"cluster": rule})
+    report(world, m1=works(3, observedGeneration=7))
+    lose(world, "m1")
+    evict(world, 300)
+    report(world, m1=REMOVED, m2=works(3))
+    settle(world)
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and "finds nothing at {.observedGeneration}" in stuck(world)
+    report(world, m2=works(3, observedGeneration=8))
+    come_back(world, 30)
+    assert targets(world) == {"m1": 3} and tasks(world)["m2"]["preservedLabelState"] == {"state": "8"}
 
 
 def test_a_cluster_that_fails_again_begins_anew() -> None:
@@ -211,10 +240,10 @@ def test_a_stand_in_that_fails_hands_on_what_it_stood_in_for() -> None:
 
 
 def test_of_divided_replicas_each_home_gets_its_own() -> None:
-    world = moved(DIVIDED, replicas=6)
+    world = moved(DIVIDED, replicas=7)
     lose(world, "m2")
     evict(world, 300)
-    assert targets(world) == {"m3": 6} and remembered(world) == {"m1": {"m3": 2}, "m2": {"m3": 2}}
+    assert targets(world) == {"m3": 7} and remembered(world) == {"m1": {"m3": 3}, "m2": {"m3": 2}}
     all_healthy(world)
     settle(world)
     for name in ("m2", "m1"):
@@ -223,7 +252,7 @@ def test_of_divided_replicas_each_home_gets_its_own() -> None:
         until_returned(world)
         all_healthy(world)
         settle(world)
-    assert targets(world) == {"m1": 2, "m2": 2, "m3": 2} and remembered(world) == {}
+    assert targets(world) == {"m1": 3, "m2": 2, "m3": 2} and remembered(world) == {}
 
 
 def test_of_two_homes_the_first_that_is_well_for_its_time_wakes() -> None:
@@ -248,6 +277,16 @@ def test_what_is_being_deleted_returns_nowhere() -> None:
     world.edit(BINDING, lambda obj: obj["metadata"].update(deletionTimestamp=rfc3339(world.now)))
     world.now += 300
     assert decide(world).writes == ()
+
+
+def test_what_only_has_the_label_is_nothing_to_it() -> None:
+    world = moved()
+    theirs = configmap("mine")
+    at = world.put(theirs | {"metadata": {**theirs["metadata"], "labels": {FAILBACK: "waiting"}}})
+    before = world.objects[at]
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 3} and world.objects[at] is before
 
 
 def test_who_left_early_is_still_there() -> None:
@@ -303,7 +342,7 @@ def test_a_stand_in_stays_until_what_replaces_the_home_instead_works() -> None:
 
 
 def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> None:
-    world = moved()
+    world = moved(replicas=1)
     recover(world, "m1")
     until_returned(world)
     report(world, m1=works(0, "Unhealthy"))
@@ -311,14 +350,14 @@ def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> N
     assert "m2" in tasks(world) and come_back(world)[-1].requeue_after_seconds == 1.0
     come_back(world, 1)
     settle(world)
-    assert targets(world) == {"m2": 3} and tasks(world) == {} and mark(world) == "waiting"
+    assert targets(world) == {"m2": 1} and tasks(world) == {} and mark(world) == "waiting"
     assert (
         stuck(world) == "NotHealthyThere: the copy was not healthy after 600 s, and what is elsewhere stays"
     )
     come_back(world, 299)
-    assert targets(world) == {"m2": 3}
+    assert targets(world) == {"m2": 1}
     come_back(world, 1)
-    assert targets(world) == {"m1": 3} and stuck(world) == ""
+    assert targets(world) == {"m1": 1} and stuck(world) == ""
 
 
 def test_divided_replicas_that_do_not_get_healthy_are_taken_back() -> None:
@@ -567,4 +606,8 @@ def test_of_two_copies_each_returns_alone() -> None:
     settle(world)
     recover(world, "m2")
     until_returned(world)
-    assert targets(world).keys() == {"m2", "m3"} or targets(world).keys() == {"m2", "m4"}
+    (left,) = {"m3", "m4"} - targets(world).keys()
+    assert sorted(targets(world).values()) == [3, 3] and "m2" in targets(world)
+    assert {name: task["clustersBeforeFailover"] for name, task in tasks(world).items()} == {
+        left: ["m3", "m4"]
+    }

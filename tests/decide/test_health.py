@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.cases import cases
 from tests.decide.world import World, cluster
 from towline.hub.decide import health
-from towline.hub.decide.conditions import condition
+from towline.hub.decide.conditions import condition, rfc3339
 from towline.hub.decide.health import ClusterFacts, Contact, HealthLimits, Signs, Verdict, judge
 from towline.hub.decide.plan import Plan
 from towline.hub.decide.revocations import AGENTS, REVOCATIONS
@@ -25,7 +25,7 @@ M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 FACTS = ClusterFacts("v1.32.1", True, "", (("apps/v1", (("deployments", "Deployment"),)),), True)
 BAD = ClusterFacts("v1.32.1", False, "etcd is down", (), False)
 AWAY = replace(BAD, api_server_unreachable=True)
-LIMITS = HealthLimits()
+LIMITS = HealthLimits(success_threshold_seconds=30, failure_threshold_seconds=20)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ LIMITS = HealthLimits()
         pytest.param("Unknown", Signs(500, True, 99, 99), ("Unknown", None), id="silence goes on"),
         pytest.param("True", Signs(39), (None, 1), id="a hub that just started waits before it says anything"),
         pytest.param("True", Signs(40), ("Unknown", None), id="a hub that heard nothing since its start"),
-        pytest.param("True", Signs(5, False, 29, 99), (None, 1), id="not ready for less than the threshold"),
-        pytest.param("True", Signs(5, False, 30, 99), ("False", 35), id="not ready for the threshold"),
+        pytest.param("True", Signs(5, False, 19, 99), (None, 1), id="not ready for less than the threshold"),
+        pytest.param("True", Signs(5, False, 20, 99), ("False", 35), id="not ready for the threshold"),
         pytest.param("False", Signs(5, True, 29, 99), (None, 1), id="ready for less than the threshold"),
         pytest.param("False", Signs(5, True, 30, 99), ("True", 35), id="ready for the threshold"),
         pytest.param("True", Signs(38, False, 12, 99), (None, 2), id="the grace may end before the threshold"),
@@ -105,6 +105,24 @@ def test_ready_and_its_reason(before: str | None, contact: Any, hub_age: float, 
     assert ready(world) == expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (BAD, "etcd is down"),
+        (AWAY, "etcd is down"),
+        (
+            replace(BAD, api_server_message=""),
+            "cluster is reachable but health endpoint responded without ok",
+        ),
+        (replace(AWAY, api_server_message=""), "cluster is not reachable"),
+    ],
+)
+def test_what_the_agent_says_is_why_it_is_not_ready(facts: ClusterFacts, message: str) -> None:
+    world = a_world()
+    world.settle(health.decide, M1, heard(world, facts), 0.0)
+    assert (condition(world.objects[M1]["status"], "Ready") or {})["message"] == message
+
+
 def test_a_cluster_that_never_reported_does_not_turn_into_one_that_stopped() -> None:
     world = a_world()
     world.now += 61
@@ -141,9 +159,9 @@ def test_a_silent_cluster_is_looked_at_again_in_time_and_heals() -> None:
     plans = world.settle(health.decide, M1, seen, 0.0)
     assert plans[-1].requeue_after_seconds == 40
     world.now += 40
-    events = [e.reason for p in world.settle(health.decide, M1, seen, 0.0) for e in p.events]
+    events = [(e.type, e.reason) for p in world.settle(health.decide, M1, seen, 0.0) for e in p.events]
     assert ready(world) == ("Unknown", "ClusterStatusUnknown")
-    assert events == ["ClusterStatusUnknown", "TaintClusterSucceed"]
+    assert events == [("Warning", "ClusterStatusUnknown"), ("Normal", "TaintClusterSucceed")]
     world.settle(health.decide, M1, heard(world, FACTS), 0.0)
     assert ready(world) == ("True", "ClusterReady")
 
@@ -189,6 +207,29 @@ def test_taints_follow_ready(
     assert [taint["key"] for taint in found if taint["effect"] == "NoSchedule"] == expected
 
 
+@pytest.mark.parametrize(
+    ("present", "since"),
+    [
+        pytest.param([], None, id="now"),
+        pytest.param([("theirs", "NoExecute", 100.0)], None, id="whatever taint it has of others"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", 300.0)], 300.0, id="as old as the one it follows"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", None)], None, id="which may have no time"),
+        pytest.param([(TAINT_NOT_READY, "NoSchedule", 300.0), ("other", "NoSchedule", 100.0)], 300.0, id="and not as others"),
+    ],
+)  # fmt: skip
+def test_since_when_it_is_not_well(present: list[tuple[str, str, float | None]], since: float | None) -> None:
+    world = World()
+    rows = [
+        {"key": key, "effect": effect} | ({"timeAdded": rfc3339(at)} if at is not None else {})
+        for key, effect, at in present
+    ]
+    world.put({**cluster("m1", taints=rows), "status": {}})
+    world.now += 1000
+    world.settle(health.decide, M1, heard(world, FACTS, 40), 0.0)
+    (found,) = [t for t in world.objects[M1]["spec"]["taints"] if t["key"] == TAINT_UNREACHABLE]
+    assert found["timeAdded"] == rfc3339(world.now if since is None else since)
+
+
 def test_status_and_taints_are_one_commit_that_counts_as_a_change_of_the_spec() -> None:
     world = a_world()
     world.settle(health.decide, M1, None, 0.0)
@@ -201,6 +242,16 @@ def test_status_and_taints_are_one_commit_that_counts_as_a_change_of_the_spec() 
         ("Normal", "ClusterReady", "cluster is healthy and ready to accept workloads"),
         ("Normal", "TaintClusterSucceed", "Taint cluster succeed: cluster now does not have taints."),
     ]
+
+
+def test_a_cluster_whose_status_nobody_wrote_is_judged_like_any_other() -> None:
+    world = World()
+    at = world.put({field: value for field, value in cluster("m1").items() if field != "status"})
+    assert "status" not in world.objects[at]
+    world.settle(health.decide, M1, None, world.now)
+    assert taints(world) == [f"{TAINT_NOT_READY}:NoSchedule"]
+    world.settle(health.decide, M1, heard(world, FACTS), 0.0)
+    assert ready(world) == ("True", "ClusterReady")
 
 
 def test_the_event_says_which_taints_the_cluster_has() -> None:
@@ -234,6 +285,9 @@ def test_facts_become_status_and_a_failed_discovery_erases_nothing() -> None:
     kept = status_after(FACTS, BAD)
     assert kept["apiEnablements"] == status["apiEnablements"]
     assert (condition(kept, "CompleteAPIEnablements") or {})["reason"] == "Empty"
+    partly = status_after(FACTS, replace(FACTS, kubernetes_version="", api_enablements_complete=False))
+    assert partly["kubernetesVersion"] == "v1.32.1"
+    assert (condition(partly, "CompleteAPIEnablements") or {})["reason"] == "Partial"
 
 
 def test_what_the_delete_breaker_holds_is_a_condition() -> None:
@@ -245,6 +299,10 @@ def test_what_the_delete_breaker_holds_is_a_condition() -> None:
     said = condition(world.objects[M1]["status"], "DeletionsHeld")
     assert said and said["status"] == "True" and said["reason"] == "DeleteLimit"
     assert said["message"].startswith("12 objects unknown to the hub are kept: they are more than")
+    world.settle(health.decide, M1, heard(world, None), 0.0)
+    assert condition(world.objects[M1]["status"], "DeletionsHeld") == said, (
+        "the agent of a new session has not said yet"
+    )
     world.settle(health.decide, M1, contact, 0.0)
     assert (condition(world.objects[M1]["status"], "DeletionsHeld") or {})["status"] == "False"
 
@@ -254,6 +312,24 @@ def test_nothing_to_decide_about_a_cluster_that_is_not_there() -> None:
 
 
 # --- flapping ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("losses", "back"),
+    [
+        pytest.param((), True, id="never lost"),
+        pytest.param((-5.0,), True, id="lost once"),
+        pytest.param((-604.9, -5.0), False, id="twice in a short time"),
+        pytest.param((-605.0, -5.0), True, id="twice, long apart"),
+        pytest.param((-900.0, -605.0, -5.0), True, id="of more the last two count"),
+    ],
+)
+def test_who_flaps_is_not_back_at_once(losses: tuple[float, ...], back: bool) -> None:
+    world = a_world(conditions=[{"type": "Ready", "status": "Unknown", "reason": "ClusterStatusUnknown"}])
+    lost = tuple(world.now + at for at in losses)
+    world.settle(health.decide, M1, heard(world, FACTS, losses=lost), 0.0)
+    assert (ready(world)[0] == "True") is back
+
 
 _steps = st.lists(
     st.tuples(st.floats(0.1, 100), st.sampled_from(["ready", "not ready", "facts", "silence", "cut off"])),

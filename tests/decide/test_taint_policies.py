@@ -109,6 +109,10 @@ def test_it_is_told_and_counts_as_a_change_of_the_spec() -> None:
     assert (event.type, event.reason) == ("Normal", "TaintClusterSucceed")
     assert event.message == "Update Cluster(m1) with taints(cluster now has taints([{Key:dns,Effect:NoSchedule}])) succeed"  # fmt: skip
     assert generation_of(world.objects[M1]) == before + 1
+    spec = world.objects[M1]["spec"]
+    assert spec["taints"] == [TAINT] and spec["syncMode"] == "Pull", (
+        "only NoExecute has a time; the rest stays"
+    )
 
 
 def test_a_deleted_policy_leaves_its_taints() -> None:

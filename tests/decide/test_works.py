@@ -225,6 +225,35 @@ def test_a_namespace_may_exist_already() -> None:
     assert got["metadata"]["labels"]["team"] == "a"
 
 
+LEFT = {
+    "fromCluster": "m0",
+    "purgeMode": "Directly",
+    "clustersBeforeFailover": ["m0"],
+    "preservedLabelState": {"state": "3"},
+}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "clusters", "kept"),
+    [
+        pytest.param([LEFT], {"m1": 2}, True, id="the only copy, in place of one that is purged directly"),
+        pytest.param([{**LEFT, "purgeMode": "Gracefully"}, LEFT], {"m1": 2}, True, id="of several the last counts"),
+        pytest.param([LEFT, {**LEFT, "purgeMode": "Gracefully"}], {"m1": 2}, False, id="the last one leaves gracefully"),
+        pytest.param([{**LEFT, "clustersBeforeFailover": ["m0", "m1"]}], {"m1": 2}, False, id="it was there before"),
+        pytest.param([LEFT], {"m1": 2, "m2": 2}, False, id="one of two copies"),
+        pytest.param([], {"m1": 2}, False, id="nothing failed over"),
+        pytest.param([{"fromCluster": "m0", "purgeMode": "Directly"}], {"m1": 2}, False, id="nothing was preserved"),
+    ],
+)  # fmt: skip
+def test_a_replacement_is_labelled_with_the_state_of_what_it_replaces(
+    tasks: list[Object], clusters: dict[str, int], kept: bool
+) -> None:
+    rendered = render(binding(clusters, gracefulEvictionTasks=tasks))
+    assert [manifest(rendered[name])["metadata"]["labels"].get("state") for name in clusters] == [
+        "3" if kept else None for _ in clusters
+    ]
+
+
 def test_a_stored_work_travels_alike() -> None:
     stored: Object = {
         "apiVersion": "work.karmada.io/v1alpha1",

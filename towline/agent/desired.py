@@ -295,19 +295,20 @@ class Desired:
             self.digests.put(row.name, row.uid, row.hash, row.report_hash)
 
     def _forget(self, name: str, changed: Changed) -> None:
-        del self._rows[name]
-        self.digests.remove(name)
-        self._unsay(name)
+        self._drop(name)
         changed.deleted[name] = None
         changed.names[name] = None
 
     def _removed(self, held: HeldWork, report: fleet.Report) -> Persist:
-        del self._rows[held.name]
-        self.bounded.pop(held.name, None)
-        self.digests.remove(held.name)
-        self._unsay(held.name)
+        self._drop(held.name)
         self._forgotten[held.name] = _encoded(held, report)
         return Persist(deleted=(held.name,))
+
+    def _drop(self, name: str) -> None:
+        del self._rows[name]
+        self.bounded.pop(name, None)
+        self.digests.remove(name)
+        self._unsay(name)
 
     def _unsay(self, name: str) -> None:
         self._outbox.pop(name, None)

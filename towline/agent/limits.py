@@ -38,8 +38,8 @@ class Allowance:
         What lies in no namespace is judged by its kind, a Namespace by its name as well; where namespaces are named and kinds
         are not, nothing else outside of a namespace may be written."""
         group = ref.api_version.rpartition("/")[0]
-        kind, plural = (f"{name}.{group}" if group and name else name for name in (ref.kind, plural))
-        if self.kinds and not (_matches(kind, self.kinds) or (plural and _matches(plural, self.kinds))):
+        kind, plural = (f"{name}.{group}" if group else name for name in (ref.kind, plural))
+        if self.kinds and not (_matches(kind, self.kinds) or _matches(plural, self.kinds)):
             return f"{shown(ref)}: this cluster's agent does not allow the kind {kind} (--allow-kind)"
         namespace = ref.namespace if namespaced else ref.name if kind == "Namespace" else ""
         if not self.namespaces or _matches(namespace, self.namespaces) or (not namespace and self.kinds):

@@ -138,7 +138,7 @@ class Asking:
             rooms = [{str(name): int(room) for name, room in row.items()} for row in answer["rooms"]]
         except _FAILURES as error:
             self._silent[hub] = self._now() + SILENCE_SECONDS
-            log.warning("the hub at %s cannot be asked for room: %s", api, error or "no answer in time")
+            log.warning("the hub at %s cannot be asked for room: %s", api, str(error) or "no answer in time")
             return nothing
         return rooms if len(rooms) == len(asked) else nothing
 

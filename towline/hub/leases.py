@@ -84,7 +84,7 @@ class Tenure:
     def fenced(self, lease: Lease) -> None:
         """A commit with `lease` was refused: it has ended."""
         if self.lease is lease:
-            self._end()
+            self.lease = None
             self._wake.set()
 
     async def run(self) -> None:
@@ -96,18 +96,14 @@ class Tenure:
                 lease = await self._acquired()
                 if lease is not None:
                     await self._hold(lease, asked)
-                    self._end()
+                    self.lease = None
                 await self._pause(self._ttl_seconds / _ATTEMPTS)
         finally:
-            self._end()
+            self.lease = None
             if lease is not None:
                 with suppress(StoreError, TimeoutError):
                     async with asyncio.timeout(self._ttl_seconds / _RENEWALS):
                         await self._store.release(lease)
-
-    def _end(self) -> None:
-        self.lease = None
-        self._begun.clear()
 
     async def _acquired(self) -> Lease | None:
         try:
@@ -131,17 +127,18 @@ class Tenure:
         self._until = asked + self._ttl_seconds * _LET_GO
         self._began()
         self._begun.set()
-        while self.lease is lease:
-            if not self.held:
-                log.warning(
-                    "it is not sure any more that this hub %s: its lease was not renewed in time", self._does
-                )
-                return
+        while self.held:
             await self._pause(self._ttl_seconds / _RENEWALS)
             asked = self._elapsed()
-            if await self._renewed(lease, max(self._until - asked, 0.0)):
+            left = self._until - asked
+            if left > 0 and await self._renewed(lease, left):
                 self._warned = ""
                 self._until = asked + self._ttl_seconds * _LET_GO
+        if self.lease is lease:
+            log.warning(
+                "it is not sure any more that this hub %s: its lease was not renewed in time", self._does
+            )
+            return
         # It had time left, so nobody but this hub could have it, as the store sees it.
         taken = "; has another hub a copy of this one's --data-dir?" if self._elapsed() < self._until else ""
         log.warning("the lease by which this hub %s has ended%s", self._does, taken)
@@ -161,7 +158,7 @@ class Tenure:
         """Once, not at every attempt."""
         if what != self._warned:
             self._warned = what
-            log.warning("whether this hub %s: %s: %s", self._does, what, error or "no answer in time")
+            log.warning("whether this hub %s: %s: %s", self._does, what, str(error) or "no answer in time")
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

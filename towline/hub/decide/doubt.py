@@ -110,13 +110,13 @@ def decide(snapshot: Snapshot, key: Key, now: float, fleet: Collection[Standing]
         if standing.held == (standing.name in held) or (cluster := snapshot.get(at)) is None:
             continue
         value, reason, message = _said(standing, doubt)
-        status = dict(cluster.get("status") or {})
+        status = dict(cluster["status"])
         status["conditions"] = with_condition(
             status.get("conditions"), EVICTIONS_HELD, value, reason, message, now
         )
         writes.append(Put(at, {**cluster, "status": status}, revision_of(cluster)))
         events.append(EventNote(cluster, "Warning" if value == "True" else "Normal", reason, message))
-    returned = [s.since + BACK_SECONDS - now for s in fleet if s.ready != "Unknown" and s.since <= now]
+    returned = [s.since + BACK_SECONDS - now for s in fleet if s.ready != "Unknown"]
     wait = min((seconds for seconds in returned if seconds > 0), default=None) if doubt is not None else None
     return Plan(tuple(writes), tuple(events), wait)
 

@@ -233,9 +233,8 @@ def _due(case: _Case, waiting: Sequence[_Bound], settled_at: float) -> tuple[lis
     """Who may set out, in order; and when others may."""
     due: list[_Due] = []
     later: list[float] = []
-    since = {origin.cluster: 0.0 for bound in waiting for origin in origins.origins_of(bound.binding)}
-    for cluster in since:
-        since[cluster] = _well_since(case, cluster)
+    homes = {origin.cluster: None for bound in waiting for origin in origins.origins_of(bound.binding)}
+    since = {cluster: _well_since(case, cluster) for cluster in homes}
     for bound in waiting:
         for origin in origins.origins_of(bound.binding):
             at = _sets_out_at(bound.rule, origin, since[origin.cluster], settled_at)
@@ -282,7 +281,7 @@ def _return(case: _Case, way: _Due) -> Plan | _Stuck:
     after = targets(placed.binding)
     if after.get(home, -1) <= before.get(home, -1):
         return _Stuck("scheduling places it elsewhere")
-    if why := _lacks_room(case, bound, home, after[home] - before.get(home, 0)):
+    if why := _lacks_room(case, bound, home, after[home]):
         return _Stuck(why)
     try:
         tasks = list(_tasks(case, bound, home, before, after))
@@ -323,9 +322,9 @@ def _as_if_home(bound: _Bound, origin: Origin) -> Object:
     if divides(spec):
         need, given = origin.share - there.get(origin.cluster, 0), 0
         for name, share in sorted(origin.stand_ins.items()):
-            part = max(0, min(share, there.get(name, 0), need - given))
+            part = min(share, there[name], need - given)
             given += part
-            there[name] = there.get(name, 0) - part
+            there[name] -= part
         there = {name: count for name, count in there.items() if count}
         there[origin.cluster] = there.get(origin.cluster, 0) + given
     else:
@@ -337,7 +336,7 @@ def _as_if_home(bound: _Bound, origin: Origin) -> Object:
     return {**blank, "spec": changed}
 
 
-def _lacks_room(case: _Case, bound: _Bound, home: str, more: int) -> str | None:
+def _lacks_room(case: _Case, bound: _Bound, home: str, wanted: int) -> str | None:
     """What is kept by scheduling is not measured, so it is here; unless the copy is still there."""
     request, member = request_of(bound.key, bound.binding), case.view.members.get(home)
     dynamic = request.workload and strategy_of(request.placement) in DYNAMIC
@@ -345,7 +344,7 @@ def _lacks_room(case: _Case, bound: _Bound, home: str, more: int) -> str | None:
         return None
     wish = of_replicas(request.requirements, request.namespace)
     room, _ = replicas_in(member.room, wish, case.view.assigned.promises.get(home, {}))
-    return f"it has room for {room} of {more} replicas" if room < more else None
+    return f"it has room for {room} of {wanted} replicas" if room < wanted else None
 
 
 def _tasks(
@@ -386,12 +385,12 @@ def _taken_back(case: _Case, bound: _Bound) -> Plan:
     """Whoever left has what it had; and the cluster has to be well for its time once more before the next attempt."""
     back = origins.taken_back(bound.binding)
     back = with_generation(with_task_list(back, tasks_of(back)), bound.binding)
-    back = with_observed(back, targets(back))
-    homes = targets(bound.binding).keys() - targets(back).keys()
+    there = targets(back)
+    back = with_observed(back, there)
     again = [
-        origin._replace(at=case.now) if origin.cluster in homes or targets(back).get(origin.cluster, 0) < origin.share else origin
+        origin._replace(at=case.now) if there.get(origin.cluster, 0) < origin.share else origin
         for origin in origins.origins_of(back)
-    ]  # fmt: skip
+    ]
     back = origins.with_origins(back, again)
     why = f"the copy was not healthy after {GRACE_SECONDS:.0f} s, and what is elsewhere stays"
     back = with_obstacle(back, BLOCKED, (NOT_HEALTHY, why), case.now)

@@ -200,9 +200,8 @@ def _status(
         said.append(("CompleteAPIEnablements", *_enablement_condition(facts)))
     if (breaker := _breaker_condition(name_of(cluster), contact, status)) is not None:
         said.append((DELETIONS_HELD, *breaker))
-    for kind, value, reason, message in said:
-        if _says(status, kind) != (value, reason, message):
-            status["conditions"] = with_condition(status.get("conditions"), kind, value, reason, message, now)
+    for row in said:
+        status["conditions"] = with_condition(status.get("conditions"), *row, now)
     return status
 
 
@@ -211,9 +210,9 @@ def _why(snapshot: Snapshot, cluster: Object, facts: ClusterFacts | None, ready:
     name = name_of(cluster)
     if ready == "True":
         return "ClusterReady", "cluster is healthy and ready to accept workloads"
-    if ready == "False":
-        said = facts.api_server_message if facts is not None else ""
-        if facts is not None and facts.api_server_unreachable:
+    if ready == "False" and facts is not None:
+        said = facts.api_server_message
+        if facts.api_server_unreachable:
             return "ClusterNotReachable", said or "cluster is not reachable"
         return "ClusterNotReady", said or "cluster is reachable but health endpoint responded without ok"
     present = condition(cluster.get("status"), "Ready")
@@ -261,8 +260,3 @@ def _breaker_condition(name: str, contact: Contact | None, status: Any) -> tuple
     return (
         None if condition(status, DELETIONS_HELD) is None else ("False", "Released", "no deletions are held")
     )
-
-
-def _says(status: Any, kind: str) -> tuple[str | None, str, str]:
-    found = condition(status, kind) or {}
-    return found.get("status"), str(found.get("reason") or ""), str(found.get("message") or "")

@@ -45,9 +45,7 @@ def rule_of(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def origins_of(binding: Object) -> list[Origin]:
     """What the binding remembers. What cannot be read is not remembered: nothing depends on it but a wish."""
-    text = annotations_of(binding).get(MOVED_FROM)
-    if text is None:
-        return []
+    text = annotations_of(binding).get(MOVED_FROM, "[]")
     try:
         return [
             Origin(
@@ -133,8 +131,6 @@ def after_eviction(
     origins, held = origins_of(before), targets(before)
     new = targets(after)
     gained = {name: share(n) - held.get(name, 0) for name, n in new.items() if n > held.get(name, -1)}
-    if not origins and not (wanted_back and gained):
-        return with_origins(after, ())
     pool = _Pool(gained, divided=sum(map(share, new.values())) >= sum(map(share, held.values())))
     fresh: list[Origin] = []
     for cluster in sorted(gone):
