@@ -560,3 +560,18 @@ async def test_a_renewal_that_a_session_takes_along_is_tried_again(
         await hub.stop()
         await hub.start()
         await until(lambda: any(event["verb"] == "renew" for event in hub.audited))
+
+
+async def test_an_agent_that_loses_a_part_ends(
+    hub: Hub, config: AgentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's cancellation would end a part without a word; who runs the agent starts it again."""
+
+    async def cancelled(self: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(renewal.Renewal, "run", cancelled)
+    async with hub.enrolling() as token, asyncio.timeout(SECONDS):
+        with pytest.raises(ExceptionGroup) as caught:
+            await app.run(replace(config, join_token=token))
+    assert caught.group_contains(RuntimeError, match="the agent's renewal was cancelled")

@@ -174,7 +174,7 @@ class _Agent:
 
             works["health"] = Health(facts, connection, applier, writer).serve(config.health_address)
         for name, work in works.items():
-            group.create_task(work, name=name)
+            group.create_task(_told(name, work), name=name)
         return applier
 
     def _applying(self, group: asyncio.TaskGroup, allowance: Allowance) -> tuple[Applier, Watcher, Writer]:
@@ -296,6 +296,18 @@ def _steady() -> float:
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------
+
+
+async def _told(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """`work`, and an error should it be cancelled by nobody here. A group forgets a task that was cancelled, and an agent that has lost
+    a part must not go on as if it had not."""
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError(f"the agent's {name} was cancelled") from error
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
