@@ -200,7 +200,7 @@ async def test_what_carries_our_marks_is_found() -> None:
             "/apis/apps/v1beta1/deployments": {"items": [marked("web", "w-a")]},
         }
     )
-    found = await find(member, "m1")  # type: ignore[arg-type]
+    found = await find(member, "m1", ())  # type: ignore[arg-type]
     assert found == {
         "w-a": Leftover(
             [Ref("apps/v1", "Deployment", "shop", "web"), Ref("v1", "ConfigMap", "shop", "a")],
@@ -209,3 +209,22 @@ async def test_what_carries_our_marks_is_found() -> None:
         "w-kept": Leftover([Ref("v1", "ConfigMap", "shop", "kept")], True),
         "w-space": Leftover([Ref("v1", "Namespace", "", "shop")], True),
     }
+
+
+async def test_an_agent_with_few_rights_looks_where_it_may() -> None:
+    """Its pod may have been rescheduled, and its disk is gone with it."""
+    member = Member(
+        {
+            "/readyz": "ok",
+            "/version": {"gitVersion": "v1.32.0"},
+            "/api": {"versions": ["v1"]},
+            "/apis": {"groups": []},
+            "/api/v1": {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]},
+            "/api/v1/namespaces/shop/configmaps": {"items": [marked("a", "w-a")]},
+        }
+    )
+    for path in ("/api/v1/configmaps", "/api/v1/namespaces/closed/configmaps"):
+        member.refusals[path] = Refused(403, "Forbidden", "may not")
+    found = await find(member, "m1", ("closed", "shop"))  # type: ignore[arg-type]
+    assert found == {"w-a": Leftover([Ref("v1", "ConfigMap", "shop", "a")], False)}
+    assert await find(member, "m1", ()) == {}  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from tests.e2e.pod import join_pod
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 STAYING, REMOVED, KEPT, LOST, DELETED = "m1", "m2", "m3", "m4", "m5"
+GRACE = ("--cluster-monitor-grace-seconds", "4")
 CLUSTERS = "/apis/cluster.karmada.io/v1alpha1/clusters"
 SETTINGS = "/api/v1/namespaces/shop/configmaps/settings"
 BINDING = "/apis/work.karmada.io/v1alpha2/namespaces/shop/resourcebindings/settings-configmap"
@@ -27,7 +28,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     members = (STAYING, REMOVED, KEPT, LOST, DELETED)
     with running_fleet(
         tmp_path_factory.mktemp("exit"), members=members, real_members=real_members(request),
-        hub_flags=("--cluster-monitor-grace-seconds", "4"),
+        hub_flags=GRACE,
     ) as fleet:  # fmt: skip
         fleet.apply(
             namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
@@ -96,8 +97,7 @@ def test_an_unreachable_cluster_is_refused_forced_and_comes_back(fleet: Fleet) -
     assert "Should its agent come back it is told to remove what was propagated." in done.stdout
     assert fleet.hub.get(path) is None and held(fleet, LOST)
     eventually(lambda: LOST not in targets(fleet), 10, "nothing is placed there")
-    for file in (fleet.folder / f"agent-{LOST}").glob("agent.db*"):
-        file.unlink()  # as in a pod that was rescheduled: it knows who it is, and nothing else
+    lose_disk(fleet, LOST)
     fleet.agent(LOST).start()
     eventually(lambda: not held(fleet, LOST), 30, "the agent that came back removes")
     await_end(fleet, LOST)
@@ -145,16 +145,23 @@ def test_kubectl_delete_cluster_empties_a_reachable_one(fleet: Fleet) -> None:
 def test_an_agent_is_asked_to_remove_itself_from_a_real_cluster(
     tmp_path: Path, limits: tuple[str, ...]
 ) -> None:
-    """As the ServiceAccount that `towline join` installed may, with few rights too."""
+    """As the ServiceAccount that `towline join` installed may; with few rights also after its pod and its disk were lost."""
     if not os.environ.get("KUBEBUILDER_ASSETS"):
         pytest.skip("KUBEBUILDER_ASSETS is not set: no real kube-apiserver to run against")
-    with running_fleet(tmp_path, members=()) as fleet:
+    with running_fleet(tmp_path, members=(), hub_flags=GRACE) as fleet:
         agent = join_pod(fleet, "m1", *limits)
         fleet.apply(
             namespace("shop"), policy("all", "shop", None, "v1 ConfigMap"), configmap("settings", "shop")
         )
         eventually(lambda: held(fleet, "m1"), 30)
-        unjoin(fleet, "m1", "--remove-agent")
+        if limits:
+            lose_disk(fleet, "m1")
+            assert "cannot be reached" in unjoin(fleet, "m1", check=False).stderr
+            unjoin(fleet, "m1", "--remove-agent", "--force")
+            agent.start()
+            eventually(lambda: not held(fleet, "m1"), 30, "the agent that came back looks where it may")
+        else:
+            unjoin(fleet, "m1", "--remove-agent")
         member = fleet.members["m1"]
         space = member.get("/api/v1/namespaces/towline-system") or {}
         assert not held(fleet, "m1") and agent.alive()
@@ -169,6 +176,13 @@ def test_an_agent_is_asked_to_remove_itself_from_a_real_cluster(
         for kind in ("clusterroles", "clusterrolebindings", *roles):
             found = member.get(f"/apis/rbac.authorization.k8s.io/v1/{kind}/towline-agent") or {}
             assert found["metadata"]["ownerReferences"] == [owner], "the garbage collector takes it along"
+
+
+def lose_disk(fleet: Fleet, name: str) -> None:
+    """As of a pod that was rescheduled: its agent knows who it is, and nothing else."""
+    fleet.agent(name).kill()
+    for file in (fleet.folder / f"agent-{name}").glob("agent.db*"):
+        file.unlink()
 
 
 def going(fleet: Fleet, member: str) -> bool:

@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,7 +138,7 @@ class _Agent:
         home = _pods_namespace(config)
         exit_ = self._exit = Exit(
             identity.cluster, home, held=lambda: len(self._desired), end=stop.set,
-            search=lambda remains: self._search(applier, remains),
+            search=lambda remains: self._search(applier, remains, allowance.named),
             remove=lambda: remove_agent(member, home, allowance.named, asyncio.sleep),
         )  # fmt: skip
         renewal = Renewal(
@@ -221,13 +221,13 @@ class _Agent:
         if said is not None:
             self._connection.part(said)
 
-    async def _search(self, applier: Applier, remains: int) -> None:
+    async def _search(self, applier: Applier, remains: int, namespaces: Sequence[str]) -> None:
         """Find what is left in the member of Works that a lost disk knew."""
         if self._desired.hub.store_id or remains == fleet.LEAVE:
             return
         cluster = self._identity.cluster
         found = await patiently(
-            "the member", lambda: find(self._member, cluster), (MemberUnreachable,), random.random
+            "the member", lambda: find(self._member, cluster, namespaces), (MemberUnreachable,), random.random
         )
         changed = Changed()
         for name, leftover in found.items():

@@ -7,7 +7,8 @@ their objects. What cannot be listed is not found, and stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,20 +33,16 @@ class Leftover:
     preserve: bool = False
 
 
-async def find(member: Member, cluster: str) -> dict[str, Leftover]:
-    """By the Work's name. Raises MemberUnreachable."""
+async def find(member: Member, cluster: str, namespaces: Sequence[str]) -> dict[str, Leftover]:
+    """By the Work's name. What may not be listed everywhere is looked for in `namespaces`. Raises MemberUnreachable."""
     facts = await Facts(member, 0.0, lambda facts: None, lambda: None).look()
     found: dict[str, Leftover] = {}
     seen: set[tuple[str, str, str, str]] = set()
     for row in facts.api_enablements:
         for resource in row.resources:
-            path = f"{group_version_path(row.group_version)}/{resource.name}"
-            try:
-                items = await _listed(member, path)
-            except Refused as refused:
-                log.debug("%s cannot be listed: %s", path, refused)
-                continue
-            for item in items:
+            for item in await _there(
+                member, group_version_path(row.group_version), resource.name, namespaces
+            ):
                 ref = Ref(row.group_version, resource.kind, namespace_of(item), name_of(item))
                 same = (
                     row.group_version.rpartition("/")[0],
@@ -65,6 +62,18 @@ def _note(found: dict[str, Leftover], ref: Ref, item: Mapping[str, Any], space: 
     leftover.refs.append(ref)
     kept = annotations_of(item).get(names.PRESERVE_ANNOTATION) == "true"
     leftover.preserve = leftover.preserve or kept or ref.kind == "Namespace"
+
+
+async def _there(member: Member, group: str, plural: str, namespaces: Sequence[str]) -> list[Any]:
+    try:
+        return await _listed(member, f"{group}/{plural}")
+    except Refused as refused:
+        log.debug("%s/%s cannot be listed: %s", group, plural, refused)
+    items: list[Any] = []
+    for namespace in namespaces:
+        with suppress(Refused):
+            items += await _listed(member, f"{group}/namespaces/{namespace}/{plural}")
+    return items
 
 
 async def _listed(member: Member, path: str) -> list[Any]:
