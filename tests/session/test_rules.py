@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from towline.hub.gateway import effects
 from towline.hub.gateway.breaker import Breaker, limit
 from towline.hub.gateway.outbox import IN_FLIGHT_BATCHES_MAX
 from towline.proto import fleet_pb2 as fleet
-from towline.proto.digest import EMPTY_DIGEST
+from towline.proto.digest import BUCKETS, EMPTY_DIGEST, HASH_BYTES
 
 # --- removals ----------------------------------------------------------------------------------------------------
 
@@ -562,6 +563,29 @@ def test_frames_that_break_the_protocol_end_the_session(frame: fleet.AgentFrame,
     )
     (close,) = pair.hub_effects  # nothing else happened
     assert isinstance(close, effects.Close) and close.violation and reason in close.reason
+
+
+def flood(pair: Pair, frame: Callable[[int], fleet.AgentFrame]) -> list[fleet.HubFrame]:
+    """What an agent is answered that sent a thousand of these before it read anything."""
+    pair.settle()
+    for number in range(1, 1001):
+        pair.hub.receive(fleet.AgentBatch(sequence=pair.hub._seen + 1, frames=[frame(number)]), pair.now)
+    return [frame for batch in pair.hub_sends() for frame in batch.frames]
+
+
+def test_of_many_heartbeats_the_last_is_answered() -> None:
+    beats = flood(
+        Pair({"a": work("a")}), lambda n: fleet.AgentFrame(heartbeat=fleet.Heartbeat(number=n % 1000))
+    )
+    assert [frame.heard.number for frame in beats] == [999], "0 asks for no answer"
+
+
+def test_of_many_inventories_the_last_is_answered() -> None:
+    def differing(n: int) -> fleet.AgentFrame:
+        return fleet.AgentFrame(inventory=fleet.Inventory(digests=n.to_bytes(BUCKETS * HASH_BYTES, "little")))
+
+    asks = flood(Pair(), differing)
+    assert [list(frame.ask.buckets) for frame in asks] == [[0]]
 
 
 def test_a_listing_nobody_asked_for_is_ignored() -> None:

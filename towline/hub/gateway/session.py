@@ -74,6 +74,8 @@ class HubSession:
         self._seen = self._sent = 0
         self._heard_at = now
         self._control: list[fleet.HubFrame] = []
+        self._beat = 0
+        """The number of the last heartbeat, until it is answered; it answers for those before."""
         self._standing = Standing()
         self._credit = Credit()
         self._awaits_load = False
@@ -136,7 +138,7 @@ class HubSession:
         self._effects.append(self.closed)
         said = fleet.GoAway(reason=reason, reconnect=reconnect, detached=detached, gateways=gateways)
         said.superseded = superseded
-        self._control = [fleet.HubFrame(go_away=said)]
+        self._control, self._beat = [fleet.HubFrame(go_away=said)], 0
 
     def take_effects(self) -> list[Effect]:
         """What happened since the last call, in order."""
@@ -159,14 +161,14 @@ class HubSession:
         if self._awaits_load and self._loaded():
             self._awaits_load = False
             self._ask_inventory()  # the one that came is old by now, and what was reported since is not in it
-        frames = [self._control.pop(0)] if self._control else []
+        frames = self._next_control()
         if not frames and self.closed is None and self.hello is not None:
             frames += self._next_words()
         if not frames and self.closed is None and self._delivery.sends:
             works = None if self._credit.is_spent else self._delivery.next_works(now)
             if works is not None:
                 frames.append(fleet.HubFrame(works=works))
-            frames += [self._control.pop(0)] if self._control else []
+            frames += self._next_control()
             if self._delivery.take_synced():
                 frames.append(fleet.HubFrame(synced=fleet.Synced()))
                 self._effects.append(Synced())
@@ -177,6 +179,12 @@ class HubSession:
         if any(frame.HasField("works") for frame in frames):
             self._credit.spend(self._sent, batch.ByteSize(), now)
         return batch
+
+    def _next_control(self) -> list[fleet.HubFrame]:
+        if self._control:
+            return [self._control.pop(0)]
+        number, self._beat = self._beat, 0
+        return [fleet.HubFrame(heard=fleet.Heard(number=number))] if number else []
 
     def _next_words(self) -> list[fleet.HubFrame]:
         """What is neither about Works nor an answer: what the agent is to know, then questions."""
@@ -214,8 +222,7 @@ class HubSession:
             self.questions.answered(frame.answers)
         else:
             self._effects.append(HeartbeatSeen(frame.heartbeat.api_server_ready))
-            if frame.heartbeat.number:
-                self._control.append(fleet.HubFrame(heard=fleet.Heard(number=frame.heartbeat.number)))
+            self._beat = frame.heartbeat.number or self._beat
 
     def _hello(self, hello: fleet.Hello) -> None:
         if hello.cluster != self.cluster:
@@ -277,6 +284,10 @@ class HubSession:
             if len(inventory.digests) != BUCKETS * HASH_BYTES:
                 raise Violation(f"{len(inventory.digests)} bytes of digests")
             self._standing.again()
+            # What the exchange before asked for is asked anew, and does not pile up for an agent that does not read.
+            self._control = [
+                frame for frame in self._control if not frame.HasField("ask") or frame.ask.inventory
+            ]
             self._awaits_load = not self._loaded()
             if not self._awaits_load:
                 self._delivery.compare(inventory.digests, now)
