@@ -198,7 +198,7 @@ def test_a_watch_goes_on_when_the_hub_is_back(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time, "sleep", slept.append)
     hub = Client("https://hub", ssl.create_default_context())
     broken, sound = Connection(http.client.CannotSendRequest()), Connection(b'{"type": "ADDED"}\n')
-    hub._connection = broken  # type: ignore[assignment]
+    monkeypatch.setattr(hub, "_connection", broken)
     monkeypatch.setattr(http.client, "HTTPSConnection", lambda *_, **__: sound)
     assert list(hub.watch("/pods")) == [] and slept == [AWAY_SECONDS] and broken.closed
     assert list(hub.watch("/pods")) == [{"type": "ADDED"}] and len(slept) == 1

@@ -43,6 +43,8 @@ def cluster_eviction(request: Request, term: Term, view: View) -> Iterator[Refus
     """A cluster that the binding is being evicted from is no target again before that ended; one that can take nothing over becomes none."""
     if request.evicting:
         yield Refusal("cluster(s) is in the process of eviction", view.members.mask(request.evicting))
+    if not request.barred:
+        return
     for why in dict.fromkeys(request.barred.values()):
         barred = view.members.mask(name for name, known in request.barred.items() if known == why)
         yield Refusal(f"cluster(s) {why}", barred & ~_staying(request, view))
