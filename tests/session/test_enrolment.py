@@ -229,6 +229,7 @@ async def test_who_may_not_gets_no_token(hub: Hub) -> None:
         ({"name": "Bad_Name"}, "name"),
         ({"name": "m" * 49}, "name"),
         ({"name": "m", "ttlSeconds": 0}, "ttlSeconds"),
+        ({"name": "m", "ttlSeconds": enrolment.TTL_SECONDS_MAX + 1}, "ttlSeconds"),
         ({"name": "m", "ttlSeconds": True}, "ttlSeconds"),
         ({"name": "m", "ttlSeconds": "1"}, "ttlSeconds"),
         ({"name": "m", "region": "not a label!"}, "region"),
@@ -255,11 +256,13 @@ async def test_a_new_token_replaces_the_old_one(hub: Hub) -> None:
 
 async def test_tokens_are_listed_without_their_secrets(hub: Hub) -> None:
     secret = await hub.token("member1")
-    await hub.token("member2", ttlSeconds=60)
+    for seconds in (1, enrolment.TTL_SECONDS_MAX, 60):
+        await hub.token("member2", ttlSeconds=seconds)
     await hub.enroll(secret)
     hub.now += 60
-    items = (await hub.enrolment.tokens(None, "admin", "")).body["items"]
-    assert [(item["name"], item["used"], item["expired"]) for item in items] == [
+    status, body = await hub.enrolment.tokens(None, "admin", "")
+    items = body["items"]
+    assert status == 200 and [(item["name"], item["used"], item["expired"]) for item in items] == [
         ("member1", True, False), ("member2", False, True),
     ]  # fmt: skip
     assert set(items[0]) == {"name", "used", "expired", "expires"}
