@@ -355,6 +355,8 @@ async def test_a_store_that_hangs_cuts_a_hub_off_as_well() -> None:
         b.wire.hung = True
         await asyncio.sleep(TTL + 4)
         assert b.peers.is_cut_off and not a.peers.is_cut_off
+        with pytest.raises(Unavailable, match="the latest of its store: no answer in time"):
+            await b.peers.catch_up()
 
 
 @turned

@@ -270,9 +270,11 @@ async def test_tokens_are_listed_without_their_secrets(hub: Hub) -> None:
 
 async def test_expired_tokens_are_forgotten_when_another_is_made(hub: Hub) -> None:
     await hub.token("member1")
-    hub.now += 3600 + enrolment.FORGET_SECONDS + 1
-    await hub.token("member2")
-    assert [item["name"] for item in (await hub.enrolment.tokens(None, "", "")).body["items"]] == ["member2"]
+    for later, listed in ((3600 + enrolment.FORGET_SECONDS, ["member1", "member2"]), (1, ["member2"])):
+        hub.now += later
+        await hub.token("member2")
+        items = (await hub.enrolment.tokens(None, "", "")).body["items"]
+        assert [item["name"] for item in items] == listed
 
 
 async def test_a_revoked_token_buys_nothing(hub: Hub) -> None:
