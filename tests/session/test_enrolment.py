@@ -177,6 +177,7 @@ async def test_a_member_may_join_again_under_its_name(hub: Hub) -> None:
     before = hub.clusters.get("member1")
     assert (await hub.enroll(await hub.token())).status == 200
     assert hub.clusters.get("member1") == before
+    assert before is not None and before["spec"] == {"syncMode": "Pull", "id": "uid-1"}
 
 
 async def test_a_cluster_made_by_hand_learns_its_member(hub: Hub) -> None:
@@ -306,12 +307,15 @@ async def test_a_cluster_of_the_same_name_begins_anew(hub: Hub) -> None:
     assert authority.agent_identity(again.body["certificate"].encode()).generation == 0
 
 
-async def test_a_revocation_during_an_enrolment_wins(hub: Hub) -> None:
+@pytest.mark.parametrize("replaced", [False, True], ids=["revoked", "and another made"])
+async def test_a_revocation_during_an_enrolment_wins(hub: Hub, replaced: bool) -> None:
     secret, write = await hub.token(), hub.clusters.write
 
     async def revoked_meanwhile(obj: Any) -> Any:
         stored = await write(obj)
         await hub.enrolment.revoke({"name": "member1"}, "ann", "")
+        if replaced:
+            await hub.token()
         return stored
 
     hub.clusters.write = revoked_meanwhile  # type: ignore[method-assign]
@@ -356,6 +360,21 @@ async def test_strangers_keep_nobody_waiting(hub: Hub) -> None:
         assert (await hub.enroll(await hub.token())).status == 200
         gate.set()
         assert (await stranger).status == 401
+
+
+async def test_a_token_that_two_use_at_two_hubs_at_once_serves_one(hub: Hub) -> None:
+    secret, commit = await hub.token(), hub.rows.commit
+    other = Hub()
+    other.enrolment = replace(hub.enrolment, one_at_a_time=asyncio.Lock())
+
+    async def slowly(writes: Any) -> int:
+        await asyncio.sleep(0)  # both have seen that it is not used
+        return await commit(writes)
+
+    hub.rows.commit = slowly  # type: ignore[method-assign]
+    answers = await asyncio.gather(*(at.enroll(secret) for at in (hub, other)))
+    (lost,) = (answer for answer in answers if answer.status != 200)
+    assert lost.status == 409 and "somebody else used or replaced" in lost.body["message"]
 
 
 async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:
