@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ class Hub:
         self.connected = True
         self.cluster = "member1"
         self.bundle_pem = CA.bundle_pem
+        self.seconds = authority.AGENT_SECONDS
+        self.jitter = 0.5
         self.answer: Callable[[bytes], bytes] = lambda pem: pem
         key = authority.new_key()
         pem = CA.issue_agent(AgentIdentity("member1", "uid"), key.public_key(), NOW)
@@ -39,7 +42,7 @@ class Hub:
         )
         self.renewal = Renewal(
             first, save=self.save, renew=self.renew, changed=self.changed, expired=self.expired,
-            now=lambda: self.now, jitter=lambda: 0.5,
+            now=lambda: self.now, jitter=lambda: self.jitter,
         )  # fmt: skip
 
     async def save(self, identity: Identity) -> None:
@@ -57,7 +60,7 @@ class Hub:
         if not self.connected:
             return None
         key = authority.public_key_of_request(csr_pem)
-        pem = CA.issue_agent(AgentIdentity(self.cluster, "uid"), key, self.now)
+        pem = CA.issue_agent(AgentIdentity(self.cluster, "uid"), key, self.now, self.seconds)
         return fleet.RenewResponse(certificate_pem=self.answer(pem), ca_bundle_pem=self.bundle_pem)
 
     def trust(self, *authorities: Authority, renew: bool = False) -> None:
@@ -86,6 +89,8 @@ async def test_at_two_thirds_there_is_a_new_key_and_certificate(hub: Hub) -> Non
     assert hub.saved == [second] and hub.sessions == 1
     await hub.renewal.step()
     assert hub.asked == 1, "it is young again"
+    hub.seconds, hub.now = 1800, NOW + 10 * DAY
+    assert await hub.renewal.step() == 1200, "it is only given for half an hour"
 
 
 async def test_with_a_full_disk_the_identity_before_serves(
@@ -139,6 +144,8 @@ async def test_without_a_session_it_is_tried_again_and_an_end_is_told(
     hub.now = NOW + 5 * DAY
     assert await hub.renewal.step() == RETRY_SECONDS
     assert "expired" not in caplog.text and hub.ended == []
+    hub.jitter = 0.0
+    assert await hub.renewal.step() == RETRY_SECONDS / 2
     hub.now = NOW + 8 * DAY
     await hub.renewal.step()
     assert hub.ended == [hub.renewal.identity], "it may ask in another way whether its cluster has left"
@@ -183,10 +190,34 @@ async def test_a_bundle_that_cannot_be_read_locks_nobody_out(hub: Hub, bundle_pe
 async def test_a_hub_that_asks_gets_its_agents_spread_over_some_seconds(hub: Hub) -> None:
     hub.trust(CA, renew=True)
     assert await hub.renewal.step() == SPREAD_SECONDS / 2
+    hub.jitter = 1.0
     hub.trust(CA, renew=True)  # said again in the next exchange
     hub.now += SPREAD_SECONDS / 2
     await hub.renewal.step()
     assert hub.asked == 1 and hub.sessions == 1
+    hub.now += SPREAD_SECONDS
+    await hub.renewal.step()
+    assert hub.asked == 1, "it has what it was to ask for"
+
+
+async def test_what_it_is_told_is_done_at_once(hub: Hub) -> None:
+    running = asyncio.create_task(hub.renewal.run())
+
+    async def done() -> Identity:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return hub.renewal.identity
+
+    first = await done()
+    hub.jitter = 0.0
+    hub.trust(CA, renew=True)
+    assert (await done()).key_pem != first.key_pem
+    hub.renewal.hubs_at(["other:1"], "hub:1")
+    assert (await done()).gateways == ("hub:1", "other:1")
+    hub.now += 5 * DAY
+    hub.renewal.enrolled(first)
+    assert hub.asked == 1 and (await done()).renew_at > hub.now and hub.asked == 2
+    running.cancel()
 
 
 async def test_a_wish_that_is_taken_back_is_forgotten(hub: Hub) -> None:

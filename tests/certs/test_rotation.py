@@ -31,6 +31,7 @@ ENDED = replace(KNOWS_OLD, ends=NOW)
         pytest.param(SPREADING, {"a": KNOWS_BOTH, "b": KNOWS_OLD}, NOW, SPREADING, {"b": "heard"}, id="one has to learn"),
         pytest.param(SPREADING, {"a": KNOWS_BOTH}, NOW, RENEWING, {}, id="all trust both"),
         pytest.param(SPREADING, {"a": ENDED}, NOW, RENEWING, {}, id="who has to join again keeps nobody waiting"),
+        pytest.param(SPREADING, {"a": ENDED, "b": KNOWS_OLD}, NOW, SPREADING, {"b": "heard"}, id="but others do"),
         pytest.param(RENEWING, {"a": KNOWS_BOTH}, NOW + 5, RENEWING, {"a": "old authority"}, id="one has to renew"),
         pytest.param(RENEWING, {"a": KNOWS_OLD}, NOW + 5, RENEWING, {"a": "heard"}, id="one came back late"),
         pytest.param(RENEWING, {"a": RENEWED}, NOW + 5, RENEWING, {}, id="an administrator may need the old one"),

@@ -321,7 +321,7 @@ async def test_hubs_see_each_other_and_that_one_died() -> None:
         for _ in range(600):
             await asyncio.sleep(0.5)
             assert (a.others, b.others, c.others) == ({"b", "c"}, {"a", "c"}, {"a", "b"})
-        assert told == []
+        assert told == [] and a.peers.roll.lives("a") and not a.peers.roll.lives("nobody")
         b.kill()
         await asyncio.sleep(TTL - 4)
         assert a.others == {"b", "c"}
@@ -355,6 +355,8 @@ async def test_a_store_that_hangs_cuts_a_hub_off_as_well() -> None:
         b.wire.hung = True
         await asyncio.sleep(TTL + 4)
         assert b.peers.is_cut_off and not a.peers.is_cut_off
+        with pytest.raises(Unavailable, match="the latest of its store: no answer in time"):
+            await b.peers.catch_up()
 
 
 @turned
@@ -483,8 +485,9 @@ def row(hub: str, connected: bool = True) -> bytes:
 @turned
 async def test_a_session_is_at_another_hub_while_the_row_says_so_and_that_hub_lives() -> None:
     async with hubs("a", leads=False) as (a,):
-        living = {"b"}
+        living = {"a", "b"}
         told: list[tuple[str, bool]] = []
+        assert not came_from_another(a.cache, "a", "m1"), "nobody knows it"
         where = Whereabouts(
             a.cache, "a", lambda name: name in living, lambda *moved: told.append((moved[0], moved[1]))
         )
@@ -506,7 +509,15 @@ async def test_a_session_is_at_another_hub_while_the_row_says_so_and_that_hub_li
             revision = await a.cache.commit([Write(path, value, revision)])
             assert told == ([("m1", wanted)] if wanted != there else [])
             there = wanted
-        revision = await a.cache.commit([Write(path, row("b"), 0)])
+            assert came_from_another(a.cache, "a", "m1") is (value not in (None, row("a")))
+        revision = await a.cache.commit([Write(path, row("b"), 0), Write(A_ROW, b'{"metadata":{}}', 0)])
+        again: list[tuple[str, bool]] = []
+        later = Whereabouts(
+            a.cache, "a", lambda name: name in living, lambda *moved: again.append((moved[0], moved[1]))
+        )
+        later.start()
+        assert again == [("m1", True)], "a hub that starts reads the rows that are there"
+        later.stop()
         living.clear()
         where.look()
         assert told[-2:] == [("m1", True), ("m1", False)] and came_from_another(a.cache, "a", "m1")
@@ -514,3 +525,5 @@ async def test_a_session_is_at_another_hub_while_the_row_says_so_and_that_hub_li
         where.look()
         assert told[-1] == ("m1", True)
         where.stop()
+        await a.cache.commit([Write(path, row("a"), revision)])
+        assert told[-1] == ("m1", True) and len(again) == 1, "nobody listens any more"

@@ -27,6 +27,7 @@ from towline.hub.sharing import AGAIN_SECONDS, STEADY_SECONDS, UNDER_WAY_SECONDS
         pytest.param(400, {"b": 600}, None, id="who holds fewer waits to be sent some"),
         pytest.param(30, {"b": 10, "c": 2}, ("c", 1), id="to the one with the fewest"),
         pytest.param(0, {"b": 0}, None, id="nobody is there"),
+        pytest.param(111, dict.fromkeys("bcdefghijkl", 99), ("b", 1), id="no more than it has room for"),
     ],
 )
 def test_who_goes(mine: int, others: dict[str, int], goes: tuple[str, int] | None) -> None:
@@ -98,8 +99,7 @@ def test_a_hub_has_to_live_for_a_while_before_anybody_is_sent_there() -> None:
 def test_who_is_under_way_counts_as_arrived_and_not_for_ever() -> None:
     hub = Hub(3)
     assert hub.later(STEADY_SECONDS + UNDER_WAY_SECONDS) == [["m2"]]
-    hub.here["m3"] = None
-    assert hub.later(UNDER_WAY_SECONDS) == [["m3"]], "m2 came nowhere, so it does not count any more"
+    assert hub.later(UNDER_WAY_SECONDS) == [["m1"]], "m2 came nowhere, so it does not count any more"
 
 
 def test_who_arrived_counts_by_its_row() -> None:
@@ -118,6 +118,9 @@ def test_who_comes_back_is_left_alone_for_an_hour_and_when_most_do_so_are_the_ot
     assert hub.later(STEADY_SECONDS + 600) == [["m9"], ["m8"], ["m7"]]
     assert hub.later(AGAIN_SECONDS - 700) == []
     assert hub.later(800) == [["m9"], ["m8"], ["m7"]]
+    few = Hub(2)
+    few.obeys = False
+    assert few.later(STEADY_SECONDS + 600) == [["m1"], ["m0"]], "and then nobody"
 
 
 def test_a_few_who_come_back_keep_nobody_else() -> None:

@@ -12,6 +12,7 @@ from towline.hub.controllers.turns import NEVER_SECONDS, Turns
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     turns = Turns[str](0.5)
     assert [turns.wait(name, 100.0) for name in "abc"] == [0.0, 2.0, 4.0]
+    assert [turns.left(name, 101.0) for name in "abcx"] == [0.0, 1.0, 3.0, None], "to look takes no place"
     assert [turns.wait(name, 103.0) for name in "cba"] == [1.0, 0.0, 0.0], "a turn that came stays"
     turns.forget("a")
     assert turns.wait("a", 103.0) == 3.0, "at the end again"
@@ -44,6 +45,7 @@ def test_hubs_that_start_again_and_again_let_no_more_through(lives: list[float])
 def test_no_rate_no_turns() -> None:
     turns = Turns[str](0)
     assert turns.wait("a", 1.0) == NEVER_SECONDS and len(turns) == 0
+    assert turns.left("a", 1.0) == float("inf")
 
 
 @cases(50)

@@ -85,7 +85,9 @@ def test_how_long_an_exit_waits(ready: str, notes: dict[str, Any], after: float,
     world.now += after
     plans = world.settle(clusters.decide, M1, 1)
     assert (M1 in world.objects) is (reason is not None)
-    assert [event.reason for event in plans[0].events] == [reason or "RemoveExecutionSpaceSucceed"]
+    kind = "Warning" if reason == clusters.UNREACHABLE else "Normal"
+    told = [(event.type, event.reason) for event in plans[0].events]
+    assert told == [(kind, reason or "RemoveExecutionSpaceSucceed")]
     if reason is not None:
         assert said(world)[0] == reason
 
@@ -105,8 +107,13 @@ def test_a_forced_exit_wakes_in_time() -> None:
     world = leaving(force="true")
     (*_, rest) = world.settle(clusters.decide, M1, 1)
     assert rest.requeue_after_seconds == clusters.PLACING_SECONDS
-    world.now += 25
+    world.now += 4
+    assert clusters.decide(world, M1, world.now, 1).requeue_after_seconds == clusters.PLACING_SECONDS - 4
+    world.now += 21
     assert clusters.decide(world, M1, world.now, 1).requeue_after_seconds == 5
+    annotate(world)
+    world.settle(clusters.decide, M1, 1)
+    assert clusters.decide(world, M1, world.now, 1).requeue_after_seconds is None, "nothing turns with time"
 
 
 def test_who_waits_is_told_how_to_go_on() -> None:
@@ -148,6 +155,11 @@ def test_bindings_that_cannot_move_are_named_but_not_at_once() -> None:
     world.settle(clusters.decide, M1, 0)
     reason, message = said(world)
     assert reason == clusters.NOWHERE and "1 bindings have no other place (shop/web-deployment)" in message
+    for name, named in (("b", "b, shop/"), ("c", "b, shop/c, shop/"), ("a", "a, shop/b, shop/c, …")):
+        one = world.objects[binding]
+        world.objects[binding._replace(name=name)] = {**one, "metadata": {**one["metadata"], "name": name}}
+        world.settle(clusters.decide, M1, 0)
+        assert f"(shop/{named}" in said(world)[1]
 
 
 def test_what_is_kept_is_said() -> None:
@@ -173,6 +185,7 @@ def test_the_last_removal_ends_it() -> None:
 def test_an_unreachable_cluster_that_holds_nothing_goes_at_once() -> None:
     world = leaving("Unknown", holding=False)
     report(world, m1=REMOVED)
+    del world.objects[SPACE]  # somebody took it away before
     world.settle(clusters.decide, M1, 0)
     assert M1 not in world.objects
 

@@ -177,6 +177,7 @@ async def test_a_member_may_join_again_under_its_name(hub: Hub) -> None:
     before = hub.clusters.get("member1")
     assert (await hub.enroll(await hub.token())).status == 200
     assert hub.clusters.get("member1") == before
+    assert before is not None and before["spec"] == {"syncMode": "Pull", "id": "uid-1"}
 
 
 async def test_a_cluster_made_by_hand_learns_its_member(hub: Hub) -> None:
@@ -229,6 +230,7 @@ async def test_who_may_not_gets_no_token(hub: Hub) -> None:
         ({"name": "Bad_Name"}, "name"),
         ({"name": "m" * 49}, "name"),
         ({"name": "m", "ttlSeconds": 0}, "ttlSeconds"),
+        ({"name": "m", "ttlSeconds": enrolment.TTL_SECONDS_MAX + 1}, "ttlSeconds"),
         ({"name": "m", "ttlSeconds": True}, "ttlSeconds"),
         ({"name": "m", "ttlSeconds": "1"}, "ttlSeconds"),
         ({"name": "m", "region": "not a label!"}, "region"),
@@ -255,11 +257,13 @@ async def test_a_new_token_replaces_the_old_one(hub: Hub) -> None:
 
 async def test_tokens_are_listed_without_their_secrets(hub: Hub) -> None:
     secret = await hub.token("member1")
-    await hub.token("member2", ttlSeconds=60)
+    for seconds in (1, enrolment.TTL_SECONDS_MAX, 60):
+        await hub.token("member2", ttlSeconds=seconds)
     await hub.enroll(secret)
     hub.now += 60
-    items = (await hub.enrolment.tokens(None, "admin", "")).body["items"]
-    assert [(item["name"], item["used"], item["expired"]) for item in items] == [
+    status, body = await hub.enrolment.tokens(None, "admin", "")
+    items = body["items"]
+    assert status == 200 and [(item["name"], item["used"], item["expired"]) for item in items] == [
         ("member1", True, False), ("member2", False, True),
     ]  # fmt: skip
     assert set(items[0]) == {"name", "used", "expired", "expires"}
@@ -267,9 +271,11 @@ async def test_tokens_are_listed_without_their_secrets(hub: Hub) -> None:
 
 async def test_expired_tokens_are_forgotten_when_another_is_made(hub: Hub) -> None:
     await hub.token("member1")
-    hub.now += 3600 + enrolment.FORGET_SECONDS + 1
-    await hub.token("member2")
-    assert [item["name"] for item in (await hub.enrolment.tokens(None, "", "")).body["items"]] == ["member2"]
+    for later, listed in ((3600 + enrolment.FORGET_SECONDS, ["member1", "member2"]), (1, ["member2"])):
+        hub.now += later
+        await hub.token("member2")
+        items = (await hub.enrolment.tokens(None, "", "")).body["items"]
+        assert [item["name"] for item in items] == listed
 
 
 async def test_a_revoked_token_buys_nothing(hub: Hub) -> None:
@@ -301,12 +307,15 @@ async def test_a_cluster_of_the_same_name_begins_anew(hub: Hub) -> None:
     assert authority.agent_identity(again.body["certificate"].encode()).generation == 0
 
 
-async def test_a_revocation_during_an_enrolment_wins(hub: Hub) -> None:
+@pytest.mark.parametrize("replaced", [False, True], ids=["revoked", "and another made"])
+async def test_a_revocation_during_an_enrolment_wins(hub: Hub, replaced: bool) -> None:
     secret, write = await hub.token(), hub.clusters.write
 
     async def revoked_meanwhile(obj: Any) -> Any:
         stored = await write(obj)
         await hub.enrolment.revoke({"name": "member1"}, "ann", "")
+        if replaced:
+            await hub.token()
         return stored
 
     hub.clusters.write = revoked_meanwhile  # type: ignore[method-assign]
@@ -351,6 +360,21 @@ async def test_strangers_keep_nobody_waiting(hub: Hub) -> None:
         assert (await hub.enroll(await hub.token())).status == 200
         gate.set()
         assert (await stranger).status == 401
+
+
+async def test_a_token_that_two_use_at_two_hubs_at_once_serves_one(hub: Hub) -> None:
+    secret, commit = await hub.token(), hub.rows.commit
+    other = Hub()
+    other.enrolment = replace(hub.enrolment, one_at_a_time=asyncio.Lock())
+
+    async def slowly(writes: Any) -> int:
+        await asyncio.sleep(0)  # both have seen that it is not used
+        return await commit(writes)
+
+    hub.rows.commit = slowly  # type: ignore[method-assign]
+    answers = await asyncio.gather(*(at.enroll(secret) for at in (hub, other)))
+    (lost,) = (answer for answer in answers if answer.status != 200)
+    assert lost.status == 409 and "somebody else used or replaced" in lost.body["message"]
 
 
 async def test_a_reservation_of_an_enrolment_that_broke_off_ends(hub: Hub) -> None:

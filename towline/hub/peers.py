@@ -207,7 +207,7 @@ class Peers:
         except (StoreError, TimeoutError) as error:
             log.debug("the hub's row is written later: %s", error)
             failure = Unavailable(
-                f"this hub does not see the latest of its store: {error or 'no answer in time'}"
+                f"this hub does not see the latest of its store: {str(error) or 'no answer in time'}"
             )
         self._answer(waiting, failure)
 

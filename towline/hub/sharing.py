@@ -39,7 +39,7 @@ def leaving(mine: int, others: Mapping[str, int]) -> tuple[str, int] | None:
     share = math.ceil((mine + sum(others.values())) / (1 + len(others)))
     fewest = min(others, key=lambda hub: (others[hub], hub))
     over, room = mine - share, share - others[fewest]
-    if over <= share * SLACK or room <= 0:
+    if over <= share * SLACK:
         return None
     return fewest, min(over, room, max(1, int(mine * AT_A_TIME)))
 
