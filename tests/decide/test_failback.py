@@ -227,6 +227,23 @@ def test_what_was_drained_stays_where_it_went() -> None:
     assert targets(world) == {"m2": 3} and remembered(world) == {}
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["m2 leaves still", "m2 is gone"])
+def test_what_returned_directly_and_is_drained_is_not_to_return(gone: bool) -> None:
+    world = moved(failover={"cluster": {**RETURN["cluster"], "purgeMode": "Directly"}})
+    recover(world, "m1")
+    until_returned(world)
+    assert targets(world) == {"m1": 3} and tasks(world).keys() == {"m2"}
+    if gone:
+        taint(world, "m3", tainted())
+        report(world, m2=REMOVED)
+        report(world, m1=works(3))
+        evict(world)
+    taint(world, "m1", DRAIN)
+    evict(world)
+    assert targets(world) == {"m2" if gone else "m3": 3}
+    assert remembered(world) == {}, "also if it is again where it stood in"
+
+
 def test_a_stand_in_that_fails_hands_on_what_it_stood_in_for() -> None:
     world = moved()
     lose(world, "m2")
@@ -358,6 +375,26 @@ def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> N
     assert targets(world) == {"m2": 1}
     come_back(world, 1)
     assert targets(world) == {"m1": 1} and stuck(world) == ""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["the home is there", "the home is lost"])
+def test_what_is_taken_back_to_a_later_group_stays_there(lost: bool) -> None:
+    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m3", "m2")]
+    world = shop({"clusterAffinities": groups}, failover=RETURN)
+    taint(world, "m3", tainted())
+    lose(world, "m1")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world)
+    taint(world, "m3")
+    report(world, m1=REMOVED)
+    recover(world, "m1")
+    until_returned(world)
+    report(world, m1=works(0, "Unhealthy"))
+    if lost:
+        lose(world, "m1")
+    come_back(world, 600)
+    assert targets(world) == {"m2": 3} and tasks(world) == {} and mark(world) == "waiting", "it works"
 
 
 def test_divided_replicas_that_do_not_get_healthy_are_taken_back() -> None:
@@ -594,6 +631,26 @@ def test_a_group_that_comes_back_is_preferred_again() -> None:
     until_returned(world)
     assert targets(world) == {"m1": 3}
     assert world.objects[BINDING]["status"]["schedulerObservingAffinityName"] == "a"
+
+
+def test_a_home_in_a_later_group_is_home_still_when_an_earlier_is_free() -> None:
+    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m2", "m3")]
+    world = shop({"clusterAffinities": groups}, failover=RETURN)
+    taint(world, "m1", DRAIN)
+    evict(world)
+    all_healthy(world)
+    settle(world)
+    report(world, m1=REMOVED)
+    lose(world, "m2")
+    evict(world, 300)
+    assert targets(world) == {"m3": 3} and remembered(world) == {"m2": {"m3": 3}}
+    all_healthy(world)
+    settle(world)
+    taint(world, "m1")
+    recover(world, "m2")
+    until_returned(world)
+    assert targets(world) == {"m2": 3} and stuck(world) == ""
+    assert world.objects[BINDING]["status"]["schedulerObservingAffinityName"] == "m2"
 
 
 def test_of_two_copies_each_returns_alone() -> None:

@@ -18,7 +18,7 @@ from towline.hub.decide.graceful import GRACE_SECONDS, ended, purging, tasks_of
 from towline.hub.decide.placing import (
     Placed,
     divides,
-    from_first_term,
+    from_term,
     place,
     suspended_in,
     unplaceable,
@@ -189,7 +189,7 @@ def _placed(case: _Case, binding: Object, barred: Mapping[str, str]) -> Placed:
     """`binding` placed; in an earlier term of its clusterAffinities if neither the observed one nor a later one can have it. Scheduling
     by itself never goes back (Karmada 3.5), but here it would be left without a copy that works."""
     placed = place(case.key, binding, case.binding, case.view, case.now, barred=barred)
-    failed, anew = placed.outcome, from_first_term(binding)
+    failed, anew = placed.outcome, from_term(binding)
     if failed is None or failed.success or failed.asks or anew is binding:
         return placed
     again = place(case.key, anew, case.binding, case.view, case.now, barred=barred)

@@ -15,6 +15,7 @@ from towline.hub.decide import origins
 from towline.hub.decide.bindings import (
     demand,
     desired,
+    is_workload,
     observed,
     status_in,
     targets,
@@ -26,7 +27,7 @@ from towline.hub.decide.graceful import GRACE_SECONDS, tasks_of, with_task_list
 from towline.hub.decide.origins import Origin
 from towline.hub.decide.placing import (
     divides,
-    from_first_term,
+    from_term,
     place,
     request_of,
     suspended_in,
@@ -36,6 +37,7 @@ from towline.hub.decide.placing import (
 from towline.hub.decide.plan import NOTHING, Ask, EventNote, Plan, Put, Snapshot
 from towline.hub.decide.preservation import NotPreserved, preserved_state
 from towline.hub.decide.scheduling import View
+from towline.hub.decide.scheduling.affinity import terms_of
 from towline.hub.decide.scheduling.estimates import replicas_in
 from towline.hub.decide.scheduling.request import DYNAMIC, strategy_of
 from towline.hub.decide.tolerance import welcomes
@@ -199,7 +201,7 @@ def _left(case: _Case, bound: _Bound, origin: Origin) -> Origin | None:
         return None
     if origins.returning_tasks(bound.binding):
         return origin
-    if origin.cluster in there and (there[origin.cluster] >= origin.share or not divides(bound.spec)):
+    if origins.is_home(origin, bound.binding):
         return None
     stand_ins = {name: share for name, share in origin.stand_ins.items() if name in there}
     return origin._replace(stand_ins=stand_ins) if stand_ins else None
@@ -274,7 +276,7 @@ def _return(case: _Case, way: _Due) -> Plan | _Stuck:
         return _Stuck(why)
     if home in observed(binding).keys() - desired(binding).keys() and _leaves(binding, home):
         return _Stuck("its old copy is still to be removed")
-    placed = place(bound.key, _as_if_home(bound, way.origin), binding, case.view, case.now)
+    placed = place(bound.key, _as_if_home(case, bound, way.origin), binding, case.view, case.now)
     if placed.outcome is None or not placed.outcome.success:
         failed = placed.outcome
         return _Stuck(failed.message, failed.asks) if failed is not None else _Stuck("it is not scheduled")
@@ -315,8 +317,8 @@ def _leaves(binding: Object, home: str) -> bool:
     return any(task.get("fromCluster") == home for task in tasks_of(binding))
 
 
-def _as_if_home(bound: _Bound, origin: Origin) -> Object:
-    """The binding as if what was `origin`'s were there already and nothing was ever decided: scheduling confirms it, or does not."""
+def _as_if_home(case: _Case, bound: _Bound, origin: Origin) -> Object:
+    """The binding as if what was `origin`'s were there already and nothing else was ever decided: scheduling confirms it, or does not."""
     binding, spec = bound.binding, bound.spec
     there = targets(binding)
     if divides(spec):
@@ -331,9 +333,22 @@ def _as_if_home(bound: _Bound, origin: Origin) -> Object:
         there = {name: count for name, count in there.items() if name not in origin.stand_ins}
         there[origin.cluster] = demand(spec).replicas
     tasks = [task for task in tasks_of(binding) if task.get("fromCluster") != origin.cluster]
-    blank = with_annotations(from_first_term(binding), remove=(names.APPLIED_PLACEMENT,))
+    there_before = from_term(binding, _term_of(case, spec, [origin.cluster]))
+    blank = with_annotations(there_before, remove=(names.APPLIED_PLACEMENT,))
     changed = {**spec, "clusters": origins.as_clusters(there), "gracefulEvictionTasks": tasks}
     return {**blank, "spec": changed}
+
+
+def _term_of(case: _Case, spec: Mapping[str, Any], clusters: Collection[str]) -> str:
+    """The first of its ordered terms that means all of `clusters`: scheduling goes on from there, whatever an earlier one could offer."""
+    members = case.view.members
+    for term in terms_of(spec.get("placement") or {}, workload=is_workload(spec)):
+        meant = 0
+        for tier in term.tiers:
+            meant |= members.meant_by(tier)
+        if not members.mask(clusters) & ~meant:
+            return term.name
+    return ""
 
 
 def _lacks_room(case: _Case, bound: _Bound, home: str, wanted: int) -> str | None:
@@ -386,7 +401,7 @@ def _taken_back(case: _Case, bound: _Bound) -> Plan:
     back = origins.taken_back(bound.binding)
     back = with_generation(with_task_list(back, tasks_of(back)), bound.binding)
     there = targets(back)
-    back = with_observed(back, there)
+    back = with_observed(from_term(back, _term_of(case, bound.spec, there)), there)
     again = [
         origin._replace(at=case.now) if there.get(origin.cluster, 0) < origin.share else origin
         for origin in origins.origins_of(back)

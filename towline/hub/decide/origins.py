@@ -6,7 +6,7 @@ is there. Amounts are shares: replicas, or 1 where a copy has none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -124,12 +124,18 @@ def as_clusters(shares: Mapping[str, int]) -> list[Object]:
 
 
 def after_eviction(
-    before: Object, after: Object, gone: Iterable[str], wanted_back: Collection[str], now: float
+    before: Object, after: Object, gone: Collection[str], wanted_back: Collection[str], now: float
 ) -> Object:
     """`after`, which is `before` without the copies in `gone` and with their replacements, remembers what of them is to return: the
-    clusters `wanted_back`, for what was their own. A stand-in that is left hands on what it stood in for."""
-    origins, held = origins_of(before), targets(before)
-    new = targets(after)
+    clusters `wanted_back`, for what was their own. A stand-in that is left hands on what it stood in for. Who is home and leaves is no
+    more to return than any other, unless it only was on its way, and who stood in for it does so again."""
+    held, new = targets(before), targets(after)
+    back = {task["fromCluster"] for task in returning_tasks(before) if is_return(task)} & new.keys()
+    origins = [
+        o
+        for o in origins_of(before)
+        if o.cluster not in gone or not is_home(o, before) or back & o.stand_ins.keys()
+    ]
     gained = {name: share(n) - held.get(name, 0) for name, n in new.items() if n > held.get(name, -1)}
     pool = _Pool(gained, divided=sum(map(share, new.values())) >= sum(map(share, held.values())))
     fresh: list[Origin] = []
@@ -142,6 +148,11 @@ def after_eviction(
     again = {origin.cluster for origin in fresh}
     standing = [o for o in origins if o.cluster not in again and o.stand_ins and o.share > 0]
     return with_origins(after, [*standing, *fresh])
+
+
+def is_home(origin: Origin, binding: Object) -> bool:
+    there = targets(binding)
+    return origin.cluster in there and (there[origin.cluster] >= origin.share or not divides(binding["spec"]))
 
 
 def _handed_on(origin: Origin, stand_in: str, pool: _Pool) -> Origin:

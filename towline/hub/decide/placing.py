@@ -265,9 +265,9 @@ def suspended_in(spec: Mapping[str, Any], cluster: str) -> bool:
     return cluster in (suspended.get("clusterNames") or ())
 
 
-def from_first_term(binding: Object) -> Object:
-    """`binding` as if no term of its clusterAffinities had been chosen yet. The same object where none was."""
-    return _with_status(binding, schedulerObservingAffinityName=None)
+def from_term(binding: Object, name: str = "") -> Object:
+    """`binding` as if this term of its clusterAffinities had been chosen, or none yet. The same object where it was."""
+    return _with_status(binding, schedulerObservingAffinityName=name or None)
 
 
 def without_old_reports(binding: Object, clusters: Collection[str]) -> Object:
@@ -353,7 +353,7 @@ __all__ = [
     "SCHEDULED",
     "Placed",
     "divides",
-    "from_first_term",
+    "from_term",
     "needs_scheduling",
     "place",
     "request_of",
