@@ -341,6 +341,52 @@ def test_where_there_is_room_for_a_part_only_nothing_leaves() -> None:
     assert targets(world) == {"m2": 5} and blocked(world) == ""
 
 
+@pytest.mark.parametrize(
+    ("lost_seconds", "replicas", "expected"),
+    [
+        pytest.param(299, 3, {"m1": 1, "m2": 2}, id="tolerated: in proportion"),
+        pytest.param(300, 3, {"m2": 3}, id="what could not leave goes first"),
+        pytest.param(300, 4, {"m1": 1, "m2": 3}, id="as far as there is more than wanted"),
+        pytest.param(300, 2, {"m2": 2}, id="and then what works"),
+        pytest.param(300, 0, {"m1": 0, "m2": 0}, id="to zero"),
+    ],
+)
+def test_who_is_scaled_down_keeps_what_works(
+    lost_seconds: int, replicas: int, expected: dict[str, int]
+) -> None:
+    """Of six replicas the cluster of three is lost, and there is no room for them elsewhere."""
+    dynamic = {"replicaScheduling": {"weightPreference": {"dynamicWeight": "AvailableReplicas"}}}
+    world = shop(dynamic, clusters=(), replicas=6)
+    world.edit(WEB, lambda obj: obj["spec"].update(deployment(requests={"cpu": "1"})["spec"], replicas=6))
+    for name in ("m1", "m2"):
+        world.put(with_room(name, 3))
+    propagate(world)
+    assert targets(world) == {"m1": 3, "m2": 3}
+    all_healthy(world)
+    for name in ("m1", "m2"):
+        world.put(with_room(name, 0))
+    lose(world, "m1")
+    evict(world, lost_seconds)
+    assert bool(blocked(world)) is (lost_seconds == 300)
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=replicas))
+    propagate(world)
+    assert targets(world) == expected and tasks(world) == {}
+
+
+def test_who_is_scaled_down_and_wants_two_clusters_keeps_both() -> None:
+    spread = [{"spreadByField": "cluster", "minGroups": 2, "maxGroups": 2}]
+    dynamic = {"replicaScheduling": {"weightPreference": {"dynamicWeight": "AvailableReplicas"}}}
+    world = shop(dynamic | {"spreadConstraints": spread}, clusters=(), replicas=6)
+    for name in ("m1", "m2"):
+        world.put(with_room(name, 3))
+    propagate(world)
+    lose(world, "m1")
+    world.now += 300
+    world.edit(WEB, lambda obj: obj["spec"].update(replicas=2))
+    propagate(world)
+    assert targets(world) == {"m1": 1, "m2": 1}
+
+
 def test_it_asks_agents_for_room_before_it_moves() -> None:
     world = shop({"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}, clusters=())
     for name in ("m1", "m2"):

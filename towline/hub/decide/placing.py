@@ -25,7 +25,7 @@ from towline.hub.decide.policies import claim_of
 from towline.hub.decide.scheduling import NO_CLUSTER_FIT, Outcome, Request, View, schedule
 from towline.hub.decide.scheduling.request import strategy_of
 from towline.hub.decide.scheduling.strategies import replicas_by_component
-from towline.hub.decide.tolerance import fails_over
+from towline.hub.decide.tolerance import fails_over, leaves
 from towline.kube import names
 from towline.kube.objects import Key, Object, annotations_of, generation_of, with_annotations, with_generation
 
@@ -70,16 +70,44 @@ def place(
         kept = with_generation(_all_observed(binding), old)
         kept = _with_status(kept, schedulerObservedGeneration=generation_of(kept))
         return Placed(kept, [], {"scheduling": "kept"})
-    wish = request_of(key, binding)
-    wish = replace(wish, barred=barred) if barred else wish
     full = frozenset(lately.until(binding, lately.DESCHEDULED, now))
-    outcome = _scheduled(wish, full, view)
+    fitted = _without_overdue(binding, view, now)
+    wish = request_of(key, fitted)
+    outcome = _scheduled(replace(wish, barred=barred) if barred else wish, full, view)
+    if fitted is not binding and not outcome.success and not outcome.asks:
+        outcome = _scheduled(request_of(key, binding), full, view)
     reasons = {"scheduling": cause, "outcome": outcome.reason, "message": outcome.message}
     if outcome.asks:
         return Placed(binding, [], reasons, outcome)
     kept = binding if outcome.targets is not None else _without_gone(binding, view)
     placed, events = _written(kept, old, outcome, cause == _TRIGGERED, now)
     return Placed(placed, events, reasons, outcome)
+
+
+def _without_overdue(binding: Object, view: View, now: float) -> Object:
+    """`binding` as if it had no more in clusters that it could not leave in time, as far as it has more than it wants: what nobody hears is
+    given up before what works. What is tolerated counts like the rest."""
+    spec = binding.get("spec") or {}
+    if not fails_over(spec) or not divides(spec):
+        return binding
+    there, wanted = targets(binding), demand(spec).replicas
+    surplus = sum(there.values()) - wanted
+    if surplus <= 0 or not wanted:
+        return binding
+    for name in sorted(there):
+        member = view.members.get(name)
+        if (
+            member is None
+            or not member.lost
+            or all(leave.at > now for leave in leaves(spec, member.troubles))
+        ):
+            continue
+        part = min(surplus, there[name])
+        surplus, there[name] = surplus - part, there[name] - part
+    kept = [
+        {**target, "replicas": there[target["name"]]} for target in spec["clusters"] if there[target["name"]]
+    ]
+    return {**binding, "spec": _with_clusters(spec, kept)}
 
 
 def _scheduled(request: Request, full: frozenset[str], view: View) -> Outcome:
