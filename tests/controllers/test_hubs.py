@@ -322,6 +322,8 @@ async def test_hubs_see_each_other_and_that_one_died() -> None:
             await asyncio.sleep(0.5)
             assert (a.others, b.others, c.others) == ({"b", "c"}, {"a", "c"}, {"a", "b"})
         assert told == [] and a.peers.roll.lives("a") and not a.peers.roll.lives("nobody")
+        assert a.peers.gateways() == ("a:7443", "b:7443", "c:7443") and c.peers.apis()[0] == "c:6443"
+        assert (a.peers.api_of("b"), a.peers.api_of("nobody")) == ("b:6443", "")
         b.kill()
         await asyncio.sleep(TTL - 4)
         assert a.others == {"b", "c"}
@@ -434,6 +436,7 @@ async def test_a_hub_on_a_store_of_its_own_writes_no_row() -> None:
     async with hubs("a", leads=False) as (a,):
         own = Peers(a.cache, "x", Peer(("x:1",), ("x:2",)), shared=False, dead_seconds=TTL, elapsed=clock)
         own.start()
+        assert own.roll.others == {"a"}, "who starts reads the rows that are there"
         before = a.wire.commits
         running = asyncio.ensure_future(own.run())
         await own.catch_up()
