@@ -19,7 +19,7 @@ from towline.hub.leases import LEADER, leases_of
 from towline.hub.peers import PEERS, Peer, Peers
 from towline.hub.shared_keys import shared
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Change, Fenced, Lease, Row, Unavailable, Write
+from towline.hub.store.contract import Change, Conflict, Fenced, Lease, Row, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
 from towline.hub.whereabouts import Whereabouts, came_from_another
 from towline.kube.objects import Key
@@ -429,6 +429,40 @@ async def test_nobody_catches_up_with_a_store_that_cannot_be_reached() -> None:
             await a.peers.catch_up()
         a.wire.cut = False
         await a.peers.catch_up()
+
+
+@turned
+async def test_who_waits_is_answered_after_a_conflict_and_whoever_else_gave_up() -> None:
+    async with hubs("a", leads=False) as (a,):
+        await asyncio.sleep(1)
+        commit, answers = a.wire.commit, []
+
+        async def refused_once(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
+            await asyncio.sleep(0.1)
+            if not answers:
+                answers.append(0)
+                raise Conflict([writes[0].key])
+            answers.append(await commit(writes, fence=fence))
+            return answers[-1]
+
+        a.wire.commit = refused_once  # type: ignore[method-assign]
+        gave_up, waits = (asyncio.ensure_future(a.peers.catch_up()) for _ in range(2))
+        await asyncio.sleep(0.05)
+        gave_up.cancel()
+        await waits
+        assert len(answers) == 2, "an earlier write came through that was not seen yet"
+
+
+@turned
+async def test_who_waits_at_a_hub_that_stops_is_told() -> None:
+    async with hubs("a", leads=False) as (a,):
+        other = Peers(a.cache, "x", Peer(("x:1",), ("x:2",)), shared=True, dead_seconds=TTL, elapsed=clock)
+        other.start()
+        waits = asyncio.ensure_future(other.catch_up())
+        await asyncio.sleep(0)
+        await other.stop()
+        with pytest.raises(Unavailable, match="is stopping"):
+            await waits
 
 
 @turned
