@@ -190,6 +190,23 @@ def test_what_cannot_be_read_counts_for_nothing() -> None:
         assert descheduling.full(binding, 1_000_000.0) == frozenset()
 
 
+def test_one_that_is_left_alone_keeps_no_other_and_of_many_some_are_taken_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = running()
+    web, gone = Stuck("shop", "web", 5, 2), Stuck("shop", "gone", 5, 2)
+    assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1
+    for said in ({"status": {}}, {}):
+        world.edit(
+            BINDING,
+            lambda obj, said=said: obj["status"].update(aggregatedStatus=[{"clusterName": "m1", **said}]),
+        )  # type: ignore[misc]
+        assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1, "none is ready"
+    monkeypatch.setattr(descheduling, "_BINDINGS_MAX", 0)
+    assert descheduling.decide(world, M1, world.now, (gone, web)).writes == ()
+    assert descheduling.decide(World(), M1, world.now, (web,)).writes == ()
+
+
 def test_it_looks_again_while_something_is_stuck() -> None:
     world = running(ready=5)
     plan = descheduling.decide(world, M1, world.now, (Stuck("shop", "web", 5, 1),))
