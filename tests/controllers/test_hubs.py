@@ -19,7 +19,7 @@ from towline.hub.leases import LEADER, leases_of
 from towline.hub.peers import PEERS, Peer, Peers
 from towline.hub.shared_keys import shared
 from towline.hub.store.cache import Cache
-from towline.hub.store.contract import Change, Fenced, Lease, Row, Unavailable, Write
+from towline.hub.store.contract import Change, Conflict, Fenced, Lease, Row, Unavailable, Write
 from towline.hub.store.memory import MemoryStore
 from towline.hub.whereabouts import Whereabouts, came_from_another
 from towline.kube.objects import Key
@@ -322,6 +322,8 @@ async def test_hubs_see_each_other_and_that_one_died() -> None:
             await asyncio.sleep(0.5)
             assert (a.others, b.others, c.others) == ({"b", "c"}, {"a", "c"}, {"a", "b"})
         assert told == [] and a.peers.roll.lives("a") and not a.peers.roll.lives("nobody")
+        assert a.peers.gateways() == ("a:7443", "b:7443", "c:7443") and c.peers.apis()[0] == "c:6443"
+        assert (a.peers.api_of("b"), a.peers.api_of("nobody")) == ("b:6443", "")
         b.kill()
         await asyncio.sleep(TTL - 4)
         assert a.others == {"b", "c"}
@@ -430,10 +432,45 @@ async def test_nobody_catches_up_with_a_store_that_cannot_be_reached() -> None:
 
 
 @turned
+async def test_who_waits_is_answered_after_a_conflict_and_whoever_else_gave_up() -> None:
+    async with hubs("a", leads=False) as (a,):
+        await asyncio.sleep(1)
+        commit, answers = a.wire.commit, []
+
+        async def refused_once(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
+            await asyncio.sleep(0.1)
+            if not answers:
+                answers.append(0)
+                raise Conflict([writes[0].key])
+            answers.append(await commit(writes, fence=fence))
+            return answers[-1]
+
+        a.wire.commit = refused_once  # type: ignore[method-assign]
+        gave_up, waits = (asyncio.ensure_future(a.peers.catch_up()) for _ in range(2))
+        await asyncio.sleep(0.05)
+        gave_up.cancel()
+        await waits
+        assert len(answers) == 2, "an earlier write came through that was not seen yet"
+
+
+@turned
+async def test_who_waits_at_a_hub_that_stops_is_told() -> None:
+    async with hubs("a", leads=False) as (a,):
+        other = Peers(a.cache, "x", Peer(("x:1",), ("x:2",)), shared=True, dead_seconds=TTL, elapsed=clock)
+        other.start()
+        waits = asyncio.ensure_future(other.catch_up())
+        await asyncio.sleep(0)
+        await other.stop()
+        with pytest.raises(Unavailable, match="is stopping"):
+            await waits
+
+
+@turned
 async def test_a_hub_on_a_store_of_its_own_writes_no_row() -> None:
     async with hubs("a", leads=False) as (a,):
         own = Peers(a.cache, "x", Peer(("x:1",), ("x:2",)), shared=False, dead_seconds=TTL, elapsed=clock)
         own.start()
+        assert own.roll.others == {"a"}, "who starts reads the rows that are there"
         before = a.wire.commits
         running = asyncio.ensure_future(own.run())
         await own.catch_up()

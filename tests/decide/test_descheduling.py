@@ -10,9 +10,12 @@ import pytest
 from tests.decide.test_propagation import BINDING, WEB, a_world, clusters_of, condition, observed, propagate
 from tests.decide.world import World, cluster, deployment, policy, selector
 from towline.hub.decide import descheduling, lately
+from towline.hub.decide.bindings import targets
 from towline.hub.decide.capacity import Stuck
+from towline.hub.decide.conditions import rfc3339
+from towline.hub.decide.plan import Put
 from towline.kube import names
-from towline.kube.objects import Key
+from towline.kube.objects import Key, generation_of, with_metadata
 
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 DYNAMIC = {
@@ -33,6 +36,9 @@ def with_room(name: str, cpus: int) -> Any:
     free = {"cpu": str(cpus), "memory": "100Gi", "pods": "100"}
     obj["status"]["resourceSummary"] = {"allocatable": free}
     return obj
+
+
+WEB_REF = {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"}
 
 
 def running(
@@ -93,7 +99,7 @@ def test_how_many_are_taken(assigned: int, ready: int, stuck: int, left: int) ->
 @pytest.mark.parametrize(
     ("change", "pods", "name"),
     [
-        ({"placement": STATIC}, 3, "web"),
+        ({"placement": STATIC}, 2, "web"),
         ({"placement": {}}, 5, "web"),
         ({"suspension": {"scheduling": True}}, 5, "web"),
         ({"suspension": {"dispatching": True}}, 5, "web"),
@@ -101,9 +107,11 @@ def test_how_many_are_taken(assigned: int, ready: int, stuck: int, left: int) ->
         ({}, 4, "web"),
         ({}, 6, "web"),
         ({}, 5, "foreign"),
+        ({"resource": {**WEB_REF, "apiVersion": "example.com/v1"}}, 5, "web"),
+        ({"resource": {**WEB_REF, "kind": "StatefulSet"}}, 5, "web"),
     ],
     ids=["static weights", "duplicated", "scheduling is suspended", "nothing is sent", "another scheduler's", "it is being scaled up", "it is being rolled out",
-         "nobody's"],
+         "nobody's", "another group's", "another kind"],
 )  # fmt: skip
 def test_what_is_left_alone(change: dict[str, Any], pods: int, name: str) -> None:
     world = running(change.pop("placement", AGGREGATED))
@@ -188,6 +196,36 @@ def test_what_cannot_be_read_counts_for_nothing() -> None:
     for note in ("", "[]", "x", '{"m1": 3}', '{"m1": "never"}'):
         binding = {"metadata": {"annotations": {lately.DESCHEDULED: note}}}
         assert descheduling.full(binding, 1_000_000.0) == frozenset()
+
+
+def test_one_that_is_left_alone_keeps_no_other_and_of_many_some_are_taken_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = running()
+    web, gone = Stuck("shop", "web", 5, 2), Stuck("shop", "gone", 5, 2)
+    assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1
+    for said in ({"status": {}}, {}):
+        world.edit(
+            BINDING,
+            lambda obj, said=said: obj["status"].update(aggregatedStatus=[{"clusterName": "m1", **said}]),
+        )  # type: ignore[misc]
+        assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1, "none is ready"
+    living = world.objects[BINDING]
+    world.objects[BINDING] = with_metadata(living, deletionTimestamp=rfc3339(world.now))
+    assert descheduling.decide(world, M1, world.now, (gone, web)).writes == ()
+    world.objects[BINDING] = living
+    monkeypatch.setattr(descheduling, "_BINDINGS_MAX", 0)
+    assert descheduling.decide(world, M1, world.now, (gone, web)).writes == ()
+    assert descheduling.decide(World(), M1, world.now, (web,)).writes == ()
+
+
+@pytest.mark.parametrize(("stuck", "left"), [(1, {"m1": 2, "m2": 3}), (3, {"m2": 3})])
+def test_what_others_have_is_theirs(stuck: int, left: dict[str, int]) -> None:
+    world = running(m1=3, m2=4, replicas=6)
+    assert clusters_of(world) == {"m1": 3, "m2": 3}
+    (write,) = descheduling.decide(world, M1, world.now, (Stuck("shop", "web", 3, stuck),)).writes
+    assert isinstance(write, Put) and targets(write.object) == left
+    assert generation_of(write.object) == generation_of(world.objects[BINDING]) + 1
 
 
 def test_it_looks_again_while_something_is_stuck() -> None:

@@ -88,6 +88,7 @@ TAINT = {"key": "dns", "effect": "NoSchedule"}
         pytest.param([policy("z", remove=BAD), policy("a", add=BAD)], True, "False", True, id="the younger has the last word: adds"),
         pytest.param([policy(add=BAD, targetClusters={"clusterNames": ["m1"]})], False, "False", True, id="means the cluster"),
         pytest.param([policy(add=BAD, targetClusters={"exclude": ["m1"]})], False, "False", False, id="does not mean the cluster"),
+        pytest.param([policy("a", add=BAD, targetClusters={"exclude": ["m1"]}), policy("b", add=BAD)], False, "False", True, id="one does not mean it, another does"),
         pytest.param(
             [policy(add=BAD, targetClusters={"labelSelector": {"matchLabels": {"tier": "prod"}}})], False, "False", True, id="by labels"
         ),
