@@ -12,8 +12,10 @@ help:       ## what the targets do
 demo: $(VENV)/.run     ## a hub, three simulated clusters and their agents; applies examples/nginx and shows it arrive
 	@$(BIN)/towline demo
 
+# Three files at a time on two cores, because an end-to-end test mostly waits. Bytecode is kept, whatever the environment says: some
+# hundred programs start.
 test: $(VENV)/.test    ## all tests (brings its own etcd); ARGS="-k name" for some
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 nightly: $(VENV)/.test ## fifty times the cases of each property (some 10^5), and 10^6 mutated requests
 	@TOWLINE_NIGHTLY=1 $(BIN)/python -m pytest -q -o faulthandler_timeout=0 --timeout 0 $(shell grep -rl "from tests.cases" tests --include=test_*.py)
