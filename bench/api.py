@@ -29,7 +29,8 @@ from aiohttp import web
 from bench import client, profiling
 from bench.client import Load, Target, connect, repeated, request
 from bench.tables import Row, show, shown
-from tests.e2e.harness import Fleet, free_port
+from tests.e2e.harness import Fleet
+from tests.ports import free_port
 
 NAMESPACES = "/api/v1/namespaces"
 MANY = "/apis/apps/v1/namespaces/many/deployments"

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from tests.agent.member import SECONDS, User, config_map, config_map_ref, ref_of
 from tests.agent.test_applier import WEB, deployment
+from tests.ports import free_port
 from tests.session.hub_parts import Certificates, ClusterObjects, Rows, Table, Told
 from tests.session.pair import HUB, tombstone, work
 from towline.agent import app, connection, enrolment, renewal
@@ -57,7 +58,7 @@ class Hub:
     told: Told = field(default_factory=Told)
     audited: list[dict[str, Any]] = field(default_factory=list)
     answers: AnswerTable = field(default_factory=AnswerTable)
-    gateway_port: int = 0
+    gateway_port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         self.ca = authority.create(time.time())

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tests.ports import free_port
 from towline.hub.store.contract import Change, Lease, Row, Store
 from towline.hub.store.etcd import EtcdStore
 from towline.hub.store.memory import MemoryStore
@@ -22,13 +23,6 @@ from towline.hub.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class EtcdServer:

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from etcd3 import etcdrpc as rpc
 
-from tests.contract.store_servers import EtcdServer, collect, free_port, load, values
+from tests.contract.store_servers import EtcdServer, collect, load, values
+from tests.ports import free_port
 from towline.hub.store import connect
 from towline.hub.store.contract import (
     Change,

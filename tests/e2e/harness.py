@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.e2e.proxy import Proxy
+from tests.ports import free_port
 from towline.cli.main import cli
 
 TOWLINE = [sys.executable, "-m", "towline.cli.main"]
@@ -62,12 +62,6 @@ def eventually(check: Callable[[], Any], timeout_seconds: float = 30.0, what: st
         time.sleep(
             min(max(0.02, waited / 10), 0.2)
         )  # who looks often takes the processor from those it looks at
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Api:
@@ -423,7 +417,13 @@ class Fleet:
     ) -> subprocess.CompletedProcess[str]:
         kubeconfig = self.folder / member / "kubeconfig" if member else self.hub_data / "admin.kubeconfig"
         cache = ["--cache-dir", str(self.folder / f"kubectl-{member or 'hub'}")]
-        return _run(["kubectl", "--kubeconfig", str(kubeconfig), *cache, *args], stdin, check, environment)
+        # What ends at once needs no collector of garbage.
+        return _run(
+            ["kubectl", "--kubeconfig", str(kubeconfig), *cache, *args],
+            stdin,
+            check,
+            {"GOGC": "off", **environment},
+        )
 
     def apply(self, *objects: dict[str, Any], server_side: bool = False) -> None:
         text = yaml.safe_dump_all(objects)

@@ -16,10 +16,10 @@ from tests.e2e.harness import (
     Process,
     condition,
     eventually,
-    free_port,
 )
 from tests.e2e.objects import configmap, namespace, policy
 from tests.e2e.proxy import Proxy
+from tests.ports import free_port
 
 SPACE = "pair"
 MAPS = f"/api/v1/namespaces/{SPACE}/configmaps"

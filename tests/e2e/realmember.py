@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from tests.e2e.harness import Fleet
 
 
 def start(fleet: Fleet, name: str) -> None:
     """Starts etcd and kube-apiserver for member `name` and writes `<folder>/<name>/kubeconfig`."""
-    from tests.e2e.harness import free_port
-
     assets = Path(os.environ["KUBEBUILDER_ASSETS"])
     folder = fleet.folder / name
     folder.mkdir(parents=True)
