@@ -435,7 +435,8 @@ async def test_nobody_catches_up_with_a_store_that_cannot_be_reached() -> None:
 async def test_who_waits_is_answered_after_a_conflict_and_whoever_else_gave_up() -> None:
     async with hubs("a", leads=False) as (a,):
         await asyncio.sleep(1)
-        commit, answers = a.wire.commit, []
+        commit = a.wire.commit
+        answers: list[int] = []
 
         async def refused_once(writes: Sequence[Write], *, fence: Lease | None = None) -> int:
             await asyncio.sleep(0.1)

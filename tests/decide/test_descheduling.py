@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from towline.hub.decide.capacity import Stuck
 from towline.hub.decide.conditions import rfc3339
 from towline.hub.decide.plan import Put
 from towline.kube import names
-from towline.kube.objects import Key, generation_of, with_metadata
+from towline.kube.objects import Key, Object, generation_of, with_metadata
 
 M1 = Key("cluster.karmada.io", "clusters", "", "m1")
 DYNAMIC = {
@@ -198,17 +199,19 @@ def test_what_cannot_be_read_counts_for_nothing() -> None:
         assert descheduling.full(binding, 1_000_000.0) == frozenset()
 
 
+def _told(row: Object, binding: Object) -> None:
+    binding["status"].update(aggregatedStatus=[row])
+
+
 def test_one_that_is_left_alone_keeps_no_other_and_of_many_some_are_taken_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = running()
     web, gone = Stuck("shop", "web", 5, 2), Stuck("shop", "gone", 5, 2)
     assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1
-    for said in ({"status": {}}, {}):
-        world.edit(
-            BINDING,
-            lambda obj, said=said: obj["status"].update(aggregatedStatus=[{"clusterName": "m1", **said}]),
-        )  # type: ignore[misc]
+    rows: list[Object] = [{"clusterName": "m1", "status": {}}, {"clusterName": "m1"}]
+    for row in rows:
+        world.edit(BINDING, partial(_told, row))
         assert len(descheduling.decide(world, M1, world.now, (gone, web)).writes) == 1, "none is ready"
     living = world.objects[BINDING]
     world.objects[BINDING] = with_metadata(living, deletionTimestamp=rfc3339(world.now))

@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.harness import TOWLINE, Fleet, eventually, running_fleet
 from tests.e2e.objects import APPS, WORK, configmap, deployment, namespace, policy
 from tests.e2e.pod import join_pod
-from towline.cli.join import REMOVE_ROLES
 from tests.ports import free_port
+from towline.cli.join import REMOVE_ROLES
 
 pytestmark = pytest.mark.e2e
 
