@@ -1,4 +1,4 @@
-"""The same system with members that are lost for a while, and Deployments whose policies ask for failover.
+"""The same system with members that are lost or drained for a while, and Deployments that fail, with policies that ask for failover.
 
 Everything of the simulation goes wrong here too, but what would delete copies on purpose: what is deleted here, eviction moved away, or
 failback moved back. Members die with all they have; the hub goes deaf. What policies promise (`promises`) holds all the while, and:
@@ -7,23 +7,24 @@ failback moved back. Members die with all they have; the hub goes deaf. What pol
   the Work of what moved away still wanted until then, whatever it missed.
 - `once` has to stop by itself where its agent is cut off: it never runs in two members, whatever the clocks, wherever there is somebody who
   could stop it: an agent that runs and has its disk, and an API server that it reaches.
-- What is to return is home in the end.
+- What is to return is home in the end. Of all that does not tolerate it, nothing is left in a member that is drained then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tests.decide import world
 from tests.sim.member import Violation
-from tests.sim.promises import REPLICAS, RETURN, Promises, is_well
+from tests.sim.promises import REPLICAS, RETURN, TOLERATED_SECONDS, Promises, is_well
 from tests.sim.simulation import CONVERGENCE_SECONDS, MEMBERS, RESTING_STEPS, Simulation
-from tests.sim.truth import SHOP
+from tests.sim.truth import DRAINED, SHOP
 from towline.agent.desired import Ref
 from towline.hub.decide import bindings
 from towline.kube import names
-from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE
-from towline.kube.objects import is_deleting
+from towline.kube.names import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE
+from towline.kube.objects import Object, is_deleting, labels_of
 
 BROKEN = "example.com/broken"
 GROUPS = [{"affinityName": name, "clusterNames": [name]} for name in MEMBERS]
@@ -43,7 +44,18 @@ FAILOVERS: dict[str, Any] = {
     "direct": {"failback": RETURN, "purgeMode": "Directly"},
     "once": {"failback": RETURN, "purgeMode": "Directly", "stopAfterSeconds": 30},
 }
-"""What the policy says of failover, where it says anything."""
+"""What the policy says of the failover of clusters, where it says anything."""
+APPLICATIONS: dict[str, Any] = {
+    "single": {"gracePeriodSeconds": 20},
+    "spread": {"gracePeriodSeconds": 20},
+    "direct": {"purgeMode": "Directly"},
+    "once": {"purgeMode": "Directly"},
+}
+"""And of that of applications; `home` stays where it fails."""
+TO_DRAIN = [
+    {"key": TAINT_UNSCHEDULABLE, "effect": "NoSchedule"},
+    {"key": DRAINED.key, "effect": DRAINED.effect},
+]
 GRACEFUL = ("single", "spread", "home")
 """Those whose copies stay until others are ready."""
 STOPPED_STEPS = 50
@@ -80,14 +92,27 @@ class FailingSimulation(Simulation):
         await super()._begin()
         for name, placement in PLACEMENTS.items():
             template = world.deployment(name, SHOP, replicas=REPLICAS)
+            failover = {"cluster": FAILOVERS.get(name, {})}
+            if name in APPLICATIONS:
+                tolerated = {"decisionConditions": {"tolerationSeconds": TOLERATED_SECONDS}}
+                failover["application"] = tolerated | APPLICATIONS[name]
             rule = world.policy(
                 name, [world.selector(template, name=name)], {**placement, "clusterTolerations": SOON}, SHOP,
-                failover={"cluster": FAILOVERS.get(name, {})},
+                failover=failover,
             )  # fmt: skip
             await self._hub.put(rule)
             await self._hub.put(template)
+        await self._tolerate_draining("conflict")
         for _ in range(4):
             await self._pump()
+
+    async def _tolerate_draining(self, name: str) -> None:
+        """Of what is never applied everywhere nothing could leave."""
+        rule = self.truth.policies[name]
+        tolerating = {"clusterTolerations": [{"key": DRAINED.key, "operator": "Exists"}]}
+        await self._hub.put(
+            {**rule, "spec": {**rule["spec"], "placement": rule["spec"]["placement"] | tolerating}}
+        )
 
     def _actions(self) -> dict[str, int]:
         return ACTIONS
@@ -151,18 +176,23 @@ class FailingSimulation(Simulation):
             await self._pump()
         for _ in range(HOMING_STEPS):
             await super()._converge()
-            if not any(
-                names.FAILBACK in binding["metadata"]["labels"] for binding in self.truth.bindings.values()
-            ):
+            if all(names.FAILBACK not in labels_of(self._binding(name)) for name in self._homes()):
                 return
         raise Violation("something never comes home")
 
+    def _homes(self) -> dict[str, str]:
+        """What is to be home in the end, and where that is."""
+        homes = self.promises.homes.items()
+        return {name: at for name, at in homes if name in FAILOVERS and not self.truth.is_drained(at)}
+
     async def _rest(self) -> None:
         await super()._rest()
-        for name in FAILOVERS:
-            binding = self.truth.bindings[names.binding_name(name, "Deployment")]
-            there = [target["name"] for target in binding["spec"]["clusters"]]
-            assert there == [MEMBERS[0]], f"{name} is in {there} in the end"
+        for name, home in self._homes().items():
+            there = [*bindings.targets(self._binding(name))]
+            assert there == [home], f"{name} is in {there} in the end, and was to be in {home}"
+
+    def _binding(self, name: str) -> Object:
+        return self.truth.bindings[names.binding_name(name, "Deployment")]
 
     def _desired(self, binding: Any) -> set[str]:
         spec = binding["spec"]
@@ -185,14 +215,45 @@ class FailingSimulation(Simulation):
         elif (connection := self.connections.get(name)) is not None:
             connection.cut(True)
             self.holes[name] = self.now + self.rng.choice((20, 100, 250))
-        longest = LOST_STEPS if self.rng.random() < 0.6 else STOPPED_STEPS
-        for _ in range(self.rng.randint(1, longest)):
-            self.now += self.rng.uniform(1, 8)
-            await self._pump()
+        await self._take_steps(self.rng.randint(1, LOST_STEPS if self.rng.random() < 0.6 else STOPPED_STEPS))
         if self.rng.random() < 0.8:
             member.up = True
             if not agent.running:
                 agent.start()
+
+    async def _sicken(self) -> None:
+        """A workload fails in a member where it runs."""
+        name = self.rng.choice(list(PLACEMENTS))
+        member = self.members[self.rng.choice([*bindings.targets(self._binding(name))])]
+        self.promises.failed(name)
+        member.sicken(name)
+        await self._let_it_move()
+        if self.rng.random() < 0.7:
+            member.cure()
+
+    async def _drain(self) -> None:
+        """Somebody empties a member, and perhaps wants it back before it is empty."""
+        await self._taint(TO_DRAIN)
+        await self._let_it_move()
+        fate = self.rng.random()
+        if fate < 0.3:
+            await self._untaint()
+        elif fate < 0.6:
+            await self._untaint(DRAINED.key)
+
+    async def _let_it_move(self) -> None:
+        """Time for what is to move, and perhaps a new start of the hub in the middle of it."""
+        await self._take_steps(self.rng.randint(1, LOST_STEPS))
+        if self.rng.random() < 0.3:
+            await self._crash_hub()
+            await self._take_steps(1)
+            await self._revive_hub()
+            await self._take_steps(self.rng.randint(1, LOST_STEPS))
+
+    async def _take_steps(self, steps: int) -> None:
+        for _ in range(steps):
+            self.now += self.rng.uniform(1, 8)
+            await self._pump()
 
     async def _flap(self) -> None:
         """A member comes and goes, never away or back for long."""
@@ -228,9 +289,7 @@ class FailingSimulation(Simulation):
             connection.cut(True)
         self.holes = dict.fromkeys(MEMBERS, float("inf"))
         self.promises.deaf = True
-        for _ in range(LOST_STEPS):
-            self.now += self.rng.uniform(1, 8)
-            await self._pump()
+        await self._take_steps(LOST_STEPS)
         self.promises.deaf = False
         self.holes = {name: self.now + self.rng.uniform(0, 20) for name in MEMBERS}
 
@@ -238,24 +297,32 @@ class FailingSimulation(Simulation):
         """Only policies that ask for failover are concerned."""
         await self._taint([{"key": BROKEN, "effect": "NoExecute"}])
 
-    async def _untaint(self) -> None:
+    async def _untaint(self, *keys: str) -> None:
+        """Also who is drained or cordoned may be used again, unless it is said which taints go."""
         for name in MEMBERS:
-            await self._taint([], name)
+            await self._taint([], name, keys or (BROKEN, DRAINED.key, TAINT_UNSCHEDULABLE))
 
-    async def _taint(self, taints: list[dict[str, str]], name: str = "") -> None:
+    async def _taint(
+        self, taints: list[dict[str, str]], name: str = "", without: Collection[str] = ()
+    ) -> None:
         if self.hub is None or not self.hub.loaded:
             return
         cluster = self.truth.clusters.get(name or self.rng.choice(MEMBERS))
         if cluster is None or is_deleting(cluster):
             return
-        others = [taint for taint in cluster["spec"].get("taints") or () if taint["key"] != BROKEN]
+        gone = {*without, *(taint["key"] for taint in taints)}
+        others = [taint for taint in cluster["spec"].get("taints") or () if taint["key"] not in gone]
         await self.hub.put({**cluster, "spec": {**cluster["spec"], "taints": others + taints}})
 
     async def _heal(self) -> None:
         self._mend_network()
         await super()._heal()
         self._unable_at = dict.fromkeys(MEMBERS, self.now)  # time went by, and nobody had a turn in it
+        for member in self.members.values():
+            member.cure()
         await self._untaint()
+        if self.rng.random() < 0.3:
+            await self._taint(TO_DRAIN)
 
     def _mend_network(self) -> None:
         for name in self.holes:
@@ -266,5 +333,5 @@ class FailingSimulation(Simulation):
 
 ACTIONS = {
     "write_steady": 3, "nothing": 10, "foreign": 2, "bad_weather": 4, "partition": 3, "hang_up": 2, "crash_hub": 3, "revive_hub": 12,
-    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 11, "flap": 1, "go_deaf": 2, "taint_one": 8, "untaint": 5,
+    "crash_agent": 3, "revive_agents": 8, "members_up": 6, "flaky_store": 2, "lose": 9, "flap": 1, "go_deaf": 2, "taint_one": 7, "untaint": 7, "sicken": 4, "drain": 3,
 }  # fmt: skip

@@ -47,6 +47,8 @@ class Member:
     writes: int = 0
     changes: int = 0
     """How often anything in it changed, by whomever."""
+    sick: set[str] = field(default_factory=set)
+    """Workloads that do not become ready here."""
     _count: int = 0
     _managed: dict[Ref, Owner] = field(default_factory=dict)
     _managed_at: int = -1
@@ -158,6 +160,16 @@ class Member:
         for body in theirs.values():
             self.make_foreign(body)
 
+    def sicken(self, name: str) -> None:
+        """What runs of this workload fails, and what will."""
+        self.sick.add(name)
+        self.changes += 1
+        self.work()
+
+    def cure(self) -> None:
+        self.sick.clear()
+        self.changes += 1
+
     def vandalize(self, ref: Ref) -> None:
         """Somebody deletes an object."""
         self._drop(ref)
@@ -171,9 +183,10 @@ class Member:
             if ref.kind != "Deployment" or ref in self.foreign:
                 continue
             replicas = (obj.get("spec") or {}).get("replicas", 1)
+            ready = 0 if ref.name in self.sick else replicas
             status = {
                 "observedGeneration": obj["metadata"].get("generation", 1), "replicas": replicas,
-                "readyReplicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
+                "readyReplicas": ready, "updatedReplicas": replicas, "availableReplicas": ready,
             }  # fmt: skip
             if obj.get("status") != status:
                 self._store(ref, {**copy(obj), "status": status})

@@ -15,8 +15,10 @@ from towline.hub.store.works import CLUSTERS
 from towline.kube import names
 from towline.kube.amounts import quantity
 from towline.kube.objects import Key, Object, decode, is_deleting, parse_path, stamp
+from towline.kube.taints import Taint, repelling, tolerates
 
 SHOP = "shop"
+DRAINED = Taint(names.TAINT_DRAIN, "", "NoExecute")
 OVERRIDES = ("o1", "o2")
 """Override policies that there may be; each writes its version into an annotation of its name."""
 
@@ -75,7 +77,14 @@ class Truth:
                 self.bindings.get(names.binding_name(name, "Deployment"), {}).get("spec", {}).get("clusters")
             )
             chosen = [target["name"] for target in targets or () if target["name"] in chosen]
-        return {c for c in chosen if c in self.clusters and not is_deleting(self.clusters[c])}
+        kept = tolerates(placement.get("clusterTolerations"), DRAINED)
+        return {
+            c for c in chosen
+            if c in self.clusters and not is_deleting(self.clusters[c]) and (kept or not self.is_drained(c))
+        }  # fmt: skip
+
+    def is_drained(self, cluster: str) -> bool:
+        return DRAINED in repelling(self.clusters[cluster]["spec"].get("taints"))
 
     def meant(self, placement: Object) -> list[str]:
         """The clusters that may be chosen."""
