@@ -88,10 +88,10 @@ RULES: dict[str, tuple[object, str, object]] = {
 }
 FOUND_BY = {
     "what-is-applied-is-not-ready-yet": 3,
-    "a-copy-in-a-lost-cluster-replaces-none": 2,
-    "old-reports-are-not-of-the-new-copy": 27,
+    "a-copy-in-a-lost-cluster-replaces-none": 3,
+    "old-reports-are-not-of-the-new-copy": 17,
     "with-nowhere-to-go-nothing-leaves": 3,
-    "nothing-leaves-for-a-lost-cluster": 8,
+    "nothing-leaves-for-a-lost-cluster": 21,
     "nothing-is-sent-before-the-purge": 1,
     "a-lost-fleet-is-a-lost-hub": 1,
     "only-so-much-returns-at-a-time": 1,
