@@ -73,7 +73,7 @@ class Hub:
     address: str = ""
     ca: authority.Authority | None = None
     lose_answers: int = 0
-    broken: bool = False
+    refuses: tuple[int, dict[str, str]] | None = None
     answers: str = ""
     seen: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -108,8 +108,8 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     async def enroll(request: web.Request) -> web.Response:
         body: Any = await request.json()
         hub.seen.append(("enroll", "secret" in body))
-        if hub.broken:
-            return web.json_response({"kind": "Status", "message": "the store is away"}, status=503)
+        if hub.refuses is not None:
+            return web.json_response(hub.refuses[1], status=hub.refuses[0])
         answer = await enrolment.enroll(body)
         if hub.lose_answers:
             hub.lose_answers -= 1
@@ -118,6 +118,8 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
         return web.json_response(answer.body, status=answer.status)
 
     async def farewell(request: web.Request) -> web.Response:
+        if hub.refuses is not None:
+            return web.json_response(hub.refuses[1], status=hub.refuses[0])
         return web.json_response({"remains": "REMOVE", "removeAgent": False})
 
     app = web.Application()
@@ -224,10 +226,48 @@ async def test_a_server_that_is_not_trusted_yet_is_not_listened_to_for_long(hub:
     assert hub.seen == [("ca", False)]
 
 
-async def test_a_hub_that_is_not_well_is_tried_again(hub: Hub) -> None:
-    hub.broken = True
-    with pytest.raises(HubUnreachable, match="the store is away"):
+@pytest.mark.parametrize(
+    ("status", "message", "told"),
+    [
+        (503, "the store is away", "the store is away"),
+        (500, "", "it answered 500"),
+        (429, "", "it answered 429"),
+    ],
+)
+async def test_a_hub_that_is_not_well_is_tried_again(hub: Hub, status: int, message: str, told: str) -> None:
+    hub.refuses = status, {"message": message}
+    with pytest.raises(HubUnreachable, match=told):
         await enrolled(hub, await hub.token())
+
+
+@pytest.mark.parametrize(
+    ("status", "next_step"),
+    [
+        (409, "Then start this agent again."),
+        (499, "Make a new token with `towline join member1 --token-only`."),
+    ],
+)
+async def test_who_is_refused_is_told_what_to_do(hub: Hub, status: int, next_step: str) -> None:
+    hub.refuses = status, {"message": "it is being detached."}
+    with pytest.raises(Unenrollable, match=r"member1: it is being detached$") as caught:
+        await enrolled(hub, await hub.token())
+    assert caught.value.next_step == next_step
+
+
+@pytest.mark.parametrize("answer", [{}, {"certificate": "x", "ca": "y", "gateways": ""}])
+async def test_an_answer_that_is_no_certificate_is_none(hub: Hub, answer: dict[str, str]) -> None:
+    hub.refuses = 200, answer
+    with pytest.raises(HubUnreachable, match="sent no usable certificate"):
+        await enrolled(hub, await hub.token())
+
+
+async def test_only_a_hub_that_knows_of_an_end_tells_one(hub: Hub) -> None:
+    identity = await enrolled(hub, await hub.token())
+    hub.refuses = 404, {"remains": "REMOVE"}
+    assert await identities.farewell(identity, HubSeen()) is None
+    hub.refuses = 200, {"remains": "EVERYTHING"}
+    with pytest.raises(HubUnreachable, match="does not answer like a hub"):
+        await identities.farewell(identity, HubSeen())
 
 
 async def test_a_hub_that_is_not_there_is_tried_again(hub: Hub) -> None:

@@ -233,6 +233,7 @@ def test_a_pending_identity_keeps_its_key_for_the_same_token() -> None:
 
     token = JoinToken("hub:1", "a" * 64, "member1", "secret")
     first = identities.pending(None, token, "u")
+    assert (first.trusts, first.object_uid, first.renew_at, first.expires_at) == ((), "", 0.0, 0.0)
     assert identities.pending(first, token, "u") == first
     for other in (replace(token, secret="another"), replace(token, name="member10")):
         assert identities.pending(first, other, "u").key_pem != first.key_pem
