@@ -75,7 +75,7 @@ class Tenure:
         """Until it is held."""
         if not self.held:
             self._begun.clear()
-        await self._begun.wait()
+            await self._begun.wait()
 
     def look(self) -> None:
         """Another hub has stopped: the lease may be free."""
