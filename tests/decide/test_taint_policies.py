@@ -165,6 +165,7 @@ def test_a_doubt_holds_no_execute_back_and_nothing_else() -> None:
     assert plans[-1].requeue_after_seconds == taint_policies.DOUBT_SECONDS
     settle(world, Doubt(2, 3, frozenset(("m2",))))
     assert taints(world) == ["dns:NoSchedule", "dns:NoExecute"]
+    assert settle(world, Doubt(2, 3, frozenset(("m1",)))) == [Plan()], "what is there is not held back"
 
 
 def test_a_doubt_is_asked_for_only_when_it_matters() -> None:
