@@ -122,7 +122,6 @@ class Tenure:
             self._warn("this hub does not see the latest of its store", error)
             return
         self.lease = lease
-        self._warned = ""
         log.info("this hub %s", self._does)
         self._until = asked + self._ttl_seconds * _LET_GO
         self._began()
