@@ -73,7 +73,7 @@ LOST_STEPS = 14
 class FailingSimulation(Simulation):
     """Members that are lost or tainted, and come back."""
 
-    fault_steps = 25
+    fault_steps = 20
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)

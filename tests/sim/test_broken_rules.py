@@ -87,20 +87,21 @@ RULES: dict[str, tuple[object, str, object]] = {
     "a-late-agent-does-what-was-chosen": (farewell, "verdict", removes_in_any_case),
 }
 FOUND_BY = {
-    "what-is-applied-is-not-ready-yet": 3,
-    "a-copy-in-a-lost-cluster-replaces-none": 3,
+    "what-is-applied-is-not-ready-yet": 4,
+    "a-copy-in-a-lost-cluster-replaces-none": 2,
     "old-reports-are-not-of-the-new-copy": 17,
-    "with-nowhere-to-go-nothing-leaves": 3,
-    "nothing-leaves-for-a-lost-cluster": 21,
+    "with-nowhere-to-go-nothing-leaves": 2,
+    "nothing-leaves-for-a-lost-cluster": 2,
     "nothing-is-sent-before-the-purge": 1,
     "a-lost-fleet-is-a-lost-hub": 1,
+    "what-returns-waits-until-its-cluster-is-stable": 1,
     "only-so-much-returns-at-a-time": 1,
     "what-is-cut-off-stops-by-itself": 6,
-    "what-failed-there-fails-over-to-elsewhere": 26,
+    "what-failed-there-fails-over-to-elsewhere": 54,
     "a-grace-that-ended-needs-a-replacement": 2,
     "what-is-drained-is-empty": 4,
-    "nothing-comes-to-a-drained-cluster": 2,
-    "what-was-drained-is-not-to-return": 6,
+    "nothing-comes-to-a-drained-cluster": 9,
+    "what-was-drained-is-not-to-return": 12,
     "a-late-agent-does-what-was-chosen": 1,
 }
 """The first seed that did when this was written, where it was not the first of all. It is tried first."""
