@@ -59,6 +59,7 @@ def test_what_is_remembered_of_copies_that_leave(
     gone, wanted = held.keys() - new.keys(), {"m1", "m2", "m3"}
     found = origins_of(after_eviction(before, after, gone, wanted, NOW))
     assert {o.cluster: (o.share, dict(o.stand_ins)) for o in found} == expected
+    assert len(found) == len(expected), "each once"
 
 
 def leaving(cluster: str, replicas: int, before: list[str], **more: str) -> Object:
