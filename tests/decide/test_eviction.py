@@ -183,6 +183,35 @@ def test_a_later_group_goes_before_an_earlier_one() -> None:
 
 
 @pytest.mark.parametrize("mode", ["Gracefully", "Directly"])
+def test_who_has_fewer_because_another_leaves_keeps_what_it_had_until_the_new_ones_work(mode: str) -> None:
+    world = shop(DIVIDED, failover={"cluster": {"purgeMode": mode}}, replicas=4)
+    taint(world, "m3", tainted())
+    lose(world, "m2")
+    evict(world, 300)
+    all_healthy(world)
+    evict(world)
+    report(world, m2=REMOVED, m3=REMOVED)
+    world.edit(
+        BINDING,
+        lambda obj: obj["spec"].update(
+            clusters=[{"name": "m1", "replicas": 3}, {"name": "m3", "replicas": 1}]
+        ),
+    )
+    report(world, m1=works(3), m3=works(1))
+    recover(world, "m2")
+    evict(world)
+    assert targets(world) == {"m1": 2, "m2": 2}
+    kept = {"m1": 3, "m3": 1} if mode == "Gracefully" else {"m3": 1}
+    assert {name: task["replicas"] for name, task in tasks(world).items()} == kept
+    assert bindings.desired(world.objects[BINDING])["m1"] == (3 if mode == "Gracefully" else 2)
+    report(world, m2=works(2), m3=REMOVED)
+    evict(world)
+    report(world, m2=works(2), m3=REMOVED)
+    evict(world)
+    assert tasks(world) == {} and bindings.desired(world.objects[BINDING]) == {"m1": 2, "m2": 2}
+
+
+@pytest.mark.parametrize("mode", ["Gracefully", "Directly"])
 def test_who_leaves_along_with_others_leaves_like_them(mode: str) -> None:
     """Two of a group are wanted, and one is lost: all goes to the next group. What works is kept until that does."""
     groups = [

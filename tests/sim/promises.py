@@ -1,7 +1,7 @@
 """What policies promise of workloads that fail over, judged at every instant from the store and the members alone.
 
 - As many replicas as are wanted are ready, in all members together, unless a member died that had some of them, or they fail there.
-- As many are decided on, never more or fewer: with nowhere to go, what is there stays. What leaves was there, is no target any more,
+- As many are decided on, never more or fewer: with nowhere to go, what is there stays. What leaves, or has fewer than it had, was there
   and has one task that keeps what it had. More go nowhere but in place of what leaves.
 - A copy that leaves gracefully is given up when all that replaces it worked, or was there when its grace ended.
 - A copy that leaves directly is gone before another is there: of `direct` there are never two, but where it leaves a drained cluster.
@@ -141,16 +141,16 @@ class Promises:
         if sum(there.values()) != REPLICAS:
             raise Violation(f"{name}: {there} is decided on, {REPLICAS} replicas are wanted")
         leaving = [task["fromCluster"] for task in tasks_of(binding)]
-        if len(leaving) != len({*leaving}) or there.keys() & leaving:
-            raise Violation(f"{name} leaves {leaving} and is in {there}")
+        if len(leaving) != len({*leaving}):
+            raise Violation(f"{name} leaves {leaving}")
 
     def _changed(self, name: str, before: Object, binding: Object, now: float, lost: set[str]) -> None:
         had, has = bindings.targets(before), bindings.targets(binding)
         gains = {at for at, replicas in has.items() if replicas > had.get(at, 0)}
-        tasks, left = tasks_of(before), {*has, *(task["fromCluster"] for task in tasks_of(binding))}
+        tasks, leaving = tasks_of(before), {task["fromCluster"] for task in tasks_of(binding)}
         self._taken_over |= {(name, at): now for at in gains}
         for task in tasks:
-            if task["purgeMode"] == "Gracefully" and task["fromCluster"] not in left:
+            if task["purgeMode"] == "Gracefully" and task["fromCluster"] not in leaving | has.keys():
                 self._given_up(name, task, had, binding, now, lost)
         new = [*_new_tasks(before, binding)]
         taken_back = gains & {task["fromCluster"] for task in tasks if origins.is_return(task)}
@@ -160,7 +160,7 @@ class Promises:
         if gains & lost and new:
             raise Violation(f"{name} leaves for {gains}, and lost are {lost}")
         if generation_of(binding) == generation_of(before) + 1 and not taken_back:
-            self._changed_at_once(name, had, has, new, left)
+            self._changed_at_once(name, had, has, new, leaving)
         for at in gains:
             self._worked.pop((name, at), None)
             if at in had:  # and is there, with less
@@ -174,13 +174,14 @@ class Promises:
         had: Mapping[str, int],
         has: Mapping[str, int],
         new: Collection[Mapping[str, Any]],
-        left: Collection[str],
+        leaving: Collection[str],
     ) -> None:
-        """In one commit."""
+        """In one commit, after which these are `leaving`."""
         leaves = {task["fromCluster"]: task.get("replicas") for task in new}
         if not leaves.items() <= had.items():
             raise Violation(f"{name} is to leave {leaves}, and {had} was wanted")
-        if had != has and (not leaves or had.keys() - left):
+        less = {at for at in had if has.get(at, 0) < had[at]}
+        if had != has and (not leaves or less - leaving):
             raise Violation(f"{name} is in {has} instead of {had}, and leaves {leaves}")
 
     def _leaves(
@@ -191,7 +192,7 @@ class Promises:
             self._overlaps.add(name)
         if task["producer"] == TAINT_MANAGER and self.deaf:
             raise Violation(f"{name} leaves {task['fromCluster']}, and the hub hears of no cluster at all")
-        if task["reason"] == APPLICATION_FAILURE:
+        if task["reason"] == APPLICATION_FAILURE and "fewer replicas" not in task["message"]:
             self._fails_over(name, task, to, now)
         if task["producer"] == origins.PRODUCER:
             for home in gains:

@@ -210,17 +210,21 @@ def _still_leaving(case: _Case, placed: Object, gone: Collection[str]) -> Object
 def _leaving_along(
     case: _Case, leaving: Sequence[Departure], placed: Object, stayed: Iterable[str]
 ) -> Object:
-    """Where all of it goes to another group of clusters, what `stayed` leaves too: like the others, not before the new copies work."""
-    members = case.view.members
-    kept = {*targets(placed), *(task.get("fromCluster") for task in tasks_of(placed))}
+    """Where all of it goes to another group of clusters, what `stayed` leaves too: like the others, not before the new copies work. And
+    what has fewer replicas where they are divided anew keeps until then what it had."""
+    members, before, after = case.view.members, targets(case.binding), targets(placed)
+    kept = {task.get("fromCluster") for task in tasks_of(placed)}
     others = ", ".join(departure.cluster for departure in leaving)
     why = f"is left too: all of it goes where {others} can be replaced"
-    rule = {"purgeMode": "Directly"} if leaving[0].rule.get("purgeMode") == "Directly" else {}
+    fewer = f"has fewer replicas: they are divided anew, because {others} is left"
+    direct = leaving[0].rule.get("purgeMode") == "Directly"
+    rule = {"purgeMode": "Directly"} if direct else {}
     along = [
-        _task(case, leaving[0]._replace(cluster=name, why=why, rule=rule))
+        _task(case, leaving[0]._replace(cluster=name, why=fewer if name in after else why, rule=rule))
         for name in stayed
         if name not in kept and (member := members.get(name)) is not None and not member.terminating
-    ]
+        and (name not in after or (not direct and after[name] < before.get(name, 0)))
+    ]  # fmt: skip
     if not along:
         return placed
     return {**placed, "spec": {**placed["spec"], "gracefulEvictionTasks": [*along, *tasks_of(placed)]}}
