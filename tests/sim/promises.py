@@ -181,7 +181,7 @@ class Promises:
         if not leaves.items() <= had.items():
             raise Violation(f"{name} is to leave {leaves}, and {had} was wanted")
         less = {at for at in had if has.get(at, 0) < had[at]}
-        if had != has and (not leaves or less - leaving):
+        if had != has and (not leaves or less.difference(leaving)):
             raise Violation(f"{name} is in {has} instead of {had}, and leaves {leaves}")
 
     def _leaves(
