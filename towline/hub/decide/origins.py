@@ -145,9 +145,11 @@ def after_eviction(
         own = share(held.get(cluster, 0)) - borrowed
         if cluster in wanted_back and own > 0 and (stand_ins := pool.take(own)):
             fresh.append(Origin(cluster, own, stand_ins, now))
-    again = {origin.cluster for origin in fresh}
-    standing = [o for o in origins if o.cluster not in again and o.stand_ins and o.share > 0]
-    return with_origins(after, [*standing, *fresh])
+    known = {o.cluster: o for o in origins if o.stand_ins and not is_home(o, after)}
+    for origin in fresh:
+        older = known.pop(origin.cluster, None)  # it had come home in part, or was on its way
+        known[origin.cluster] = origin if older is None else _together(origin, older, new)
+    return with_origins(after, list(known.values()))
 
 
 def is_home(origin: Origin, binding: Object) -> bool:
@@ -155,8 +157,17 @@ def is_home(origin: Origin, binding: Object) -> bool:
     return origin.cluster in there and (there[origin.cluster] >= origin.share or not divides(binding["spec"]))
 
 
+def _together(origin: Origin, older: Origin, there: Mapping[str, int]) -> Origin:
+    """What left one cluster now and before, as far as it is `there`."""
+    stand_ins = {
+        name: min(older.stand_ins.get(name, 0) + origin.stand_ins.get(name, 0), share(there[name]))
+        for name in {*older.stand_ins, *origin.stand_ins} & there.keys()
+    }
+    return origin._replace(share=max(older.share, origin.share), stand_ins=stand_ins)
+
+
 def _handed_on(origin: Origin, stand_in: str, pool: _Pool) -> Origin:
-    """`origin` when a stand-in is left: others have its part now; what came home by itself is not to return any more."""
+    """`origin` when a stand-in is left: others have its part now, or it is home."""
     part = origin.stand_ins.get(stand_in)
     if part is None:
         return origin
@@ -164,9 +175,9 @@ def _handed_on(origin: Origin, stand_in: str, pool: _Pool) -> Origin:
     joined = {
         name: origin.stand_ins.get(name, 0) + taken.get(name, 0) for name in {*origin.stand_ins, *taken}
     }
-    home = joined.pop(origin.cluster, 0)
-    joined.pop(stand_in, None)
-    return origin._replace(share=origin.share - home, stand_ins=joined)
+    for name in (origin.cluster, stand_in):
+        joined.pop(name, None)
+    return origin._replace(stand_ins=joined)
 
 
 def share(replicas: int) -> int:
