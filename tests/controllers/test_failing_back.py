@@ -90,6 +90,19 @@ async def test_a_hub_that_stalled_sends_nothing_to_who_fell_silent() -> None:
         assert await home(hub, keys) == ["web-deployment"], "and m1 was heard again"
 
 
+async def test_nothing_is_sent_to_a_cluster_whose_api_server_does_not_answer() -> None:
+    """What its agent says of old copies is old then, and the condition Ready turns late."""
+    async with running() as hub:
+        keys = await moved(hub, ["web"])
+        await obey(hub)
+        await later(hub, STABLE_SECONDS - 10)
+        hub.users.now += 20
+        for ready in (False, True):
+            hub.fleet.heard("m1", hub.now(), api_server_ready=ready)
+            plan = returning.decide(hub.cache.snapshot, hub.now(), hub.placing.at(hub.now()), hub.fleet)
+            assert bool(plan.writes) == ready
+
+
 async def test_so_many_at_a_time_the_urgent_first_then_by_name() -> None:
     async with running() as hub:
         keys = await moved(hub, ["a", "b", "c", "d"], most=1, urgent="c")

@@ -612,14 +612,14 @@ def test_a_hub_that_just_started_sends_nothing_back() -> None:
     assert targets(world) == {"m2": 3} and plan.requeue_after_seconds == 40.0
 
 
-def test_nothing_returns_to_a_cluster_that_is_not_heard() -> None:
+def test_nothing_returns_to_a_cluster_that_does_not_answer() -> None:
     """After a stall of the hub the Cluster is Ready still."""
     world = moved()
     recover(world, "m1")
     come_back(world)
-    plan = come_back(world, 300, audible=lambda: {"m2", "m3"})[-1]
+    plan = come_back(world, 300, answering=lambda: {"m2", "m3"})[-1]
     assert targets(world) == {"m2": 3} and plan.requeue_after_seconds == RETRY_SECONDS
-    come_back(world, RETRY_SECONDS, audible=lambda: {"m1", "m2"})
+    come_back(world, RETRY_SECONDS, answering=lambda: {"m1", "m2"})
     assert targets(world) == {"m1": 3}
 
 

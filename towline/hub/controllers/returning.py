@@ -22,7 +22,7 @@ def decide(snapshot: Snapshot, now: float, view: View, fleet: Fleet) -> Plan:
     """Who sets out next; not before agents had the time to come back to a hub that just started, and only to where one is heard: after a
     stall of this hub the Clusters still say that all is well."""
     return failback.decide(
-        snapshot, now, view, settled_at=fleet.settled_at, audible=lambda: fleet.audible(now)
+        snapshot, now, view, settled_at=fleet.settled_at, answering=lambda: fleet.answering(now)
     )
 
 

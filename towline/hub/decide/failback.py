@@ -119,12 +119,12 @@ def decide(
     view: View,
     *,
     settled_at: float = 0.0,
-    audible: Callable[[], Collection[str]] | None = None,
+    answering: Callable[[], Collection[str]] | None = None,
 ) -> Plan:
     """The next step of all that is to return: at most one binding sets out at a time.
 
-    `settled_at`: when agents have had the time to come back to a hub that just started; nothing returns before. `audible` answers the
-    clusters that are heard now: nothing returns to one that may be about to be lost. None: all are."""
+    `settled_at`: when agents have had the time to come back to a hub that just started; nothing returns before. `answering` says
+    which clusters are heard now, and have an API server that answers: nothing returns to one that may be about to be lost. None: all."""
     case = _Case(snapshot, view, now)
     waiting, on_way = _labelled(case, origins.WAITING), _labelled(case, origins.RETURNING)
     if not waiting and not on_way:
@@ -139,9 +139,9 @@ def decide(
                 return _taken_back(case, bound)
             later.append(until)
     wakes = [at - now for at in later]
-    heard = audible() if due and audible is not None else None
+    there = answering() if due and answering is not None else None
     for way in due:
-        if heard is not None and way.cluster not in heard:
+        if there is not None and way.cluster not in there:
             wakes.append(RETRY_SECONDS)
             continue
         if len(on_way) >= int(way.bound.rule.get("maxConcurrent") or CONCURRENT_MAX):

@@ -66,6 +66,16 @@ class Fleet:
         )
         return frozenset((*self._elsewhere.difference(self.silent_elsewhere()), *heard_here))
 
+    def answering(self, now: float) -> frozenset[str]:
+        """Those of which nobody says that their API server does not answer, although the condition Ready may take a while to turn."""
+        return frozenset(
+            name
+            for name in self.audible(now)
+            if name in self._elsewhere
+            or (facts := self._contacts[name].facts) is None
+            or facts.api_server_ready
+        )
+
     def silent(self, now: float) -> list[str]:
         """The clusters whose session lasts here, and that were not heard of late."""
         return sorted(
