@@ -110,6 +110,7 @@ def test_agents_of_the_hub_that_does_not_lead_are_asked_for_room(pair: Pair) -> 
 
     assert placed("fast") == [{"name": member, "replicas": 5}]
     assert not placed("slow")
+    eventually(lambda: hub_users(pair, other), 10, "the audit log is written")
     assert hub_users(pair, other) == {f"system:towline:hub:{here}"}
     assert shown(pair, leader, other, "POST", "/towline/v1/questions", {"questions": []}) == 200
     for method, path in (("GET", "/api/v1/secrets"), ("GET", "/version"), ("POST", "/towline/v1/jointokens")):
