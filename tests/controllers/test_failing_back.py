@@ -93,7 +93,7 @@ async def test_a_hub_that_stalled_sends_nothing_to_who_fell_silent() -> None:
 async def test_nothing_is_sent_to_a_cluster_whose_api_server_does_not_answer() -> None:
     """What its agent says of old copies is old then, and the condition Ready turns late."""
     async with running() as hub:
-        keys = await moved(hub, ["web"])
+        await moved(hub, ["web"])
         await obey(hub)
         await later(hub, STABLE_SECONDS - 10)
         hub.users.now += 20
