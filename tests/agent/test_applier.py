@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.agent.member import CLUSTER, SECONDS, User, an_agent, config_map, config_map_ref, held
+from tests.agent.member import CLUSTER, SECONDS, User, a_member, an_agent, config_map, config_map_ref, held
 from towline.agent import execution, reports
 from towline.agent.desired import Changed, Ref
 from towline.agent.execution import Applied, Mode, Owner
@@ -190,6 +191,24 @@ async def test_what_is_cut_off_while_it_is_written_is_stopped_after_all(user: Us
         await agent.failed("web", "cut off")
         assert (await user.get(WEB))["spec"]["replicas"] == 0
         assert not [report for report in agent.told if report.phase == fleet.APPLIED]
+
+
+async def test_while_the_member_does_not_answer_nothing_is_taken_for_applied(tmp_path: Path) -> None:
+    """What its watch knew may be over: the copy of another Work's life may have died with the member."""
+    async with contextlib.AsyncExitStack() as running:
+        user = await running.enter_async_context(a_member(tmp_path))
+        async with an_agent(user.kubeconfig, tmp_path) as agent:
+            agent.want("front", config_map("front"))
+            await agent.applied("front")
+            agent.want("front", config_map("front"), uid="it came back")
+            await agent.applied("front")
+            assert agent.writer.counters.reads == 1, "only before the first apply"
+            await running.aclose()
+            async with asyncio.timeout(SECONDS):
+                while agent.watcher.answers(FRONT):
+                    await asyncio.sleep(0.01)
+            agent.want("front", config_map("front"), uid="it came back again")
+            await agent.failed("front", "cannot be reached")
 
 
 async def test_a_version_that_is_not_applied_is_not_reported_by_what_another_shows(

@@ -116,6 +116,11 @@ class Watcher:
         watch = self._watch_of(ref)
         return watch is not None and watch.synced
 
+    def answers(self, ref: Ref) -> bool:
+        """Whether the API server answered what its watch asked last. Else `record` may be long over."""
+        watch = self._watch_of(ref)
+        return watch is not None and watch.answers
+
     def record(self, ref: Ref) -> Record | None:
         watch = self._watch_of(ref)
         return watch.records.get((ref.namespace, ref.name)) if watch is not None else None
@@ -158,6 +163,7 @@ class Watcher:
             except Expired:
                 watch.version = ""
             except MemberUnreachable as error:
+                watch.answers = False
                 log.debug("watch of %s %s ended: %s", watch.api_version, watch.kind, error)
             except Refused as error:
                 level = logging.DEBUG if error.code in (404, 503) else logging.WARNING
@@ -201,7 +207,7 @@ class Watcher:
             watch.records.pop(key, None)
             self._listener.object_changed(watch.ref(key), None)
         watch.version, watch.highest = version, now
-        watch.synced = True
+        watch.synced = watch.answers = True
         self._listener.kind_synced(watch.api_version, watch.kind)
 
     async def _watch(self, watch: _Watch) -> None:
@@ -209,6 +215,7 @@ class Watcher:
         path = resource.path(watch.namespace)
         try:
             async with watching(self._member, path, watch.selector, watch.version, self._jitter()) as lines:
+                watch.answers = True
                 while line := await lines.readline():
                     self._take(watch, orjson.loads(line))
                     watch.told = True
@@ -250,7 +257,18 @@ class Watcher:
 
 
 class _Watch:
-    __slots__ = ("highest", "namespace", "place", "records", "selector", "synced", "task", "told", "version")
+    __slots__ = (
+        "answers",
+        "highest",
+        "namespace",
+        "place",
+        "records",
+        "selector",
+        "synced",
+        "task",
+        "told",
+        "version",
+    )
 
     def __init__(self, place: _Place) -> None:
         self.place = place
@@ -263,6 +281,7 @@ class _Watch:
         self.highest = 0
         """Of the versions that the member's lists and watches showed."""
         self.synced = False
+        self.answers = True
         self.told = False
         """The watch told something since it was opened last."""
         self.task: asyncio.Task[None] | None = None

@@ -191,14 +191,21 @@ class Writer:
 
     async def _look(self, resource: Resource, ref: Ref, owner: Owner, applied: Applied | None) -> Observation:
         """What the watch knows, where that is enough; a drift and a disappearance are read again, for the words
-        and because no record is not absence."""
+        and because no record is not absence. So is all while the API server does not answer: a hub that is told of a copy
+        may give up another for it."""
         record = self._watcher.record(ref)
         if applied is None:
             return UNKNOWN
         if record is None:
             return await self._read(resource, ref) if self._watcher.synced(ref) else UNKNOWN
         seen = record.seen
-        if (seen.uid, seen.entry, seen.owner, seen.deleting) == (applied.uid, applied.entry, owner, False):
+        is_ours = (seen.uid, seen.entry, seen.owner, seen.deleting) == (
+            applied.uid,
+            applied.entry,
+            owner,
+            False,
+        )
+        if is_ours and self._watcher.answers(ref):
             return seen
         return await self._read(resource, ref)
 
