@@ -88,15 +88,12 @@ class PairSimulation(Simulation):
 
     async def _second_hub(self) -> None:
         """Another hub starts: the store's epoch is that of both."""
-        leader = self.hub
+        leader = self._hub
         await self._start_hub(load=True)
-        self.other, self.hub = self.hub, leader
-        self._hubs[-1].leads = False
-
-    async def _start_hub(self, load: bool) -> None:
-        await super()._start_hub(load)
-        for hub in self._hubs:
-            hub.identity = self._hub.identity
+        other = self._hub
+        self.hub, self.other = leader, other
+        other.leads = False
+        leader.identity = other.identity
 
     async def _fault_step(self) -> None:
         if self.rng.random() < 0.1:

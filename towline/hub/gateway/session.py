@@ -48,7 +48,8 @@ _WORDS: Mapping[type, str] = {fleet.Settings: "settings", fleet.Trust: "trust", 
 
 class HubSession:
     """One session. `cluster` is the certificate's; `works` answers the cluster's Works by name, `loaded` whether that
-    table is complete; `member_uid` is the uid of the member that joined under this name, empty when not known."""
+    table is complete; `member_uid` is the uid of the member that joined under this name, empty when not known; `seen` answers up to
+    which revision of the store that table has seen all."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class HubSession:
         breaker: Breaker,
         now: float,
         member_uid: str = "",
+        seen: Callable[[], int] = int,
     ) -> None:
         self.cluster = cluster
         self.hub = hub
@@ -80,7 +82,8 @@ class HubSession:
         self._credit = Credit()
         self._awaits_load = False
         self._delivery = Delivery(
-            works, hub, breaker, say=lambda frame: self._control.append(frame), happened=lambda effect: self._effects.append(effect)
+            works, hub, breaker, say=lambda frame: self._control.append(frame),
+            happened=lambda effect: self._effects.append(effect), seen=seen,
         )  # fmt: skip
 
     # --- in ------------------------------------------------------------------------------------------------------
