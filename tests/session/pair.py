@@ -89,8 +89,6 @@ class Pair:
     acks: bool = True
     """Whether the agent's disk works."""
     member_uid: str = ""
-    seen: int = 0
-    """The store's revision up to which the table has seen all."""
 
     hub: HubSession = field(init=False)
     agent: AgentSession = field(init=False)
@@ -106,7 +104,7 @@ class Pair:
         """A new session over what both sides have."""
         self.hub = HubSession(
             "member1", self.identity, works=lambda: self.table, loaded=lambda: self.loaded, breaker=self.breaker,
-            now=self.now, member_uid=self.member_uid, seen=lambda: self.seen,
+            now=self.now, member_uid=self.member_uid,
         )  # fmt: skip
         self.agent = AgentSession(self.desired, cluster="member1", cluster_uid="uid-1", agent_version="0")
         self.agent.open(self.now)

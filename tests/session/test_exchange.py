@@ -69,29 +69,6 @@ def test_only_the_difference_travels() -> None:
     assert list(listing.buckets) == [bucket_of("w7")]
 
 
-@pytest.mark.parametrize(
-    "latest", [work("a", revision=11), tombstone("a", revision=11)], ids=["a version", "a removal"]
-)
-@pytest.mark.parametrize(("seen", "heeded"), [(30, True), (20, True), (19, False), (0, False)])
-def test_what_another_hub_told_of_a_moment_is_no_news_to_a_hub_that_saw_more(
-    latest: WireWork, seen: int, heeded: bool
-) -> None:
-    """It saw at once what was before and after, so that to it nothing has changed since. A hub that has not seen as much is not heeded."""
-    pair = Pair({"a": work("a", revision=20, changed="for a moment")})
-    pair.settle()
-    pair.table["a"], pair.seen = latest, seen
-    pair.connect()
-    pair.settle()
-    row = pair.desired.get("a")
-    assert row is not None
-    assert (row.removing if latest.removing else row.hash == latest.hash) is heeded
-    assert row.revision == 20
-    pair.put(work("a", revision=31, changed="again"))
-    pair.settle()
-    held = pair.desired.get("a")
-    assert held is not None and held.revision == 31 and not held.removing
-
-
 def test_live_changes_go_out_at_once_and_once() -> None:
     pair = Pair()
     pair.settle()

@@ -162,7 +162,6 @@ class Hub:
         session = HubSession(
             cluster, self.identity, works=lambda: self.works.works_of(cluster), loaded=lambda: self.works.synced,
             breaker=self.breakers.setdefault(cluster, Breaker()), now=self._now(), member_uid=f"uid-{cluster}",
-            seen=lambda: self.cache.revision,
         )  # fmt: skip
         session.tell(settings_of(self.get(Key(*CLUSTERS, "", cluster)) or {}))
         self.sessions[cluster] = (session, connection)

@@ -47,8 +47,7 @@ class _Exchange:
 
 class Delivery:
     """Of one session. `works` answers the cluster's Works by name; `say` is given frames for the agent, `happened` what the hub is to know.
-    `sends`: the agent has listed what it holds, so what it lacks may be sent. `seen` answers up to which revision of the store the table
-    of Works has seen all."""
+    `sends`: the agent has listed what it holds, so what it lacks may be sent."""
 
     def __init__(
         self,
@@ -57,7 +56,6 @@ class Delivery:
         breaker: Breaker,
         say: Callable[[fleet.HubFrame], None],
         happened: Callable[[Effect], None],
-        seen: Callable[[], int],
     ) -> None:
         self.sends = False
         self._works = works
@@ -65,11 +63,7 @@ class Delivery:
         self._breaker = breaker
         self._say = say
         self._happened = happened
-        self._seen = seen
         self._holds: dict[str, _Holds | None] = {}
-        self._ahead: dict[str, int] = {}
-        """Revisions that the agent listed of Works whose version here is older, although this hub has seen more: another hub said what
-        was so for a moment, and this one saw what was before and after it at once. The agent must not take it for older news."""
         self._dirty: dict[str, None] = {}
         self._order: list[str] | None = None
         self._unknown: dict[str, _Holds] = {}
@@ -139,7 +133,6 @@ class Delivery:
                 self._overruled.discard(name)
                 unreported += [name] if message is None else []
             if message is not None:
-                message.revision = max(message.revision, self._ahead.get(name, 0))
                 size += message.ByteSize()
                 if size > self._hub.batch_bytes_max and (frame.upserts or frame.removals):
                     break
@@ -150,7 +143,6 @@ class Delivery:
                     frame.removals.append(message)
                     self._holds[name] = _Holds(message.uid, b"", message.revision, True)
             self._order.pop()
-            self._ahead.pop(name, None)
             self._dirty.pop(name, None)
             self._unknown.pop(name, None)
         self._ask_reports(unreported)
@@ -259,8 +251,6 @@ class Delivery:
         self._holds[work.name] = holds
         self._dirty[work.name] = self._order = None
         self._unknown.pop(work.name, None)
-        if held is not None and work.revision < held.revision <= self._seen():
-            self._ahead[work.name] = held.revision
         if held is None or held.removing or work.removing or not held.report_hash:
             return
         right = work.held_back or (held.uid, held.work_hash) == (work.uid, work.hash)

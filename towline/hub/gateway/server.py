@@ -283,7 +283,6 @@ class Gateway:
             breaker=breaker,
             now=now,
             member_uid=str((cluster.get("spec") or {}).get("id") or ""),
-            seen=lambda: self._given.clusters.revision,
         )
         live = self._live[name] = Live(shown, session)
         self._say_whom_to_trust(live)

@@ -48,8 +48,7 @@ _WORDS: Mapping[type, str] = {fleet.Settings: "settings", fleet.Trust: "trust", 
 
 class HubSession:
     """One session. `cluster` is the certificate's; `works` answers the cluster's Works by name, `loaded` whether that
-    table is complete; `member_uid` is the uid of the member that joined under this name, empty when not known; `seen` answers up to
-    which revision of the store that table has seen all."""
+    table is complete; `member_uid` is the uid of the member that joined under this name, empty when not known."""
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class HubSession:
         breaker: Breaker,
         now: float,
         member_uid: str = "",
-        seen: Callable[[], int] = int,
     ) -> None:
         self.cluster = cluster
         self.hub = hub
@@ -82,8 +80,7 @@ class HubSession:
         self._credit = Credit()
         self._awaits_load = False
         self._delivery = Delivery(
-            works, hub, breaker, say=lambda frame: self._control.append(frame),
-            happened=lambda effect: self._effects.append(effect), seen=seen,
+            works, hub, breaker, say=lambda frame: self._control.append(frame), happened=lambda effect: self._effects.append(effect)
         )  # fmt: skip
 
     # --- in ------------------------------------------------------------------------------------------------------

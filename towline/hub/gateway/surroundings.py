@@ -59,9 +59,6 @@ class ClusterRow(Protocol):
 class Clusters(Protocol):
     """What the gateway uses of the hub's cache."""
 
-    @property
-    def revision(self) -> int: ...
-
     def get(self, key: Key) -> ClusterRow | None: ...
 
     def list(self, group: str, resource: str) -> Iterable[ClusterRow]: ...
