@@ -332,8 +332,8 @@ def test_a_home_that_fails_on_the_way_is_left_to_its_stand_in() -> None:
     assert tasks(world) == {} and mark(world) == "waiting" and remembered(world) == {"m1": {"m2": 3}}
 
 
-def test_a_stand_in_stays_until_what_replaces_the_home_instead_works() -> None:
-    """Groups are tried in order, so the stand-in's own, the last, is not the next after a home that fails on the way."""
+def returning_from_the_last_group() -> World:
+    """It failed over from m1, the first group, to m2, the last: m3, the second, was no place then, and is one now."""
     groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m3", "m2")]
     world = shop({"clusterAffinities": groups}, failover=RETURN)
     taint(world, "m3", tainted())
@@ -346,6 +346,12 @@ def test_a_stand_in_stays_until_what_replaces_the_home_instead_works() -> None:
     taint(world, "m3")
     recover(world, "m1")
     until_returned(world)
+    return world
+
+
+def test_a_stand_in_stays_until_what_replaces_the_home_instead_works() -> None:
+    """Groups are tried in order, so the stand-in's own, the last, is not the next after a home that fails on the way."""
+    world = returning_from_the_last_group()
     assert targets(world) == {"m1": 3} and tasks(world).keys() == {"m2"}
     lose(world, "m1")
     evict(world, 300)
@@ -379,17 +385,7 @@ def test_a_return_that_does_not_get_healthy_is_taken_back_and_tried_again() -> N
 
 @pytest.mark.parametrize("lost", [False, True], ids=["the home is there", "the home is lost"])
 def test_what_is_taken_back_to_a_later_group_stays_there(lost: bool) -> None:
-    groups = [{"affinityName": name, "clusterNames": [name]} for name in ("m1", "m3", "m2")]
-    world = shop({"clusterAffinities": groups}, failover=RETURN)
-    taint(world, "m3", tainted())
-    lose(world, "m1")
-    evict(world, 300)
-    all_healthy(world)
-    evict(world)
-    taint(world, "m3")
-    report(world, m1=REMOVED)
-    recover(world, "m1")
-    until_returned(world)
+    world = returning_from_the_last_group()
     report(world, m1=works(0, "Unhealthy"))
     if lost:
         lose(world, "m1")
