@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from towline import cancellation
 from towline.agent import identity as identities
 from towline.agent.answering import Answering
 from towline.agent.applier import Applier
@@ -304,8 +305,7 @@ async def _told(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if cancellation.is_wished():
             raise
         raise RuntimeError(f"the agent's {name} was cancelled") from error
 

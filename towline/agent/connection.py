@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from towline import __version__
+from towline import __version__, cancellation
 from towline.agent.answering import Answering
 from towline.agent.desired import Desired, Persist, Reconcile
 from towline.agent.disk import Disk
@@ -198,8 +198,7 @@ class Connection:
         try:
             answer: fleet.RenewResponse = await self._stub.Renew(request, timeout=_RENEW_SECONDS)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if cancellation.is_wished():
                 raise
             return None  # the session ended, and its channel with it: gRPC tells that in the same way
         return answer

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from towline import cancellation
 from towline.certs import authority, signing, tls
 from towline.hub import addresses, asking, epoch, system_namespaces
 from towline.hub.agents import Agents
@@ -356,8 +357,7 @@ async def _vital(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if cancellation.is_wished():
             raise
     raise RuntimeError(f"the hub's {name} ended")
 

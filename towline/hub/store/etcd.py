@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import grpc
 from etcd3 import etcdrpc as rpc
 
+from towline import cancellation
 from towline.hub.store.contract import (
     Change,
     Compacted,
@@ -243,7 +244,7 @@ class EtcdStore:
             self._leave(member)
             raise _store_error(error) from error
         except asyncio.CancelledError:
-            if _is_our_callers_wish():
+            if cancellation.is_wished():
                 raise
             raise Unavailable("etcd broke off the renewal of a lease.") from None
         finally:
@@ -315,7 +316,7 @@ class EtcdStore:
         except asyncio.InvalidStateError as error:  # written to after the peer went away
             raise Unavailable("etcd ended the watch.") from error
         except asyncio.CancelledError:
-            if _is_our_callers_wish():
+            if cancellation.is_wished():
                 raise
             if self._members:
                 raise Unavailable("etcd broke off the watch.") from None
@@ -351,7 +352,7 @@ class EtcdStore:
                 if attempt + 1 == len(self._urls) or not again(refusal):
                     raise refusal from error
             except asyncio.CancelledError:
-                if _is_our_callers_wish():
+                if cancellation.is_wished():
                     raise
                 why = "etcd broke off the request." if self._members else "The store was closed meanwhile."
                 self._leave(member)
@@ -394,13 +395,6 @@ class _Member:
         self.kv = rpc.KVStub(self.channel)
         self.leases = rpc.LeaseStub(self.channel)
         self.watches = rpc.WatchStub(self.channel)
-
-
-def _is_our_callers_wish() -> bool:
-    """grpc raises CancelledError also when a channel closes or a connection breaks; that must not look as if somebody had
-    cancelled the task, because then nobody would be told of the failure."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 class _NotFound(StoreError):
